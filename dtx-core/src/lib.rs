@@ -1,0 +1,20 @@
+//! The pure part of dtx.
+//!
+//! Everything that decides is here and nothing here does I/O: transaction definitions, the
+//! pattern machines, the shard engine, the barrier and the resources, and the traits that
+//! stores and transports implement. No async runtime is in the dependency tree of this crate.
+//!
+//! Users depend on the facade crate `dtx`, which re-exports all of this.
+#![forbid(unsafe_code)]
+
+pub mod answer;
+pub mod error;
+pub mod ids;
+pub mod modifier;
+pub mod name;
+pub mod pattern;
+pub mod resource;
+pub mod store;
+pub mod time;
+pub mod transaction;
+pub mod transport;

@@ -1,0 +1,169 @@
+//! What lists and histories show.
+
+use std::{fmt, time::Duration};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    answer::{PhaseAnswer, Reason},
+    ids::{Epoch, OperationIndex},
+    pattern::{Pattern, Phase},
+    store::{RecordKind, TxRecord, Verdict},
+    time::Timestamp,
+};
+
+/// How a transaction ended. Told once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Everything happened.
+    Committed,
+    /// Nothing happened.
+    Aborted,
+    /// Something happened and was reversed.
+    Compensated,
+    /// 0.5PS: accepted, and delivered at least once or dead-lettered.
+    Dispatched,
+    /// An operator gave it up.
+    Abandoned,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Committed => "committed",
+            Self::Aborted => "aborted",
+            Self::Compensated => "compensated",
+            Self::Dispatched => "dispatched",
+            Self::Abandoned => "abandoned",
+        })
+    }
+}
+
+/// Where a transaction stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// On its way.
+    Open,
+    /// It waits for a signal or a time, out of memory.
+    Parked,
+    /// It cannot go on without an operator.
+    NeedsAttention,
+    /// Done.
+    Finished(Outcome),
+}
+
+/// The part of a transaction that lists show and filter by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// The pattern.
+    pub pattern: Pattern,
+    /// Where it stands.
+    pub status: Status,
+    /// How many operations it has.
+    pub operations: u16,
+    /// How many operations ended in the dead letters or were lost as best effort.
+    pub dead_letters: u16,
+    /// How many times it was taken up again.
+    pub resumes: u16,
+    /// What an operator must look at; stays until it is cleared.
+    pub exceptions: Vec<Reason>,
+}
+
+/// One thing that happened to a transaction.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JournalEntry {
+    /// When, on the clock of whoever saw it, as microseconds since the Unix epoch.
+    pub at: Timestamp,
+    /// Under which epoch.
+    pub epoch: Epoch,
+    /// What.
+    pub event: JournalEvent,
+}
+
+/// What can happen to a transaction.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum JournalEvent {
+    /// A record was written.
+    Recorded(RecordKind),
+    /// It was decided.
+    Decided(Verdict),
+    /// A command was sent.
+    Sent {
+        /// Which operation.
+        operation: OperationIndex,
+        /// Which phase.
+        phase: Phase,
+        /// Which attempt, from 1.
+        attempt: u32,
+    },
+    /// An answer came.
+    Answered {
+        /// Which operation.
+        operation: OperationIndex,
+        /// Which phase.
+        phase: Phase,
+        /// What was answered; outputs are left out.
+        answer: PhaseAnswer,
+    },
+    /// A signal was given.
+    Signalled(String),
+    /// Something that an operator must look at.
+    Exception(Reason),
+    /// It ended.
+    Told(Outcome),
+}
+
+/// Where the next page begins. Opaque; made by the store.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Cursor(pub Bytes);
+
+/// A page of a listing.
+#[derive(Clone, Debug)]
+pub struct Page<T> {
+    /// What was found, in the listing's order.
+    pub items: Vec<T>,
+    /// Where to go on; `None` at the end.
+    pub next: Option<Cursor>,
+}
+
+/// A page of open transactions.
+#[derive(Clone, Debug)]
+pub struct OpenPage {
+    /// The open transactions that are due, the earliest due first.
+    pub records: Vec<TxRecord>,
+    /// Where to go on; `None` at the end.
+    pub next: Option<Cursor>,
+    /// The store's clock.
+    pub now: Timestamp,
+}
+
+/// Which transactions to list. Everything that is `None` matches all.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Only this pattern.
+    pub pattern: Option<Pattern>,
+    /// Only this status.
+    pub status: Option<Status>,
+    /// Only those of this namespace of keys.
+    pub namespace: Option<crate::name::Namespace>,
+    /// Only those with exceptions.
+    pub with_exceptions: bool,
+    /// Where to go on.
+    pub cursor: Option<Cursor>,
+    /// How many at the most.
+    pub limit: usize,
+}
+
+/// Which finished transactions to forget.
+#[derive(Clone, Debug)]
+pub struct Purge {
+    /// Only those that finished at least this long ago, on the store's clock.
+    pub older_than: Duration,
+    /// How long callers' keys outlive their transactions, counted from the finish.
+    pub key_retention: Duration,
+    /// How many at the most in this step.
+    pub limit: usize,
+}
