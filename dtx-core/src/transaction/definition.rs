@@ -68,6 +68,15 @@ impl Transaction {
         self.modifiers.as_deref()
     }
 
+    /// Whether something must be waited for at the last gate: an approval, a time, or a
+    /// verification of the operations.
+    pub fn has_gate(&self) -> bool {
+        let verified = |o: &Operation| o.consistency == Consistency::Immediate;
+        self.modifiers().is_some_and(|m| {
+            m.verification.is_some() || m.approval.is_some() || m.execute_after.is_some()
+        }) || self.operations.iter().any(verified)
+    }
+
     /// The transaction that this one reverses.
     pub fn undo_of(&self) -> Option<TxId> {
         self.undo_of
