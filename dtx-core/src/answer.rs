@@ -32,7 +32,7 @@ pub enum Refusal {
 
 /// A short reason for people. Cut to 256 bytes; never contains a payload.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Reason(String);
+pub struct Reason(Box<str>);
 
 /// The longest reason, in bytes.
 pub const REASON_BYTES_MAX: usize = 256;
@@ -45,7 +45,7 @@ impl Reason {
             let end = (0..=REASON_BYTES_MAX).rev().find(|&i| text.is_char_boundary(i));
             text.truncate(end.unwrap_or(0));
         }
-        Self(text)
+        Self(text.into_boxed_str())
     }
 
     /// The text.
@@ -95,12 +95,15 @@ pub struct Done {
     pub output: Bytes,
     /// A 2PC vote of "I changed nothing": the operation is left out of phase two.
     pub read_only: bool,
+    /// A compensation found an executed effect and reversed it. Set by the barrier, never by a
+    /// handler: `Compensated` is told only if at least one is set.
+    pub reversed: bool,
 }
 
 impl Done {
     /// Done with an output.
     pub fn with(output: impl Into<Bytes>) -> Self {
-        Self { output: output.into(), read_only: false }
+        Self { output: output.into(), ..Self::default() }
     }
 }
 

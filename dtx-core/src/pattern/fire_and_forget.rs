@@ -8,8 +8,8 @@ use crate::pattern::{
 #[rustfmt::skip]
 const ROWS: &[Row] = rows![
     // from     , on             , when         => to        , acts
-    Initial     , Start          , Always       => Delivering, [Tell(Dispatched), Ask(Deliver)];
-    Initial     , ResumedForward , Always       => Delivering, [Tell(Dispatched), Ask(Deliver)];
+    Initial     , Decided(Completed) | ResumedForward
+                                 , Always       => Delivering, [Tell(Dispatched), Ask(Deliver)];
     Delivering  , Done           , All(Deliver) => Completed , [FinishLazily, Close];
     Delivering  , Done           , Always       => _         , [];
     Delivering  , Lost           , All(Deliver) => Completed , [DeadLetter, FinishLazily, Close];

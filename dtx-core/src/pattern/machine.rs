@@ -100,8 +100,8 @@ pub enum Effect {
         verdict: Option<Verdict>,
         /// Whether nobody waits for it.
         lazy: bool,
-        /// Whether nothing is left to do once it is durable.
-        last: bool,
+        /// The outcome, if nothing is left to do once the record is durable.
+        last: Option<Outcome>,
     },
     /// Find out whether the last gate opens.
     OpenGate,
@@ -543,13 +543,12 @@ impl Run<'_> {
             Act::Undo => self.undo(),
             Act::Decide(verdict) => self.decide(verdict),
             Act::Record(kind) => {
-                self.effects.push(Effect::Record { kind, verdict: None, lazy: false, last: false });
+                self.effects.push(Effect::Record { kind, verdict: None, lazy: false, last: None });
             }
             Act::OpenGate => self.effects.push(Effect::OpenGate),
             Act::Tell(outcome) => self.effects.push(Effect::Tell(outcome)),
             Act::TellReversed => {
-                let reversed = self.machine.reversed;
-                let outcome = if reversed { Outcome::Compensated } else { Outcome::Aborted };
+                let outcome = self.outcome(Verdict::Turned);
                 self.effects.push(Effect::Tell(outcome));
             }
             Act::FinishAwaited => self.finish(false),
@@ -590,9 +589,19 @@ impl Run<'_> {
             self.machine.going_back = true;
         }
         // After `Completed` nothing is left but in 1.5PS, whose eventual part begins then.
-        let last = verdict == Verdict::Completed && self.machine.state == State::Completed;
+        let last = (verdict == Verdict::Completed && self.machine.state == State::Completed)
+            .then_some(Outcome::Committed);
         let kind = RecordKind::Verdict;
         self.effects.push(Effect::Record { kind, verdict: Some(verdict), lazy: false, last });
+    }
+
+    fn outcome(&self, verdict: Verdict) -> Outcome {
+        match verdict {
+            Verdict::Completed if self.table.first() == Phase::Deliver => Outcome::Dispatched,
+            Verdict::Completed | Verdict::Commit => Outcome::Committed,
+            Verdict::Turned if self.machine.reversed => Outcome::Compensated,
+            Verdict::Turned | Verdict::Abort => Outcome::Aborted,
+        }
     }
 
     fn finish(&mut self, lazy: bool) {
@@ -602,8 +611,9 @@ impl Run<'_> {
             (None, State::Completed) => Verdict::Commit,
             (None, _) => Verdict::Abort,
         };
+        let last = Some(self.outcome(verdict));
         let kind = RecordKind::Finished;
-        self.effects.push(Effect::Record { kind, verdict: Some(verdict), lazy, last: true });
+        self.effects.push(Effect::Record { kind, verdict: Some(verdict), lazy, last });
     }
 
     /// Asks every operation whose dependents are all taken back, in reverse topological order.

@@ -12,7 +12,8 @@ pub use participant::{
     ScopeError, ScopeRead, ScopeRows, StoredRow,
 };
 pub use query::{
-    Cursor, Filter, JournalEntry, JournalEvent, OpenPage, Outcome, Page, Purge, Status, Summary,
+    Answered, Cursor, Filter, JournalEntry, JournalEvent, OpenPage, Outcome, Page, Purge, Status,
+    Summary,
 };
 pub use state::{Catalog, Durability, StateStore, StoreCapabilities, StoreInfo, StoreLimits};
 pub use write::{CommitResult, Expect, RecordKind, TxRecord, TxWrite, Verdict};

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    answer::{PhaseAnswer, Reason},
+    answer::{NotDone, PhaseAnswer, Reason, Refusal},
     ids::{Epoch, OperationIndex},
     pattern::{Pattern, Phase},
     store::{RecordKind, TxRecord, Verdict},
@@ -105,8 +105,8 @@ pub enum JournalEvent {
         operation: OperationIndex,
         /// Which phase.
         phase: Phase,
-        /// What was answered; outputs are left out.
-        answer: PhaseAnswer,
+        /// What was answered.
+        answer: Answered,
     },
     /// A signal was given.
     Signalled(String),
@@ -114,6 +114,35 @@ pub enum JournalEvent {
     Exception(Reason),
     /// It ended.
     Told(Outcome),
+}
+
+/// An answer without its output, as histories keep it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answered {
+    /// It is done.
+    Done,
+    /// A 2PC vote of "I changed nothing".
+    ReadOnly,
+    /// The handler's own no.
+    Rejected(Reason),
+    /// The barrier's no.
+    Refused(Refusal),
+    /// It may or may not have happened.
+    Unknown(Reason),
+    /// No answer came in time.
+    TimedOut,
+}
+
+impl From<&PhaseAnswer> for Answered {
+    fn from(answer: &PhaseAnswer) -> Self {
+        match answer {
+            Ok(done) if done.read_only => Self::ReadOnly,
+            Ok(_) => Self::Done,
+            Err(NotDone::Rejected(reason)) => Self::Rejected(reason.clone()),
+            Err(NotDone::Refused(refusal)) => Self::Refused(*refusal),
+            Err(NotDone::Unknown(reason)) => Self::Unknown(reason.clone()),
+        }
+    }
 }
 
 /// Where the next page begins. Opaque; made by the store.
