@@ -1,0 +1,119 @@
+//! Inquiries: a participant that holds something past its deadline asks what was decided.
+//!
+//! The answer comes from the store, never from a memory. `Abort` is answered only once it is
+//! written (presumed abort made safe): else the owner could still commit.
+
+use std::time::Duration;
+
+use crate::{
+    engine::StoredState,
+    ids::{Epoch, WriteId},
+    pattern::Pattern,
+    store::{
+        Expect, JournalEntry, JournalEvent, RecordKind, Status, Summary, TxRecord, TxWrite, Verdict,
+    },
+    time::Timestamp,
+    transaction::{Gate, codec},
+    transport::Inquiry,
+};
+
+/// How long a participant waits before it asks again.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+/// What an inquiry means for a record.
+#[derive(Debug)]
+pub enum InquiryStep {
+    /// This was decided.
+    Answer(Verdict),
+    /// Nothing was decided; ask again after this long.
+    Pending(Duration),
+    /// Going back must be written first; on a conflict read again and ask again.
+    Write(Box<TxWrite>),
+}
+
+/// Answers an inquiry from what the store holds.
+pub fn answer_inquiry(
+    inquiry: &Inquiry,
+    record: Option<&TxRecord>,
+    store_now: Timestamp,
+    id: WriteId,
+) -> InquiryStep {
+    let Some(record) = record else {
+        return InquiryStep::Write(Box::new(tombstone(inquiry, store_now, id)));
+    };
+    if let Some(verdict) = record.verdict {
+        return InquiryStep::Answer(verdict);
+    }
+    let Ok(state) = StoredState::decode(&record.state) else {
+        return InquiryStep::Pending(RETRY_AFTER);
+    };
+    // The pivot or the delegated commit may have left: that counts as decided (rule 4).
+    if state.point_of_no_return.is_some() {
+        return InquiryStep::Pending(RETRY_AFTER);
+    }
+    let ends = record.accepted_at + state.deadline;
+    if store_now <= ends {
+        return InquiryStep::Pending(ends.since(store_now).max(Duration::from_millis(1)));
+    }
+    let Some(verdict) = going_back(record) else {
+        return InquiryStep::Pending(RETRY_AFTER);
+    };
+    InquiryStep::Write(Box::new(TxWrite {
+        id,
+        tx: record.tx,
+        kind: RecordKind::Verdict,
+        expect: Expect::Version(record.version),
+        fence: None,
+        key: None,
+        definition: None,
+        verdict: Some(verdict),
+        state: record.state.clone(),
+        due: Some(store_now),
+        summary: record.summary.clone(),
+        journal: vec![decided(verdict, store_now)],
+        lazy: false,
+    }))
+}
+
+/// The verdict by which an inquiry may take a transaction back. `None` where nothing blocks: what
+/// a Saga or a 2PS holds expires by itself.
+fn going_back(record: &TxRecord) -> Option<Verdict> {
+    match record.summary.pattern {
+        Pattern::TwoPhaseCommit => Some(Verdict::Abort),
+        Pattern::ThreePhaseSaga => match codec::decode(&record.definition).ok()?.gate() {
+            Gate::AllValidated => Some(Verdict::Abort),
+            Gate::Independent => Some(Verdict::Turned),
+        },
+        _ => None,
+    }
+}
+
+/// Abort of a transaction that the store does not know: a late accept meets it and adopts it.
+fn tombstone(inquiry: &Inquiry, store_now: Timestamp, id: WriteId) -> TxWrite {
+    TxWrite {
+        id,
+        tx: inquiry.tx,
+        kind: RecordKind::Verdict,
+        expect: Expect::Absent,
+        fence: None,
+        key: None,
+        definition: None,
+        verdict: Some(Verdict::Abort),
+        state: StoredState::default().encode(),
+        due: None,
+        summary: Summary {
+            pattern: inquiry.pattern,
+            status: Status::Finished(crate::store::Outcome::Aborted),
+            operations: 0,
+            dead_letters: 0,
+            resumes: 0,
+            exceptions: Vec::new(),
+        },
+        journal: vec![decided(Verdict::Abort, store_now)],
+        lazy: false,
+    }
+}
+
+fn decided(verdict: Verdict, at: Timestamp) -> JournalEntry {
+    JournalEntry { at, epoch: Epoch::default(), event: JournalEvent::Decided(verdict) }
+}

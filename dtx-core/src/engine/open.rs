@@ -1,0 +1,180 @@
+//! An open transaction in memory.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use bytes::Bytes;
+
+use crate::{
+    answer::Reason,
+    engine::{StoredState, gate::GateRun},
+    ids::{OperationIndex, Version},
+    pattern::{Event, Machine, Phase},
+    store::{JournalEntry, Outcome, RecordKind, Status, TxWrite, Verdict},
+    time::Timestamp,
+    transaction::Transaction,
+};
+
+/// A transaction that is on its way.
+#[derive(Debug)]
+pub(super) struct OpenTx {
+    pub(super) transaction: Arc<Transaction>,
+    pub(super) machine: Machine,
+    pub(super) flights: Box<[Flight]>,
+    pub(super) version: Version,
+    pub(super) state: Box<StoredState>,
+    /// The one write that is not settled. The very same write is sent again until it is.
+    pub(super) unsettled: Option<Box<TxWrite>>,
+    /// When the unsettled write is sent again; `MAX` while an answer to it is on its way.
+    pub(super) write_again_at: Timestamp,
+    /// Records that wait for the unsettled write.
+    pub(super) queue: VecDeque<Record>,
+    /// Events that wait until no write is unsettled.
+    pub(super) after_progress: Vec<Event>,
+    pub(super) journal: Vec<JournalEntry>,
+    /// Journal entries that were left out since the last write.
+    pub(super) journal_dropped: u32,
+    pub(super) accepted_at: Timestamp,
+    pub(super) deadline_at: Timestamp,
+    /// The earliest moment for which a timer is set.
+    pub(super) timer_at: Timestamp,
+    pub(super) signals_seen: usize,
+    pub(super) status: Status,
+    pub(super) dead_letters: u16,
+    pub(super) exceptions: Vec<Reason>,
+    /// What waits for an operator.
+    pub(super) stuck: Vec<(OperationIndex, Phase)>,
+    pub(super) observed: bool,
+    pub(super) told: Option<Outcome>,
+    pub(super) outputs: Vec<(OperationIndex, Bytes)>,
+    pub(super) gate: Option<Box<GateRun>>,
+    pub(super) resume: Option<Resume>,
+    pub(super) end: Option<End>,
+}
+
+/// How a transaction is to be taken up.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Resume {
+    pub(super) verdict: Option<Verdict>,
+}
+
+/// Why a transaction leaves the memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// Nothing is left to do.
+    Closed,
+    /// It waits in the store.
+    Parked,
+    /// It never was.
+    NotAccepted,
+    /// An operator must look at its record; it is left alone.
+    SetAside,
+}
+
+/// A record that is to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Record {
+    pub(super) kind: RecordKind,
+    pub(super) verdict: Option<Verdict>,
+    pub(super) lazy: bool,
+    pub(super) last: Option<Outcome>,
+}
+
+impl Record {
+    /// Something that must survive, and no more.
+    pub(super) const PROGRESS: Self = Self::of(RecordKind::Progress);
+
+    pub(super) const fn of(kind: RecordKind) -> Self {
+        Self { kind, verdict: None, lazy: false, last: None }
+    }
+}
+
+/// A command on its way, or one that waits for its next attempt.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Flight {
+    /// `None`: nothing is on its way.
+    pub(super) phase: Option<Phase>,
+    pub(super) attempt: u32,
+    /// Whether an answer is awaited; else the next attempt is.
+    pub(super) sent: bool,
+    pub(super) one_phase: bool,
+    pub(super) extensions: u8,
+    pub(super) sent_at: Timestamp,
+    /// When the next attempt is due.
+    pub(super) next_at: Timestamp,
+    /// When the phase has expired.
+    pub(super) expires_at: Timestamp,
+}
+
+impl Flight {
+    pub(super) const LANDED: Self = Self {
+        phase: None,
+        attempt: 0,
+        sent: false,
+        one_phase: false,
+        extensions: 0,
+        sent_at: Timestamp::ZERO,
+        next_at: Timestamp::MAX,
+        expires_at: Timestamp::MAX,
+    };
+}
+
+impl OpenTx {
+    pub(super) fn new(
+        transaction: Arc<Transaction>,
+        state: StoredState,
+        accepted_at: Timestamp,
+        deadline_at: Timestamp,
+    ) -> Self {
+        Self {
+            machine: Machine::new(&transaction),
+            flights: vec![Flight::LANDED; transaction.operations().len()].into(),
+            transaction,
+            version: Version::default(),
+            state: Box::new(state),
+            unsettled: None,
+            write_again_at: Timestamp::MAX,
+            queue: VecDeque::new(),
+            after_progress: Vec::new(),
+            journal: Vec::new(),
+            journal_dropped: 0,
+            accepted_at,
+            deadline_at,
+            timer_at: Timestamp::MAX,
+            signals_seen: 0,
+            status: Status::Open,
+            dead_letters: 0,
+            exceptions: Vec::new(),
+            stuck: Vec::new(),
+            observed: false,
+            told: None,
+            outputs: Vec::new(),
+            gate: None,
+            resume: None,
+            end: None,
+        }
+    }
+
+    /// The next moment at which something is due; `MAX` if nothing is.
+    pub(super) fn next_due(&self) -> Timestamp {
+        let mut due = self.write_again_at;
+        if self.machine.is_undecided() && self.unsettled.is_none() {
+            due = due.min(self.deadline_at);
+        }
+        for flight in &self.flights {
+            if flight.phase.is_some() {
+                due = due.min(flight.next_at).min(flight.expires_at);
+            }
+        }
+        if let Some(gate) = &self.gate
+            && self.unsettled.is_none()
+        {
+            due = due.min(gate.wake_at);
+        }
+        due
+    }
+
+    pub(super) fn has_foreign(&self, without_inbox: &std::collections::BTreeSet<crate::name::ParticipantName>) -> bool {
+        !without_inbox.is_empty()
+            && self.transaction.operations().iter().any(|o| without_inbox.contains(o.participant()))
+    }
+}

@@ -1,0 +1,185 @@
+//! What a coordinator has learnt of the participants: how fast they answer, and whether they do.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::{engine::EngineSettings, ids::mix, name::ParticipantName, time::Timestamp};
+
+/// Everything known of all participants.
+#[derive(Debug, Default)]
+pub struct Peers {
+    peers: BTreeMap<ParticipantName, Peer>,
+}
+
+#[derive(Debug, Default)]
+struct Peer {
+    latency: Option<Latency>,
+    breaker: Breaker,
+}
+
+/// Smoothed latency and its deviation, in microseconds (RFC 6298).
+#[derive(Debug)]
+struct Latency {
+    smoothed: u64,
+    deviation: u64,
+}
+
+impl Latency {
+    fn learn(&mut self, sample: u64) {
+        self.deviation = (3 * self.deviation + self.smoothed.abs_diff(sample)) / 4;
+        self.smoothed = (7 * self.smoothed + sample) / 8;
+    }
+}
+
+/// Holds commands back from a participant that has stopped answering, and lets one through from
+/// time to time to see whether it is back.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Breaker {
+    failures: u32,
+    open_until: Option<Timestamp>,
+}
+
+impl Breaker {
+    /// `None`: send. `Some`: hold the command back until then. When the pause is over one command
+    /// gets through and the next pause begins, until an answer comes.
+    pub fn hold(&mut self, now: Timestamp, pause: Duration) -> Option<Timestamp> {
+        let until = self.open_until?;
+        if now < until {
+            return Some(until);
+        }
+        self.open_until = Some(now + pause);
+        None
+    }
+
+    /// An answer came, whatever it says.
+    pub fn answered(&mut self) {
+        *self = Self::default();
+    }
+
+    /// No answer came in time.
+    pub fn failed(&mut self, now: Timestamp, failures_max: u32, pause: Duration) {
+        self.failures = self.failures.saturating_add(1);
+        if self.failures >= failures_max && self.open_until.is_none() {
+            self.open_until = Some(now + pause);
+        }
+    }
+
+    /// Whether commands are held back.
+    pub fn is_open(&self) -> bool {
+        self.open_until.is_some()
+    }
+}
+
+impl Peers {
+    /// The breaker of a participant, if anything is known of it.
+    pub fn breaker(&self, participant: &ParticipantName) -> Option<&Breaker> {
+        self.peers.get(participant).map(|peer| &peer.breaker)
+    }
+
+    pub(super) fn hold(
+        &mut self,
+        participant: &ParticipantName,
+        now: Timestamp,
+        settings: &EngineSettings,
+    ) -> Option<Timestamp> {
+        self.peers.get_mut(participant)?.breaker.hold(now, settings.breaker_pause)
+    }
+
+    pub(super) fn answered(&mut self, participant: &ParticipantName, after: Option<Duration>) {
+        let peer = self.peer(participant);
+        peer.breaker.answered();
+        if let Some(after) = after {
+            let sample = u64::try_from(after.as_micros()).unwrap_or(u64::MAX / 8);
+            match &mut peer.latency {
+                Some(latency) => latency.learn(sample),
+                None => {
+                    peer.latency = Some(Latency { smoothed: sample, deviation: sample / 2 });
+                }
+            }
+        }
+    }
+
+    pub(super) fn failed(
+        &mut self,
+        participant: &ParticipantName,
+        now: Timestamp,
+        settings: &EngineSettings,
+    ) {
+        let (failures, pause) = (settings.breaker_failures, settings.breaker_pause);
+        self.peer(participant).breaker.failed(now, failures, pause);
+    }
+
+    /// How long to wait for an answer to the attempt with this number: four deviations over the
+    /// smoothed latency, doubled with each attempt, within the two bounds of the settings.
+    pub(super) fn attempt_timeout(
+        &self,
+        participant: &ParticipantName,
+        attempt: u32,
+        settings: &EngineSettings,
+    ) -> Duration {
+        let learnt = self
+            .peers
+            .get(participant)
+            .and_then(|peer| peer.latency.as_ref())
+            .map_or(0, |latency| latency.smoothed + 4 * latency.deviation);
+        let base = Duration::from_micros(learnt).max(settings.attempt_timeout_min);
+        let doubled = base.saturating_mul(1 << attempt.saturating_sub(1).min(16));
+        doubled.min(settings.attempt_timeout_max).max(settings.attempt_timeout_min)
+    }
+
+    fn peer(&mut self, participant: &ParticipantName) -> &mut Peer {
+        if !self.peers.contains_key(participant) {
+            self.peers.insert(participant.clone(), Peer::default());
+        }
+        self.peers.get_mut(participant).expect("it was inserted above if it was missing")
+    }
+}
+
+/// Capped exponential backoff with jitter over its upper half. The jitter comes from the salt,
+/// so that the same run gives the same pauses.
+pub(super) fn backoff(base_ms: u64, max_ms: u64, attempt: u32, salt: u64) -> Duration {
+    let doubled = base_ms.saturating_mul(1 << attempt.saturating_sub(1).min(32));
+    let capped = doubled.min(max_ms).max(1);
+    let jitter = mix(salt ^ u64::from(attempt)) % (capped / 2 + 1);
+    Duration::from_millis(capped - capped / 2 + jitter)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_breaker_opens_at_its_limit_and_not_before() {
+        let (pause, at) = (Duration::from_secs(1), Timestamp::from_millis);
+        let mut breaker = Breaker::default();
+        breaker.failed(at(0), 2, pause);
+        assert_eq!(breaker.hold(at(0), pause), None);
+        breaker.failed(at(0), 2, pause);
+        assert_eq!(breaker.hold(at(999), pause), Some(at(1000)));
+        assert_eq!(breaker.hold(at(1000), pause), None, "one gets through");
+        assert_eq!(breaker.hold(at(1001), pause), Some(at(2000)), "and only one");
+        breaker.answered();
+        assert!(!breaker.is_open());
+    }
+
+    #[test]
+    fn a_backoff_grows_to_its_cap_and_never_over_it() {
+        for attempt in 1..60 {
+            let pause = backoff(50, 1_000, attempt, u64::from(attempt));
+            assert!(pause >= Duration::from_millis(25) && pause <= Duration::from_secs(1));
+        }
+        assert!(backoff(50, 1_000, 10, 7) >= Duration::from_millis(500));
+    }
+
+    #[test]
+    fn an_attempt_is_never_given_less_than_the_least_time() {
+        let (mut peers, settings) = (Peers::default(), EngineSettings::default());
+        let name = ParticipantName::new("p").expect("a name");
+        peers.answered(&name, Some(Duration::from_micros(10)));
+        assert_eq!(peers.attempt_timeout(&name, 1, &settings), settings.attempt_timeout_min);
+        for _ in 0..50 {
+            peers.answered(&name, Some(Duration::from_secs(1)));
+        }
+        assert!(peers.attempt_timeout(&name, 1, &settings) >= Duration::from_secs(1));
+        assert_eq!(peers.attempt_timeout(&name, 30, &settings), settings.attempt_timeout_max);
+    }
+}

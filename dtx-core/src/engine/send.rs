@@ -1,0 +1,393 @@
+//! One transaction's turn: its commands, their attempts, and the answers to them.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::{
+    answer::{NotDone, PhaseAnswer, Refusal},
+    engine::{
+        Notice,
+        open::{End, Flight, Record, Resume},
+        peers::backoff,
+        write::Turn,
+    },
+    ids::{OperationIndex, mix},
+    modifier::{OnExpiry, PhaseFacts},
+    pattern::{Event, Heard, Phase},
+    store::{Answered, JournalEvent, RecordKind, Status},
+    time::Timestamp,
+    transaction::{Consistency, RetryPolicy},
+    transport::{Command, DependencyOutput, Reply},
+};
+
+impl Turn<'_, '_> {
+    /// Takes a stored transaction up, with a durable count of how often that happened, so that a
+    /// transaction that kills coordinators is noticed.
+    pub(super) fn take_up(&mut self, was_parked: bool) {
+        if was_parked {
+            self.open.status = Status::Open;
+            self.start_again();
+            return;
+        }
+        if self.open.state.resumes >= self.shared.settings.resumes_max {
+            self.open.status = Status::NeedsAttention;
+            self.out.notices.push(Notice::NeedsAttention(self.tx));
+            self.open.end = Some(End::SetAside);
+            return;
+        }
+        self.open.state.resumes += 1;
+        self.record(Record::of(RecordKind::Resumed));
+    }
+
+    /// The resume is durable (or the wait is over): off it goes.
+    pub(super) fn start_again(&mut self) {
+        let Some(Resume { verdict }) = self.open.resume.take() else { return };
+        let point = self.open.state.point_of_no_return;
+        match (verdict, point) {
+            (Some(verdict), _) => self.feed(Event::Resume(verdict)),
+            (None, Some(kind)) => self.feed(Event::ResumeAfter(kind)),
+            (None, None) if self.open.deadline_at <= self.cx.now => self.feed(Event::Overdue),
+            (None, None) => self.feed(Event::Start),
+        }
+    }
+
+    /// The first attempt of a phase.
+    pub(super) fn begin(&mut self, operation: OperationIndex, phase: Phase, one_phase: bool) {
+        if let Some(answer) = self.open.state.answer(operation, phase).cloned() {
+            // A participant without an inbox answered this before (rule 13).
+            self.open.flights[operation.get()] =
+                Flight { phase: Some(phase), ..Flight::LANDED };
+            self.take_answer(operation, phase, answer);
+            return;
+        }
+        let attempt = self.open.state.attempts(operation, phase);
+        let expires_at = match self.open.machine.is_undecided() {
+            true => self.cx.now + self.time_to_live(operation, phase, 0),
+            false => Timestamp::MAX,
+        };
+        self.open.flights[operation.get()] =
+            Flight { phase: Some(phase), attempt, one_phase, expires_at, ..Flight::LANDED };
+        self.attempt(operation);
+    }
+
+    /// How long a phase may take.
+    fn time_to_live(&self, operation: OperationIndex, phase: Phase, extensions: u8) -> Duration {
+        let _ = operation;
+        let facts = self.facts(phase, extensions);
+        self.shared.settings.strategies.time_to_live(&self.open.transaction, &facts)
+    }
+
+    fn facts(&self, phase: Phase, extensions: u8) -> PhaseFacts {
+        PhaseFacts::of(&self.open.transaction, phase, extensions, self.cx.load_percent)
+    }
+
+    /// Sends the command of a flight, unless the participant's breaker holds it back.
+    pub(super) fn attempt(&mut self, operation: OperationIndex) {
+        let flight = self.open.flights[operation.get()];
+        let Some(phase) = flight.phase else { return };
+        let definition = self.open.transaction.operation(operation);
+        let participant = definition.participant().clone();
+        let settings = self.shared.settings.clone();
+        if let Some(until) = self.cx.peers.hold(&participant, self.cx.now, &settings) {
+            let flight = &mut self.open.flights[operation.get()];
+            flight.sent = false;
+            flight.next_at = until;
+            return;
+        }
+        let attempt = flight.attempt + 1;
+        let timeout = self.cx.peers.attempt_timeout(&participant, attempt, &settings);
+        let command = self.command(operation, phase, attempt, flight);
+        self.out.commands.push(command);
+        self.note(JournalEvent::Sent { operation, phase, attempt });
+        let flight = &mut self.open.flights[operation.get()];
+        flight.attempt = attempt;
+        flight.sent = true;
+        flight.sent_at = self.cx.now;
+        flight.next_at = self.cx.now + timeout;
+        if timeout > settings.backoff_durable {
+            self.note_attempts(operation, phase, attempt);
+        }
+    }
+
+    fn command(
+        &self,
+        operation: OperationIndex,
+        phase: Phase,
+        attempt: u32,
+        flight: Flight,
+    ) -> Command {
+        let definition = self.open.transaction.operation(operation);
+        let undecided = self.open.machine.is_undecided();
+        let claims = matches!(phase, Phase::Prepare | Phase::Reserve);
+        let deadline = undecided.then(|| {
+            self.open.deadline_at.min(flight.expires_at).since(self.cx.now)
+        });
+        Command {
+            tx: self.tx,
+            operation,
+            phase,
+            pattern: self.open.transaction.pattern(),
+            participant: definition.participant().clone(),
+            action: definition.action().clone(),
+            action_version: definition.action_version(),
+            attempt,
+            shard: self.shared.fence.shard,
+            epoch: self.shared.fence.epoch,
+            sequence: self.open.state.sequence,
+            watermark: self.shared.watermark(),
+            deadline,
+            ttl: claims.then(|| self.time_to_live(operation, phase, flight.extensions)),
+            one_phase: flight.one_phase,
+            reply: true,
+            payload: definition.payload().clone(),
+            inputs: self.inputs(operation),
+        }
+    }
+
+    fn inputs(&self, operation: OperationIndex) -> Vec<DependencyOutput> {
+        let transaction = &self.open.transaction;
+        let depends_on = transaction.operation(operation).depends_on();
+        let outputs = self.open.outputs.iter().filter(|(of, _)| depends_on.contains(of));
+        outputs
+            .map(|(of, output)| DependencyOutput {
+                operation: transaction.operation(*of).name().clone(),
+                output: output.clone(),
+            })
+            .collect()
+    }
+
+    fn note_attempts(&mut self, operation: OperationIndex, phase: Phase, attempt: u32) {
+        self.open.state.note_attempts(operation, phase, attempt);
+        self.record(Record::PROGRESS);
+    }
+
+    /// Nothing is waited for from this operation.
+    pub(super) fn land(&mut self, operation: OperationIndex) {
+        self.open.flights[operation.get()] = Flight::LANDED;
+    }
+
+    /// A reply came. Answers to what is not asked any more have no effect.
+    pub(super) fn hear(&mut self, reply: Reply) {
+        let Some(flight) = self.open.flights.get(reply.operation.get()).copied() else { return };
+        let participant = self.open.transaction.operation(reply.operation).participant();
+        if *participant != reply.participant || flight.phase != Some(reply.phase) {
+            return;
+        }
+        let current = flight.sent && flight.attempt == reply.attempt;
+        let after = current.then(|| self.cx.now.since(flight.sent_at));
+        self.cx.peers.answered(&reply.participant, after);
+        let (operation, phase) = (reply.operation, reply.phase);
+        self.note(JournalEvent::Answered { operation, phase, answer: Answered::from(&reply.answer) });
+        if self.open.observed {
+            let answer = reply.answer.clone();
+            self.out.notices.push(Notice::Progress { tx: self.tx, operation, phase, answer });
+        }
+        if let Err(NotDone::Unknown(_)) = &reply.answer {
+            if current {
+                self.back_off(operation);
+            }
+            return;
+        }
+        let foreign = self.shared.settings.without_inbox.contains(&reply.participant);
+        if foreign && phase != Phase::Status {
+            self.open.state.answers.push((operation, phase, reply.answer.clone()));
+            if let Some(event) = self.event_of(operation, phase, &reply.answer, false) {
+                self.keep_output(operation, &reply.answer);
+                self.land(operation);
+                self.open.after_progress.push(event);
+                self.record(Record::PROGRESS);
+            }
+            return;
+        }
+        self.take_answer(operation, phase, reply.answer);
+    }
+
+    fn take_answer(&mut self, operation: OperationIndex, phase: Phase, answer: PhaseAnswer) {
+        if phase == Phase::Status {
+            self.land(operation);
+            self.verified(operation, answer.is_ok());
+            return;
+        }
+        let participant = self.open.transaction.operation(operation).participant();
+        let kept = !self.shared.settings.without_inbox.contains(participant);
+        let Some(event) = self.event_of(operation, phase, &answer, kept) else {
+            // A no to going back or to a delivery settles nothing: it is tried again.
+            self.back_off(operation);
+            return;
+        };
+        self.keep_output(operation, &answer);
+        self.land(operation);
+        self.feed(event);
+        if self.open.machine.progress(operation).untouched
+            && !self.open.state.untouched.contains(&operation)
+        {
+            self.open.state.untouched.push(operation);
+        }
+    }
+
+    /// What an answer means to the machine; `None` if it settles nothing.
+    fn event_of(
+        &self,
+        operation: OperationIndex,
+        phase: Phase,
+        answer: &PhaseAnswer,
+        kept: bool,
+    ) -> Option<Event> {
+        let retried = phase.is_backward() || phase == Phase::Deliver;
+        let heard = match answer {
+            Ok(done) => Heard::Done { read_only: done.read_only, reversed: done.reversed },
+            Err(NotDone::Refused(Refusal::Executed)) if phase.is_backward() => {
+                Heard::Refused(Refusal::Executed)
+            }
+            Err(_) if retried => return None,
+            Err(NotDone::Rejected(_)) => Heard::Rejected { kept },
+            Err(NotDone::Refused(refusal)) => Heard::Refused(*refusal),
+            Err(NotDone::Unknown(_)) => return None,
+        };
+        Some(Event::Answer { operation, phase, heard })
+    }
+
+    fn keep_output(&mut self, operation: OperationIndex, answer: &PhaseAnswer) {
+        let wanted =
+            self.open.transaction.operations().iter().any(|o| o.depends_on().contains(&operation));
+        if let Ok(done) = answer
+            && wanted
+            && !done.output.is_empty()
+            && done.output.len() <= self.shared.settings.output_bytes_max
+        {
+            self.open.outputs.retain(|(of, _)| *of != operation);
+            self.open.outputs.push((operation, Bytes::copy_from_slice(&done.output)));
+        }
+    }
+
+    fn policy(&self, operation: OperationIndex) -> RetryPolicy {
+        let own = self.open.transaction.operation(operation).retry();
+        own.unwrap_or(&self.shared.settings.retry).clone()
+    }
+
+    /// Waits before the next attempt, or gives up.
+    fn back_off(&mut self, operation: OperationIndex) {
+        let policy = self.policy(operation);
+        let flight = self.open.flights[operation.get()];
+        let Some(phase) = flight.phase else { return };
+        if self.is_spent(operation, &policy) {
+            self.give_up(operation, phase);
+            return;
+        }
+        let salt = mix(self.tx.salt() ^ u64::from(operation.0));
+        let pause = backoff(policy.backoff_ms, policy.backoff_ms_max, flight.attempt, salt);
+        let flight = &mut self.open.flights[operation.get()];
+        flight.sent = false;
+        flight.next_at = self.cx.now + pause;
+        if pause > self.shared.settings.backoff_durable {
+            let attempt = flight.attempt;
+            self.note_attempts(operation, phase, attempt);
+        }
+    }
+
+    /// Whether an operation has used its attempts up. A verdict is carried out for ever; taking
+    /// back stops at its budget and waits for an operator.
+    fn is_spent(&self, operation: OperationIndex, policy: &RetryPolicy) -> bool {
+        let flight = &self.open.flights[operation.get()];
+        let phase = flight.phase.unwrap_or(Phase::Status);
+        let level = self.open.transaction.operation(operation).consistency();
+        let most = match level {
+            Consistency::BestEffort => 1,
+            _ => policy.attempts_max,
+        };
+        let forward_for_ever = !self.open.machine.is_undecided()
+            && !phase.is_backward()
+            && phase != Phase::Deliver;
+        flight.attempt >= most && !forward_for_ever
+    }
+
+    fn give_up(&mut self, operation: OperationIndex, phase: Phase) {
+        self.land(operation);
+        if phase == Phase::Status {
+            self.verified(operation, false);
+        } else {
+            self.feed(Event::GaveUp { operation, phase });
+        }
+    }
+
+    /// Looks at every clock of the transaction.
+    pub(super) fn time_passed(&mut self) {
+        let now = self.cx.now;
+        if self.open.write_again_at <= now {
+            self.open.write_again_at = Timestamp::MAX;
+            if let Some(write) = &self.open.unsettled {
+                self.out.writes.push((**write).clone());
+            }
+        }
+        let may_end = self.open.machine.is_undecided()
+            && self.open.unsettled.is_none()
+            && self.open.resume.is_none();
+        if may_end && self.open.deadline_at <= now {
+            self.feed(Event::Overdue);
+        }
+        for index in 0..self.open.flights.len() {
+            self.flight_time(OperationIndex(index as u16));
+        }
+        if self.open.unsettled.is_none() {
+            self.check_gate();
+        }
+    }
+
+    fn flight_time(&mut self, operation: OperationIndex) {
+        let flight = self.open.flights[operation.get()];
+        let Some(phase) = flight.phase else { return };
+        if flight.expires_at <= self.cx.now && self.open.machine.is_undecided() {
+            self.expired(operation, phase, flight.extensions);
+        } else if flight.next_at <= self.cx.now {
+            if flight.sent {
+                self.timed_out(operation, phase);
+            } else {
+                self.attempt(operation);
+            }
+        }
+    }
+
+    /// No answer came in time. That is no answer, and never a no.
+    fn timed_out(&mut self, operation: OperationIndex, phase: Phase) {
+        let participant = self.open.transaction.operation(operation).participant().clone();
+        let settings = self.shared.settings.clone();
+        self.cx.peers.failed(&participant, self.cx.now, &settings);
+        self.note(JournalEvent::Answered { operation, phase, answer: Answered::TimedOut });
+        if self.is_spent(operation, &self.policy(operation)) {
+            self.give_up(operation, phase);
+        } else {
+            self.attempt(operation);
+        }
+    }
+
+    /// The time of a phase is over (TBS).
+    fn expired(&mut self, operation: OperationIndex, phase: Phase, extensions: u8) {
+        let facts = self.facts(phase, extensions);
+        match self.shared.settings.strategies.on_expiry(&self.open.transaction, &facts) {
+            OnExpiry::Abort | OnExpiry::Cancel | OnExpiry::Release => {
+                self.give_up(operation, phase);
+            }
+            OnExpiry::Attention => self.wait_for_operator(operation, phase),
+            OnExpiry::Ask | OnExpiry::Retry => {
+                if extensions >= facts.extensions_max {
+                    self.give_up(operation, phase);
+                    return;
+                }
+                let longer = self.time_to_live(operation, phase, extensions + 1);
+                let flight = &mut self.open.flights[operation.get()];
+                flight.extensions = extensions + 1;
+                flight.expires_at = self.cx.now + longer;
+                self.attempt(operation);
+            }
+        }
+    }
+
+    fn wait_for_operator(&mut self, operation: OperationIndex, phase: Phase) {
+        self.land(operation);
+        self.open.stuck.push((operation, phase));
+        self.open.status = Status::NeedsAttention;
+        self.out.notices.push(Notice::NeedsAttention(self.tx));
+        self.record(Record::PROGRESS);
+    }
+}

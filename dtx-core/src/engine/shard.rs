@@ -1,0 +1,323 @@
+//! The engine of one shard: where inputs come in.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap},
+    sync::Arc,
+};
+
+use crate::{
+    engine::{
+        Context, EngineSettings, Input, Notice, Outputs, StoredState,
+        open::{End, OpenTx, Record, Resume},
+        write::Turn,
+    },
+    ids::{AcceptSequence, ShardId, TxId, WriteId},
+    store::{Fence, RecordKind, Status, TxRecord, TxWrite},
+    time::Timestamp,
+    transaction::{Transaction, codec},
+};
+
+/// All open transactions of one shard, under one lease.
+#[derive(Debug)]
+pub struct ShardEngine {
+    pub(super) shared: Shared,
+    open: BTreeMap<TxId, Box<OpenTx>>,
+    /// Finished ones whose last, lazy write is not settled.
+    closing: BTreeMap<TxId, Closing>,
+}
+
+/// What the turns of all transactions of the shard share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) fence: Fence,
+    pub(super) settings: Arc<EngineSettings>,
+    pub(super) next_write: u64,
+    next_number: u64,
+    /// The open ones, in the order in which they were first seen.
+    sequences: BTreeMap<AcceptSequence, TxId>,
+    /// Whether `sequences` holds all open transactions of the shard.
+    complete: bool,
+    timers: BinaryHeap<Reverse<(Timestamp, TxId)>>,
+}
+
+#[derive(Debug)]
+struct Closing {
+    write: TxWrite,
+    sequence: AcceptSequence,
+    again_at: Timestamp,
+}
+
+impl Shared {
+    /// Every transaction of the shard with a smaller sequence is durably finished (rule 14).
+    /// Nothing is claimed before all open ones are known.
+    pub(super) fn watermark(&self) -> AcceptSequence {
+        if !self.complete {
+            return AcceptSequence::default();
+        }
+        let next = AcceptSequence { epoch: self.fence.epoch, number: self.next_number };
+        self.sequences.first_key_value().map_or(next, |(oldest, _)| *oldest)
+    }
+
+    pub(super) fn write_id(&mut self) -> WriteId {
+        self.next_write += 1;
+        // The epoch makes the ids of this holder's engines of different leases differ, and the
+        // shard those of its engines side by side.
+        let number =
+            (self.fence.epoch.0 << 48) ^ (u64::from(self.fence.shard.0) << 36) ^ self.next_write;
+        WriteId { writer: self.fence.holder, number }
+    }
+
+    pub(super) fn set_timer(&mut self, at: Timestamp, tx: TxId) {
+        self.timers.push(Reverse((at, tx)));
+    }
+
+    fn sequence_for(&mut self, tx: TxId) -> AcceptSequence {
+        let sequence = AcceptSequence { epoch: self.fence.epoch, number: self.next_number };
+        self.next_number += 1;
+        self.sequences.insert(sequence, tx);
+        sequence
+    }
+}
+
+impl ShardEngine {
+    /// An engine for a shard that was just leased. Hand in every open transaction of the shard
+    /// and then [`Input::RecoveryComplete`].
+    pub fn new(fence: Fence, settings: Arc<EngineSettings>) -> Self {
+        Self {
+            shared: Shared {
+                fence,
+                settings,
+                next_write: 0,
+                next_number: 1,
+                sequences: BTreeMap::new(),
+                complete: false,
+                timers: BinaryHeap::new(),
+            },
+            open: BTreeMap::new(),
+            closing: BTreeMap::new(),
+        }
+    }
+
+    /// Which shard it is.
+    pub fn shard(&self) -> ShardId {
+        self.shared.fence.shard
+    }
+
+    /// The lease under which it writes.
+    pub fn fence(&self) -> Fence {
+        self.shared.fence
+    }
+
+    /// How many transactions are in memory.
+    pub fn open_count(&self) -> usize {
+        self.open.len() + self.closing.len()
+    }
+
+    /// Whether a transaction is in memory.
+    pub fn holds(&self, tx: TxId) -> bool {
+        self.open.contains_key(&tx) || self.closing.contains_key(&tx)
+    }
+
+    /// When [`Input::Tick`] is wanted next. May be earlier than anything that is due.
+    pub fn next_timer(&self) -> Option<Timestamp> {
+        self.shared.timers.peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// Takes an input and adds what follows from it to `out`.
+    pub fn handle(&mut self, input: Input, cx: &mut Context<'_>, out: &mut Outputs) {
+        match input {
+            Input::Submit { tx, transaction, observed } => {
+                self.submit(tx, transaction, observed, cx, out);
+            }
+            Input::Recovered { record, store_now } => self.recover(*record, store_now, cx, out),
+            Input::RecoveryComplete => self.shared.complete = true,
+            Input::Written { tx, id, result } => {
+                if self.closing.contains_key(&tx) {
+                    self.closing_written(tx, id, result, cx, out);
+                } else {
+                    self.turn(tx, cx, out, |turn| turn.written(id, result));
+                }
+            }
+            Input::Loaded { tx, record, store_now } => match record {
+                Ok(Some(record)) if self.open.contains_key(&tx) => {
+                    self.turn(tx, cx, out, |turn| turn.adopt(*record));
+                }
+                Ok(Some(record)) if !self.holds(tx) => {
+                    if record.due.is_some() {
+                        self.recover(*record, store_now, cx, out);
+                    }
+                }
+                Ok(_) => {}
+                Err(_) => out.loads.push(tx),
+            },
+            Input::Reply(reply) => {
+                if reply.epoch == self.shared.fence.epoch {
+                    self.turn(reply.tx, cx, out, |turn| turn.hear(reply));
+                }
+            }
+            Input::Poke(tx) => {
+                if !self.closing.contains_key(&tx) {
+                    out.loads.push(tx);
+                }
+            }
+            Input::Observe(tx) => self.turn(tx, cx, out, |turn| turn.open.observed = true),
+            Input::Tick => self.tick(cx, out),
+        }
+    }
+
+    fn submit(
+        &mut self,
+        tx: TxId,
+        transaction: Arc<Transaction>,
+        observed: bool,
+        cx: &mut Context<'_>,
+        out: &mut Outputs,
+    ) {
+        let deadline = transaction.deadline().unwrap_or(self.shared.settings.deadline)
+            + transaction.gate_time();
+        let state = StoredState {
+            sequence: self.shared.sequence_for(tx),
+            deadline,
+            ..StoredState::default()
+        };
+        let mut open = OpenTx::new(transaction, state, cx.now, cx.now + deadline);
+        open.observed = observed;
+        self.open.insert(tx, Box::new(open));
+        self.turn(tx, cx, out, |turn| turn.record(Record::of(RecordKind::Accepted)));
+    }
+
+    /// Takes an open transaction up. What is undecided runs forward from the start: the
+    /// participants' stored answers make it the same run (rule 6).
+    fn recover(
+        &mut self,
+        record: TxRecord,
+        store_now: Timestamp,
+        cx: &mut Context<'_>,
+        out: &mut Outputs,
+    ) {
+        let tx = record.tx;
+        if self.holds(tx) || record.due.is_none() {
+            return;
+        }
+        let decoded = StoredState::decode(&record.state)
+            .map_err(|error| error.to_string())
+            .and_then(|state| {
+                let transaction = codec::decode(&record.definition).map_err(|e| e.to_string())?;
+                Ok((state, transaction))
+            });
+        let (mut state, transaction) = match decoded {
+            Ok(decoded) => decoded,
+            Err(reason) => {
+                // Its sequence cannot be known, so nothing may be forgotten below it.
+                self.shared.complete = false;
+                out.notices.push(Notice::Quarantined(tx, reason));
+                return;
+            }
+        };
+        if state.sequence == AcceptSequence::default() {
+            state.sequence = self.shared.sequence_for(tx);
+        } else {
+            self.shared.sequences.insert(state.sequence, tx);
+        }
+        let age = store_now.since(record.accepted_at);
+        let left = state.deadline.saturating_sub(age);
+        let accepted_at = Timestamp::from_micros(
+            cx.now.as_micros().saturating_sub(u64::try_from(age.as_micros()).unwrap_or(u64::MAX)),
+        );
+        let was_parked = record.summary.status == Status::Parked;
+        let mut open = OpenTx::new(Arc::new(transaction), state, accepted_at, cx.now + left);
+        open.version = record.version;
+        open.exceptions = record.summary.exceptions;
+        open.dead_letters = 0;
+        open.resume = Some(Resume { verdict: record.verdict });
+        self.open.insert(tx, Box::new(open));
+        self.turn(tx, cx, out, |turn| turn.take_up(was_parked));
+    }
+
+    fn tick(&mut self, cx: &mut Context<'_>, out: &mut Outputs) {
+        while let Some(Reverse((at, tx))) = self.shared.timers.peek().copied()
+            && at <= cx.now
+        {
+            self.shared.timers.pop();
+            if let Some(closing) = self.closing.get_mut(&tx) {
+                if closing.again_at <= cx.now {
+                    closing.again_at = Timestamp::MAX;
+                    out.writes.push(closing.write.clone());
+                }
+                continue;
+            }
+            if let Some(open) = self.open.get_mut(&tx) {
+                open.timer_at = Timestamp::MAX;
+                self.turn(tx, cx, out, |turn| turn.time_passed());
+            }
+        }
+    }
+
+    /// Gives one transaction its turn and cleans up after it.
+    fn turn(
+        &mut self,
+        tx: TxId,
+        cx: &mut Context<'_>,
+        out: &mut Outputs,
+        act: impl FnOnce(&mut Turn<'_, '_>),
+    ) {
+        let Some(open) = self.open.get_mut(&tx) else { return };
+        let mut turn = Turn { tx, open, shared: &mut self.shared, cx, out };
+        act(&mut turn);
+        turn.settle();
+        let Some(end) = open.end else { return };
+        let Some(mut open) = self.open.remove(&tx) else { return };
+        let sequence = open.state.sequence;
+        match end {
+            End::Closed => {
+                out.notices.push(Notice::Closed(tx));
+                match open.unsettled.take() {
+                    Some(write) => {
+                        let again_at = open.write_again_at;
+                        self.closing.insert(tx, Closing { write: *write, sequence, again_at });
+                    }
+                    None => drop(self.shared.sequences.remove(&sequence)),
+                }
+            }
+            End::Parked => out.notices.push(Notice::Parked(tx)),
+            End::NotAccepted => drop(self.shared.sequences.remove(&sequence)),
+            End::SetAside => {}
+        }
+    }
+
+    /// The last, lazy write of a transaction that has left the memory.
+    fn closing_written(
+        &mut self,
+        tx: TxId,
+        id: WriteId,
+        result: crate::store::CommitResult,
+        cx: &mut Context<'_>,
+        out: &mut Outputs,
+    ) {
+        use crate::store::CommitResult::{Committed, Conflict, DuplicateKey, Failed, Fenced};
+        let Some(closing) = self.closing.get_mut(&tx) else { return };
+        if closing.write.id != id {
+            return;
+        }
+        match result {
+            // A version that moved on belongs to a signal or an inquiry, which change nothing
+            // about a decided transaction: the write takes the version that was found.
+            Conflict { found: Some(found), verdict } if verdict == closing.write.verdict => {
+                closing.write.id = self.shared.write_id();
+                closing.write.expect = crate::store::Expect::Version(found);
+                out.writes.push(closing.write.clone());
+            }
+            Committed(_) | Conflict { .. } | DuplicateKey { .. } => {
+                self.shared.sequences.remove(&closing.sequence);
+                self.closing.remove(&tx);
+            }
+            Fenced => out.notices.push(Notice::LeaseLost(self.shared.fence.shard)),
+            Failed(_) => {
+                closing.again_at = cx.now + self.shared.settings.write_retry;
+                let at = closing.again_at;
+                self.shared.set_timer(at, tx);
+            }
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! What the engine keeps of a transaction in the store, besides its definition and its verdict.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    answer::PhaseAnswer,
+    engine::SignalEntry,
+    frame::{self, FrameError, FrameKind},
+    ids::{AcceptSequence, OperationIndex},
+    pattern::Phase,
+    store::RecordKind,
+};
+
+/// The version of the encoding. Older ones stay readable.
+const FORMAT: u8 = 1;
+
+/// The state of a transaction as it is stored. It holds only what the run of the pattern does not
+/// give again: participants keep their answers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StoredState {
+    /// Its place in its shard; zero until an owner has seen it.
+    pub sequence: AcceptSequence,
+    /// How long it may stay undecided, counted from the accept on the store's clock, approvals
+    /// and delays included.
+    pub deadline: Duration,
+    /// How often it was taken up again.
+    pub resumes: u16,
+    /// `PivotSent` or `Delegated`, once that is durable (rule 4).
+    pub point_of_no_return: Option<RecordKind>,
+    /// What the verification found. Never evaluated again.
+    pub verified: Option<bool>,
+    /// The signals that were given, in order.
+    pub signals: Vec<SignalEntry>,
+    /// Attempts made so far, for operations that back off for long.
+    pub attempts: Vec<(OperationIndex, Phase, u32)>,
+    /// Answers of participants without an inbox (rule 13).
+    pub answers: Vec<(OperationIndex, Phase, PhaseAnswer)>,
+    /// Operations whose handler itself rejected the first phase (rule 3).
+    pub untouched: Vec<OperationIndex>,
+}
+
+impl StoredState {
+    /// Encodes the state.
+    pub fn encode(&self) -> Bytes {
+        frame::encode(FrameKind::State, FORMAT, self)
+    }
+
+    /// Decodes a state.
+    ///
+    /// # Errors
+    /// [`FrameError`] when the bytes are none that any version wrote.
+    pub fn decode(bytes: &[u8]) -> Result<Self, FrameError> {
+        frame::decode(FrameKind::State, FORMAT, bytes)
+    }
+
+    pub(super) fn answer(&self, operation: OperationIndex, phase: Phase) -> Option<&PhaseAnswer> {
+        self.answers
+            .iter()
+            .find(|(of, in_phase, _)| *of == operation && *in_phase == phase)
+            .map(|(_, _, answer)| answer)
+    }
+
+    pub(super) fn attempts(&self, operation: OperationIndex, phase: Phase) -> u32 {
+        self.attempts
+            .iter()
+            .find(|(of, in_phase, _)| *of == operation && *in_phase == phase)
+            .map_or(0, |(_, _, attempts)| *attempts)
+    }
+
+    pub(super) fn note_attempts(&mut self, operation: OperationIndex, phase: Phase, count: u32) {
+        self.attempts.retain(|(of, in_phase, _)| *of != operation || *in_phase != phase);
+        self.attempts.push((operation, phase, count));
+    }
+}

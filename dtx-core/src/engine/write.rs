@@ -1,0 +1,424 @@
+//! One transaction's turn: its records and what follows once they are durable.
+
+use crate::{
+    answer::Reason,
+    engine::{
+        Context, Notice, Outputs, Refused, Signal,
+        open::{End, OpenTx, Record},
+        shard::Shared,
+    },
+    error::Retry,
+    ids::{OperationIndex, TxId, WriteId},
+    pattern::{Effect, Event, Heard, Pattern, Phase},
+    store::{
+        CommitResult, Expect, JournalEntry, JournalEvent, Outcome, RecordKind, Status, Summary,
+        TxRecord, TxWrite, Verdict,
+    },
+    time::Timestamp,
+    transaction::codec,
+};
+
+/// One transaction, while something happens to it.
+pub(super) struct Turn<'a, 'c> {
+    pub(super) tx: TxId,
+    pub(super) open: &'a mut OpenTx,
+    pub(super) shared: &'a mut Shared,
+    pub(super) cx: &'a mut Context<'c>,
+    pub(super) out: &'a mut Outputs,
+}
+
+impl Turn<'_, '_> {
+    /// Hands an event to the machine and carries its effects out.
+    pub(super) fn feed(&mut self, event: Event) {
+        let mut effects = Vec::new();
+        let transaction = self.open.transaction.clone();
+        match self.open.machine.advance(&transaction, event, &mut effects) {
+            Ok(()) => effects.into_iter().for_each(|effect| self.carry_out(effect)),
+            // The tables are complete for what this engine feeds; if they are not after all, the
+            // transaction stops where it is and an operator sees why.
+            Err(undefined) => self.except(Reason::new(undefined.to_string())),
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Send { operation, phase, one_phase } => self.begin(operation, phase, one_phase),
+            Effect::Record { kind, verdict, lazy, last } => {
+                if verdict.is_some_and(Verdict::is_backward) && kind == RecordKind::Verdict {
+                    self.ground();
+                }
+                let foreign = self.open.has_foreign(&self.shared.settings.without_inbox);
+                self.record(Record { kind, verdict, lazy: lazy && !foreign, last });
+            }
+            Effect::OpenGate => self.open_gate(),
+            Effect::Tell(outcome) => {
+                if self.open.told.is_none() {
+                    self.open.told = Some(outcome);
+                    self.out.notices.push(Notice::Told(self.tx, outcome));
+                }
+            }
+            Effect::DeadLetter(operation) => {
+                self.open.dead_letters += 1;
+                self.land(operation);
+                self.out.notices.push(Notice::DeadLetter(self.tx, operation));
+            }
+            Effect::Attention { operation, phase, exception } => {
+                self.attention(operation, phase, exception);
+            }
+            // With a write that is still queued the close waits for it.
+            Effect::Close if self.open.queue.is_empty() => self.open.end = Some(End::Closed),
+            Effect::Close => {}
+        }
+    }
+
+    /// Nothing forward is waited for any more.
+    fn ground(&mut self) {
+        for operation in 0..self.open.flights.len() {
+            self.land(OperationIndex(operation as u16));
+        }
+        self.open.gate = None;
+    }
+
+    fn attention(&mut self, operation: OperationIndex, phase: Phase, exception: bool) {
+        let name = self.open.transaction.operation(operation).name().clone();
+        self.land(operation);
+        self.open.stuck.push((operation, phase));
+        self.open.status = Status::NeedsAttention;
+        if exception {
+            self.except(Reason::new(format!("{name} refused {phase} after the decision")));
+        } else {
+            self.except(Reason::new(format!("{name} could not {phase} within its retries")));
+        }
+    }
+
+    fn except(&mut self, reason: Reason) {
+        self.note(JournalEvent::Exception(reason.clone()));
+        self.open.exceptions.push(reason);
+        self.open.status = Status::NeedsAttention;
+        self.out.notices.push(Notice::NeedsAttention(self.tx));
+        self.record(Record::PROGRESS);
+    }
+
+    /// Adds to the timeline, which rides in the next write.
+    pub(super) fn note(&mut self, event: JournalEvent) {
+        if self.open.journal.len() >= self.shared.settings.journal_entries_max {
+            self.open.journal_dropped += 1;
+            return;
+        }
+        let (at, epoch) = (self.cx.store_now, self.shared.fence.epoch);
+        self.open.journal.push(JournalEntry { at, epoch, event });
+    }
+
+    /// Writes a record, now or once the unsettled one is settled.
+    pub(super) fn record(&mut self, record: Record) {
+        let known = record.kind == RecordKind::Progress && self.open.queue.contains(&record);
+        if !known {
+            self.open.queue.push_back(record);
+        }
+        self.write_next();
+    }
+
+    fn write_next(&mut self) {
+        if self.open.unsettled.is_some() {
+            return;
+        }
+        let Some(record) = self.open.queue.pop_front() else { return };
+        let write = self.build(record);
+        self.out.writes.push(write.clone());
+        self.open.unsettled = Some(Box::new(write));
+        self.open.write_again_at = Timestamp::MAX;
+    }
+
+    fn build(&mut self, record: Record) -> TxWrite {
+        if matches!(record.kind, RecordKind::PivotSent | RecordKind::Delegated) {
+            self.open.state.point_of_no_return = Some(record.kind);
+        }
+        self.note(match record.verdict {
+            Some(verdict) if record.kind == RecordKind::Verdict => JournalEvent::Decided(verdict),
+            _ => JournalEvent::Recorded(record.kind),
+        });
+        if let Some(outcome) = record.last {
+            self.note(JournalEvent::Told(outcome));
+        }
+        let accept = record.kind == RecordKind::Accepted;
+        let transaction = &self.open.transaction;
+        let fire = transaction.pattern() == Pattern::FireAndForget;
+        TxWrite {
+            id: self.shared.write_id(),
+            tx: self.tx,
+            kind: record.kind,
+            expect: if accept { Expect::Absent } else { Expect::Version(self.open.version) },
+            fence: Some(self.shared.fence),
+            key: if accept { transaction.key().cloned() } else { None },
+            definition: accept.then(|| codec::encode(transaction)),
+            // The accept of a 0.5PS is its verdict.
+            verdict: if accept && fire { Some(Verdict::Completed) } else { record.verdict },
+            state: self.open.state.encode(),
+            due: self.due(record),
+            summary: self.summary(record.last),
+            journal: std::mem::take(&mut self.open.journal),
+            lazy: record.lazy,
+        }
+    }
+
+    /// When somebody else should look at the row. A row in an owner's memory is found by whoever
+    /// takes the shard over, and is due to nobody before.
+    fn due(&self, record: Record) -> Option<Timestamp> {
+        if record.last.is_some() {
+            return None;
+        }
+        match (&self.open.gate, self.open.status) {
+            (Some(gate), Status::Parked) => {
+                Some(self.cx.store_now + gate.wake_at.since(self.cx.now))
+            }
+            _ => Some(Timestamp::MAX),
+        }
+    }
+
+    fn summary(&self, last: Option<Outcome>) -> Summary {
+        let status = match (last, self.open.status) {
+            (Some(outcome), _) => Status::Finished(outcome),
+            (None, status) => status,
+        };
+        Summary {
+            pattern: self.open.transaction.pattern(),
+            status,
+            operations: self.open.transaction.operations().len() as u16,
+            dead_letters: self.open.dead_letters,
+            resumes: self.open.state.resumes,
+            exceptions: self.open.exceptions.clone(),
+        }
+    }
+
+    /// The store answered a write.
+    pub(super) fn written(&mut self, id: WriteId, result: CommitResult) {
+        if self.open.unsettled.as_ref().is_none_or(|write| write.id != id) {
+            return;
+        }
+        match result {
+            CommitResult::Committed(version) => {
+                self.open.version = version;
+                if let Some(write) = self.open.unsettled.take() {
+                    self.durable(write.kind, write.verdict, write.due.is_none());
+                }
+                self.write_next();
+            }
+            CommitResult::Conflict { found: None, .. } => self.open.end = Some(End::SetAside),
+            CommitResult::Conflict { found: Some(_), .. } => {
+                if self.is_accept() {
+                    self.not_accepted(Refused::Store(id_taken()));
+                } else {
+                    // Somebody wrote in between (rule 8): see what, then go on from there.
+                    self.out.loads.push(self.tx);
+                }
+            }
+            CommitResult::DuplicateKey { tx } => self.not_accepted(Refused::DuplicateKey(tx)),
+            CommitResult::Fenced => {
+                self.out.notices.push(Notice::LeaseLost(self.shared.fence.shard));
+            }
+            CommitResult::Failed(error) => {
+                if self.is_accept() && error.retry() == Retry::Never {
+                    self.not_accepted(Refused::Store(error));
+                } else {
+                    // Whether it landed or not, the same write id settles it (rule 9).
+                    self.open.write_again_at = self.cx.now + self.shared.settings.write_retry;
+                }
+            }
+        }
+    }
+
+    fn is_accept(&self) -> bool {
+        self.open.unsettled.as_ref().is_some_and(|write| write.kind == RecordKind::Accepted)
+    }
+
+    fn not_accepted(&mut self, refused: Refused) {
+        self.open.unsettled = None;
+        self.out.notices.push(Notice::NotAccepted(self.tx, refused));
+        self.open.end = Some(End::NotAccepted);
+    }
+
+    /// A record is durable: what waited for it may go on.
+    fn durable(&mut self, kind: RecordKind, verdict: Option<Verdict>, last: bool) {
+        match kind {
+            RecordKind::Accepted => {
+                self.out.notices.push(Notice::Accepted(self.tx));
+                match verdict {
+                    Some(verdict) => self.feed(Event::Decided(verdict)),
+                    None => self.feed(Event::Start),
+                }
+            }
+            RecordKind::Resumed => self.start_again(),
+            RecordKind::Verdict => {
+                if let Some(verdict) = verdict {
+                    self.feed(Event::Decided(verdict));
+                }
+            }
+            RecordKind::PivotSent | RecordKind::Delegated => self.feed(Event::Recorded(kind)),
+            RecordKind::Finished => {
+                if self.open.told.is_none() {
+                    self.feed(Event::Recorded(kind));
+                }
+                self.open.end = Some(End::Closed);
+            }
+            RecordKind::Progress if self.open.status == Status::Parked => {
+                self.open.end = Some(End::Parked);
+            }
+            RecordKind::Progress if last => self.open.end = Some(End::Closed),
+            RecordKind::Progress => {
+                for event in std::mem::take(&mut self.open.after_progress) {
+                    self.feed(event);
+                }
+                self.check_gate();
+            }
+            RecordKind::Signal => {}
+        }
+    }
+
+    /// Takes over what another writer left: a verdict stands, signals are heard, and what was to
+    /// be written is written on top of it.
+    pub(super) fn adopt(&mut self, record: TxRecord) {
+        if let Some(write) = &self.open.unsettled
+            && record.last_write == write.id
+        {
+            // Our own write had landed after all.
+            let id = write.id;
+            self.written(id, CommitResult::Committed(record.version));
+            return;
+        }
+        if record.version <= self.open.version {
+            return;
+        }
+        let Ok(state) = crate::engine::StoredState::decode(&record.state) else {
+            self.open.end = Some(End::SetAside);
+            return;
+        };
+        self.open.version = record.version;
+        self.open.state.signals = state.signals;
+        let Some(write) = self.open.unsettled.take() else {
+            self.after_adopting(record.verdict, None);
+            return;
+        };
+        self.open.journal.splice(0..0, write.journal);
+        let verdict = write.verdict.filter(|_| write.kind == RecordKind::Verdict);
+        let last = match write.summary.status {
+            Status::Finished(outcome) => Some(outcome),
+            _ => None,
+        };
+        let again = Record { kind: write.kind, verdict: write.verdict, lazy: write.lazy, last };
+        if verdict.is_some() && record.verdict == verdict {
+            // One's own verdict, or another's that says the same.
+            self.after_adopting(record.verdict, None);
+        } else {
+            self.after_adopting(record.verdict, Some(again));
+        }
+    }
+
+    fn after_adopting(&mut self, verdict: Option<Verdict>, again: Option<Record>) {
+        let undecided = self.open.machine.verdict().is_none();
+        if let Some(verdict) = verdict
+            && undecided
+        {
+            // A verdict never changes (rule 1): whatever else was to be written is dropped.
+            self.open.queue.clear();
+            self.ground();
+            if let Some(record) = again
+                && record.kind == RecordKind::Resumed
+            {
+                self.open.resume = Some(crate::engine::open::Resume { verdict: Some(verdict) });
+                self.open.queue.push_front(record);
+            } else {
+                self.feed(Event::Decided(verdict));
+            }
+            self.write_next();
+            return;
+        }
+        if let Some(record) = again {
+            let cancelled = self.wants_back() && record.verdict == Some(Verdict::Completed)
+                || self.wants_back() && record.verdict == Some(Verdict::Commit);
+            if cancelled && record.kind == RecordKind::Verdict {
+                // The signal was durable first, so it stands (rule 8).
+                self.hear_signals();
+                self.write_next();
+                return;
+            }
+            self.open.queue.push_front(record);
+        }
+        self.write_next();
+        self.hear_signals();
+    }
+
+    fn wants_back(&self) -> bool {
+        let seen = self.open.signals_seen.min(self.open.state.signals.len());
+        self.open.state.signals[seen..]
+            .iter()
+            .any(|entry| matches!(entry.signal, Signal::Cancel | Signal::Reject))
+    }
+
+    /// Acts on the signals that were not acted on yet. While a write is unsettled they wait.
+    pub(super) fn hear_signals(&mut self) {
+        while self.open.unsettled.is_none()
+            && self.open.resume.is_none()
+            && self.open.signals_seen < self.open.state.signals.len()
+        {
+            let entry = self.open.state.signals[self.open.signals_seen].clone();
+            self.open.signals_seen += 1;
+            match entry.signal {
+                Signal::Approve => self.check_gate(),
+                Signal::Reject | Signal::Cancel => self.feed(Event::Cancelled),
+                Signal::Retry => self.retry_stuck(),
+                Signal::Skip(operation) => self.skip(operation),
+                Signal::Abandon => self.abandon(),
+                Signal::ClearExceptions => self.open.exceptions.clear(),
+            }
+        }
+    }
+
+    fn retry_stuck(&mut self) {
+        self.open.status = Status::Open;
+        for (operation, phase) in std::mem::take(&mut self.open.stuck) {
+            self.begin(operation, phase, false);
+        }
+    }
+
+    fn skip(&mut self, operation: OperationIndex) {
+        let Some(at) = self.open.stuck.iter().position(|(stuck, _)| *stuck == operation) else {
+            return;
+        };
+        let (_, phase) = self.open.stuck.remove(at);
+        if self.open.stuck.is_empty() {
+            self.open.status = Status::Open;
+        }
+        let heard = Heard::Done { read_only: false, reversed: false };
+        self.feed(Event::Answer { operation, phase, heard });
+    }
+
+    fn abandon(&mut self) {
+        self.ground();
+        self.open.queue.clear();
+        if self.open.told.is_none() {
+            self.open.told = Some(Outcome::Abandoned);
+            self.out.notices.push(Notice::Told(self.tx, Outcome::Abandoned));
+        }
+        let verdict = self.open.machine.verdict();
+        let last = Some(Outcome::Abandoned);
+        self.record(Record { kind: RecordKind::Progress, verdict, lazy: false, last });
+    }
+
+    /// After everything else in a turn: what is due next.
+    pub(super) fn settle(&mut self) {
+        self.hear_signals();
+        if self.open.end.is_some() {
+            return;
+        }
+        let due = self.open.next_due();
+        if due < self.open.timer_at {
+            self.open.timer_at = due;
+            self.shared.set_timer(due, self.tx);
+        }
+    }
+}
+
+fn id_taken() -> crate::error::StoreError {
+    crate::error::StoreError::new(crate::error::ErrorKind::Invalid, "dtx", "accept")
+        .with_context("a transaction with this id exists already")
+}
