@@ -8,7 +8,9 @@
 #![forbid(unsafe_code)]
 
 pub mod answer;
+pub mod engine;
 pub mod error;
+pub mod frame;
 pub mod ids;
 pub mod modifier;
 pub mod name;

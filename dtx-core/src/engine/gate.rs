@@ -2,11 +2,7 @@
 //! before it is acted on, and is never evaluated again.
 
 use crate::{
-    engine::{
-        Signal,
-        open::Record,
-        write::Turn,
-    },
+    engine::{Signal, open::Record, write::Turn},
     ids::OperationIndex,
     modifier::Facts,
     pattern::{Event, Phase},
@@ -30,10 +26,10 @@ impl Turn<'_, '_> {
     /// The machine stands at its last gate.
     pub(super) fn open_gate(&mut self) {
         let approval = self.open.transaction.modifiers().and_then(|m| m.approval.as_ref());
-        // Counted from the accept, so that a resume does not begin the wait anew.
         let approval_until = approval.map(|approval| {
-            let reached = self.open.deadline_at.min(self.cx.now + approval.timeout);
-            reached.max(self.open.accepted_at)
+            let reached = self.cx.now.since(self.open.accepted_at);
+            let within = *self.open.state.approval_within.get_or_insert(reached + approval.timeout);
+            self.open.accepted_at + within
         });
         self.open.gate =
             Some(Box::new(GateRun { wake_at: Timestamp::MAX, asked: None, approval_until }));
@@ -119,9 +115,8 @@ impl Turn<'_, '_> {
             };
             verification.when.holds(&facts, &self.shared.settings.conditions)
         });
-        let wanted = |operation: &Operation| {
-            all || operation.consistency() == Consistency::Immediate
-        };
+        let wanted =
+            |operation: &Operation| all || operation.consistency() == Consistency::Immediate;
         let operations = self.open.transaction.operations().iter().enumerate();
         operations
             .filter(|(_, operation)| wanted(operation))

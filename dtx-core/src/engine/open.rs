@@ -98,6 +98,7 @@ pub(super) struct Flight {
     pub(super) sent: bool,
     pub(super) one_phase: bool,
     pub(super) extensions: u8,
+    pub(super) begun_at: Timestamp,
     pub(super) sent_at: Timestamp,
     /// When the next attempt is due.
     pub(super) next_at: Timestamp,
@@ -112,6 +113,7 @@ impl Flight {
         sent: false,
         one_phase: false,
         extensions: 0,
+        begun_at: Timestamp::ZERO,
         sent_at: Timestamp::ZERO,
         next_at: Timestamp::MAX,
         expires_at: Timestamp::MAX,
@@ -157,7 +159,8 @@ impl OpenTx {
     /// The next moment at which something is due; `MAX` if nothing is.
     pub(super) fn next_due(&self) -> Timestamp {
         let mut due = self.write_again_at;
-        if self.machine.is_undecided() && self.unsettled.is_none() {
+        let may_end = self.machine.is_undecided() && self.resume.is_none();
+        if may_end && self.unsettled.is_none() {
             due = due.min(self.deadline_at);
         }
         for flight in &self.flights {
@@ -173,7 +176,10 @@ impl OpenTx {
         due
     }
 
-    pub(super) fn has_foreign(&self, without_inbox: &std::collections::BTreeSet<crate::name::ParticipantName>) -> bool {
+    pub(super) fn has_foreign(
+        &self,
+        without_inbox: &std::collections::BTreeSet<crate::name::ParticipantName>,
+    ) -> bool {
         !without_inbox.is_empty()
             && self.transaction.operations().iter().any(|o| without_inbox.contains(o.participant()))
     }

@@ -2,12 +2,16 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::{engine::EngineSettings, ids::mix, name::ParticipantName, time::Timestamp};
+use crate::{
+    engine::EngineSettings, ids::mix, name::ParticipantName, store::Outcome, time::Timestamp,
+};
 
 /// Everything known of all participants.
 #[derive(Debug, Default)]
 pub struct Peers {
     peers: BTreeMap<ParticipantName, Peer>,
+    /// The last hundred outcomes, one bit each: set for what did not commit.
+    recent: u128,
 }
 
 #[derive(Debug, Default)]
@@ -73,6 +77,16 @@ impl Peers {
     /// The breaker of a participant, if anything is known of it.
     pub fn breaker(&self, participant: &ParticipantName) -> Option<&Breaker> {
         self.peers.get(participant).map(|peer| &peer.breaker)
+    }
+
+    /// How many of the last hundred transactions did not commit.
+    pub fn recent_failures_percent(&self) -> u8 {
+        (self.recent & ((1 << 100) - 1)).count_ones() as u8
+    }
+
+    pub(super) fn ended(&mut self, outcome: Outcome) {
+        let failed = !matches!(outcome, Outcome::Committed | Outcome::Dispatched);
+        self.recent = (self.recent << 1) | u128::from(failed);
     }
 
     pub(super) fn hold(

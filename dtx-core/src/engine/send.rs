@@ -5,15 +5,15 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::{
-    answer::{NotDone, PhaseAnswer, Refusal},
+    answer::{NotDone, PhaseAnswer, Reason, Refusal},
     engine::{
         Notice,
-        open::{End, Flight, Record, Resume},
+        open::{Flight, Record, Resume},
         peers::backoff,
         write::Turn,
     },
     ids::{OperationIndex, mix},
-    modifier::{OnExpiry, PhaseFacts},
+    modifier::{Expiry, OnExpiry, PhaseProgress, expiry, extension},
     pattern::{Event, Heard, Phase},
     store::{Answered, JournalEvent, RecordKind, Status},
     time::Timestamp,
@@ -30,10 +30,10 @@ impl Turn<'_, '_> {
             self.start_again();
             return;
         }
-        if self.open.state.resumes >= self.shared.settings.resumes_max {
-            self.open.status = Status::NeedsAttention;
-            self.out.notices.push(Notice::NeedsAttention(self.tx));
-            self.open.end = Some(End::SetAside);
+        let resumes = self.open.state.resumes;
+        if resumes >= self.shared.settings.resumes_max {
+            // It may be what kills the coordinators: it waits for an operator's `Retry`.
+            self.except(Reason::new(format!("it was taken up {resumes} times without an end")));
             return;
         }
         self.open.state.resumes += 1;
@@ -56,30 +56,41 @@ impl Turn<'_, '_> {
     pub(super) fn begin(&mut self, operation: OperationIndex, phase: Phase, one_phase: bool) {
         if let Some(answer) = self.open.state.answer(operation, phase).cloned() {
             // A participant without an inbox answered this before (rule 13).
-            self.open.flights[operation.get()] =
-                Flight { phase: Some(phase), ..Flight::LANDED };
+            self.open.flights[operation.get()] = Flight { phase: Some(phase), ..Flight::LANDED };
             self.take_answer(operation, phase, answer);
             return;
         }
         let attempt = self.open.state.attempts(operation, phase);
+        let begun_at = self.cx.now;
         let expires_at = match self.open.machine.is_undecided() {
-            true => self.cx.now + self.time_to_live(operation, phase, 0),
+            true => begun_at + self.time_to_live(phase, 0),
             false => Timestamp::MAX,
         };
-        self.open.flights[operation.get()] =
-            Flight { phase: Some(phase), attempt, one_phase, expires_at, ..Flight::LANDED };
+        self.open.flights[operation.get()] = Flight {
+            phase: Some(phase),
+            attempt,
+            one_phase,
+            expires_at,
+            begun_at,
+            ..Flight::LANDED
+        };
         self.attempt(operation);
     }
 
-    /// How long a phase may take.
-    fn time_to_live(&self, operation: OperationIndex, phase: Phase, extensions: u8) -> Duration {
-        let _ = operation;
-        let facts = self.facts(phase, extensions);
-        self.shared.settings.strategies.time_to_live(&self.open.transaction, &facts)
+    fn time_to_live(&self, phase: Phase, extensions: u8) -> Duration {
+        self.expiry(phase, extensions).map_or(Duration::MAX, |expiry| expiry.time_to_live)
     }
 
-    fn facts(&self, phase: Phase, extensions: u8) -> PhaseFacts {
-        PhaseFacts::of(&self.open.transaction, phase, extensions, self.cx.load_percent)
+    /// How long a phase may take and what happens then; `None` where nothing expires.
+    fn expiry(&self, phase: Phase, extensions: u8) -> Option<Expiry> {
+        let settings = &self.shared.settings;
+        let progress = self.phase_progress(phase, extensions);
+        expiry(&self.open.transaction, &settings.bounds, &settings.strategies, progress)
+    }
+
+    fn phase_progress(&self, phase: Phase, extensions: u8) -> PhaseProgress {
+        let decided = !self.open.machine.is_undecided();
+        PhaseProgress { phase, decided, extensions, load_percent: self.cx.load_percent }
     }
 
     /// Sends the command of a flight, unless the participant's breaker holds it back.
@@ -120,9 +131,8 @@ impl Turn<'_, '_> {
         let definition = self.open.transaction.operation(operation);
         let undecided = self.open.machine.is_undecided();
         let claims = matches!(phase, Phase::Prepare | Phase::Reserve);
-        let deadline = undecided.then(|| {
-            self.open.deadline_at.min(flight.expires_at).since(self.cx.now)
-        });
+        let deadline =
+            undecided.then(|| self.open.deadline_at.min(flight.expires_at).since(self.cx.now));
         Command {
             tx: self.tx,
             operation,
@@ -137,7 +147,7 @@ impl Turn<'_, '_> {
             sequence: self.open.state.sequence,
             watermark: self.shared.watermark(),
             deadline,
-            ttl: claims.then(|| self.time_to_live(operation, phase, flight.extensions)),
+            ttl: claims.then(|| self.time_to_live(phase, flight.extensions)),
             one_phase: flight.one_phase,
             reply: true,
             payload: definition.payload().clone(),
@@ -178,7 +188,11 @@ impl Turn<'_, '_> {
         let after = current.then(|| self.cx.now.since(flight.sent_at));
         self.cx.peers.answered(&reply.participant, after);
         let (operation, phase) = (reply.operation, reply.phase);
-        self.note(JournalEvent::Answered { operation, phase, answer: Answered::from(&reply.answer) });
+        self.note(JournalEvent::Answered {
+            operation,
+            phase,
+            answer: Answered::from(&reply.answer),
+        });
         if self.open.observed {
             let answer = reply.answer.clone();
             self.out.notices.push(Notice::Progress { tx: self.tx, operation, phase, answer });
@@ -190,14 +204,16 @@ impl Turn<'_, '_> {
             return;
         }
         let foreign = self.shared.settings.without_inbox.contains(&reply.participant);
-        if foreign && phase != Phase::Status {
-            self.open.state.answers.push((operation, phase, reply.answer.clone()));
-            if let Some(event) = self.event_of(operation, phase, &reply.answer, false) {
-                self.keep_output(operation, &reply.answer);
-                self.land(operation);
-                self.open.after_progress.push(event);
-                self.record(Record::PROGRESS);
-            }
+        if foreign
+            && phase != Phase::Status
+            && let Some(event) = self.event_of(operation, phase, &reply.answer, false)
+        {
+            // Nobody else keeps this answer (rule 13): durable first, then acted on.
+            self.keep_output(operation, &reply.answer);
+            self.land(operation);
+            self.open.state.answers.push((operation, phase, reply.answer));
+            self.open.after_progress.push(event);
+            self.record(Record::PROGRESS);
             return;
         }
         self.take_answer(operation, phase, reply.answer);
@@ -219,11 +235,6 @@ impl Turn<'_, '_> {
         self.keep_output(operation, &answer);
         self.land(operation);
         self.feed(event);
-        if self.open.machine.progress(operation).untouched
-            && !self.open.state.untouched.contains(&operation)
-        {
-            self.open.state.untouched.push(operation);
-        }
     }
 
     /// What an answer means to the machine; `None` if it settles nothing.
@@ -296,9 +307,8 @@ impl Turn<'_, '_> {
             Consistency::BestEffort => 1,
             _ => policy.attempts_max,
         };
-        let forward_for_ever = !self.open.machine.is_undecided()
-            && !phase.is_backward()
-            && phase != Phase::Deliver;
+        let forward_for_ever =
+            !self.open.machine.is_undecided() && !phase.is_backward() && phase != Phase::Deliver;
         flight.attempt >= most && !forward_for_ever
     }
 
@@ -363,24 +373,33 @@ impl Turn<'_, '_> {
 
     /// The time of a phase is over (TBS).
     fn expired(&mut self, operation: OperationIndex, phase: Phase, extensions: u8) {
-        let facts = self.facts(phase, extensions);
-        match self.shared.settings.strategies.on_expiry(&self.open.transaction, &facts) {
+        let Some(Expiry { on_expiry, .. }) = self.expiry(phase, extensions) else { return };
+        match on_expiry {
             OnExpiry::Abort | OnExpiry::Cancel | OnExpiry::Release => {
                 self.give_up(operation, phase);
             }
             OnExpiry::Attention => self.wait_for_operator(operation, phase),
-            OnExpiry::Ask | OnExpiry::Retry => {
-                if extensions >= facts.extensions_max {
-                    self.give_up(operation, phase);
-                    return;
-                }
-                let longer = self.time_to_live(operation, phase, extensions + 1);
-                let flight = &mut self.open.flights[operation.get()];
-                flight.extensions = extensions + 1;
-                flight.expires_at = self.cx.now + longer;
-                self.attempt(operation);
-            }
+            // To send the command again is to ask: the idempotency key makes the participant
+            // repeat what it answered, or answer now.
+            OnExpiry::Ask | OnExpiry::Retry => self.extend(operation, phase, extensions),
         }
+    }
+
+    fn extend(&mut self, operation: OperationIndex, phase: Phase, extensions: u8) {
+        let settings = self.shared.settings.clone();
+        let progress = self.phase_progress(phase, extensions);
+        let lived = self.cx.now.since(self.open.flights[operation.get()].begun_at);
+        let transaction = &self.open.transaction;
+        let longer =
+            extension(transaction, &settings.bounds, &settings.strategies, progress, lived);
+        let Some(longer) = longer else {
+            self.give_up(operation, phase);
+            return;
+        };
+        let flight = &mut self.open.flights[operation.get()];
+        flight.extensions = extensions + 1;
+        flight.expires_at = self.cx.now + longer;
+        self.attempt(operation);
     }
 
     fn wait_for_operator(&mut self, operation: OperationIndex, phase: Phase) {

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use thiserror::Error;
 
 use crate::{
-    modifier::{Conditions, Strategies},
+    modifier::{BoundsSettings, Conditions, Strategies},
     name::ParticipantName,
     transaction::RetryPolicy,
 };
@@ -42,6 +42,8 @@ pub struct EngineSettings {
     pub write_retry: Duration,
     /// Participants that have no inbox (rule 13).
     pub without_inbox: BTreeSet<ParticipantName>,
+    /// How long phases may take (TBS).
+    pub bounds: BoundsSettings,
     /// Expiry strategies of the user.
     pub strategies: Strategies,
     /// Verification conditions of the user.
@@ -65,6 +67,7 @@ impl Default for EngineSettings {
             breaker_pause: Duration::from_millis(500),
             write_retry: Duration::from_millis(50),
             without_inbox: BTreeSet::new(),
+            bounds: BoundsSettings::default(),
             strategies: Strategies::default(),
             conditions: Conditions::default(),
         }

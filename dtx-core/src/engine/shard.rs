@@ -38,6 +38,8 @@ pub(super) struct Shared {
     sequences: BTreeMap<AcceptSequence, TxId>,
     /// Whether `sequences` holds all open transactions of the shard.
     complete: bool,
+    /// Whether a record of the shard could not be read, so that its sequence is not known.
+    unreadable: bool,
     timers: BinaryHeap<Reverse<(Timestamp, TxId)>>,
 }
 
@@ -52,7 +54,7 @@ impl Shared {
     /// Every transaction of the shard with a smaller sequence is durably finished (rule 14).
     /// Nothing is claimed before all open ones are known.
     pub(super) fn watermark(&self) -> AcceptSequence {
-        if !self.complete {
+        if !self.complete || self.unreadable {
             return AcceptSequence::default();
         }
         let next = AcceptSequence { epoch: self.fence.epoch, number: self.next_number };
@@ -92,6 +94,7 @@ impl ShardEngine {
                 next_number: 1,
                 sequences: BTreeMap::new(),
                 complete: false,
+                unreadable: false,
                 timers: BinaryHeap::new(),
             },
             open: BTreeMap::new(),
@@ -148,8 +151,8 @@ impl ShardEngine {
                         self.recover(*record, store_now, cx, out);
                     }
                 }
-                Ok(_) => {}
-                Err(_) => out.loads.push(tx),
+                // What could not be read now is found by the next write or the next scan.
+                Ok(_) | Err(_) => self.turn(tx, cx, out, |turn| turn.not_loaded()),
             },
             Input::Reply(reply) => {
                 if reply.epoch == self.shared.fence.epoch {
@@ -174,8 +177,7 @@ impl ShardEngine {
         cx: &mut Context<'_>,
         out: &mut Outputs,
     ) {
-        let deadline = transaction.deadline().unwrap_or(self.shared.settings.deadline)
-            + transaction.gate_time();
+        let deadline = transaction.deadline_or(self.shared.settings.deadline);
         let state = StoredState {
             sequence: self.shared.sequence_for(tx),
             deadline,
@@ -210,7 +212,7 @@ impl ShardEngine {
             Ok(decoded) => decoded,
             Err(reason) => {
                 // Its sequence cannot be known, so nothing may be forgotten below it.
-                self.shared.complete = false;
+                self.shared.unreadable = true;
                 out.notices.push(Notice::Quarantined(tx, reason));
                 return;
             }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     answer::PhaseAnswer,
     engine::SignalEntry,
-    frame::{self, FrameError, FrameKind},
+    frame::{self, FrameError, Kind},
     ids::{AcceptSequence, OperationIndex},
     pattern::Phase,
     store::RecordKind,
@@ -16,6 +16,9 @@ use crate::{
 
 /// The version of the encoding. Older ones stay readable.
 const FORMAT: u8 = 1;
+
+/// The largest state that is read, in bytes.
+const STATE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// The state of a transaction as it is stored. It holds only what the run of the pattern does not
 /// give again: participants keep their answers.
@@ -38,14 +41,15 @@ pub struct StoredState {
     pub attempts: Vec<(OperationIndex, Phase, u32)>,
     /// Answers of participants without an inbox (rule 13).
     pub answers: Vec<(OperationIndex, Phase, PhaseAnswer)>,
-    /// Operations whose handler itself rejected the first phase (rule 3).
-    pub untouched: Vec<OperationIndex>,
+    /// Until when an approval must be there, counted from the accept; set when the gate was
+    /// first reached, so that a resume does not begin the wait anew.
+    pub approval_within: Option<Duration>,
 }
 
 impl StoredState {
     /// Encodes the state.
     pub fn encode(&self) -> Bytes {
-        frame::encode(FrameKind::State, FORMAT, self)
+        frame::encode(Kind::EngineState, FORMAT, self).expect("its sequences know their lengths")
     }
 
     /// Decodes a state.
@@ -53,7 +57,7 @@ impl StoredState {
     /// # Errors
     /// [`FrameError`] when the bytes are none that any version wrote.
     pub fn decode(bytes: &[u8]) -> Result<Self, FrameError> {
-        frame::decode(FrameKind::State, FORMAT, bytes)
+        frame::decode(Kind::EngineState, FORMAT, bytes, STATE_BYTES_MAX)
     }
 
     pub(super) fn answer(&self, operation: OperationIndex, phase: Phase) -> Option<&PhaseAnswer> {

@@ -54,6 +54,7 @@ impl Turn<'_, '_> {
             Effect::Tell(outcome) => {
                 if self.open.told.is_none() {
                     self.open.told = Some(outcome);
+                    self.cx.peers.ended(outcome);
                     self.out.notices.push(Notice::Told(self.tx, outcome));
                 }
             }
@@ -65,9 +66,10 @@ impl Turn<'_, '_> {
             Effect::Attention { operation, phase, exception } => {
                 self.attention(operation, phase, exception);
             }
-            // With a write that is still queued the close waits for it.
-            Effect::Close if self.open.queue.is_empty() => self.open.end = Some(End::Closed),
-            Effect::Close => {}
+            // With a last record that is still queued the close waits for it; whatever else is
+            // queued has nothing to add to a transaction that is over.
+            Effect::Close if self.open.queue.iter().any(|record| record.last.is_some()) => {}
+            Effect::Close => self.open.end = Some(End::Closed),
         }
     }
 
@@ -91,7 +93,7 @@ impl Turn<'_, '_> {
         }
     }
 
-    fn except(&mut self, reason: Reason) {
+    pub(super) fn except(&mut self, reason: Reason) {
         self.note(JournalEvent::Exception(reason.clone()));
         self.open.exceptions.push(reason);
         self.open.status = Status::NeedsAttention;
@@ -286,6 +288,8 @@ impl Turn<'_, '_> {
             return;
         }
         if record.version <= self.open.version {
+            // A read that shows nothing new settles nothing (rule 9): the same write again.
+            self.open.write_again_at = self.cx.now + self.shared.settings.write_retry;
             return;
         }
         let Ok(state) = crate::engine::StoredState::decode(&record.state) else {
@@ -313,6 +317,13 @@ impl Turn<'_, '_> {
         }
     }
 
+    /// The record could not be read: the unsettled write asks again.
+    pub(super) fn not_loaded(&mut self) {
+        if self.open.unsettled.is_some() {
+            self.open.write_again_at = self.cx.now + self.shared.settings.write_retry;
+        }
+    }
+
     fn after_adopting(&mut self, verdict: Option<Verdict>, again: Option<Record>) {
         let undecided = self.open.machine.verdict().is_none();
         if let Some(verdict) = verdict
@@ -333,15 +344,17 @@ impl Turn<'_, '_> {
             return;
         }
         if let Some(record) = again {
-            let cancelled = self.wants_back() && record.verdict == Some(Verdict::Completed)
-                || self.wants_back() && record.verdict == Some(Verdict::Commit);
-            if cancelled && record.kind == RecordKind::Verdict {
+            let decides = match record.kind {
+                RecordKind::Verdict => record.verdict.is_some_and(|v| !v.is_backward()),
+                RecordKind::PivotSent | RecordKind::Delegated => true,
+                _ => false,
+            };
+            if decides && self.wants_back() {
                 // The signal was durable first, so it stands (rule 8).
-                self.hear_signals();
-                self.write_next();
-                return;
+                self.open.state.point_of_no_return = None;
+            } else {
+                self.open.queue.push_front(record);
             }
-            self.open.queue.push_front(record);
         }
         self.write_next();
         self.hear_signals();
@@ -357,7 +370,7 @@ impl Turn<'_, '_> {
     /// Acts on the signals that were not acted on yet. While a write is unsettled they wait.
     pub(super) fn hear_signals(&mut self) {
         while self.open.unsettled.is_none()
-            && self.open.resume.is_none()
+            && (self.open.resume.is_none() || self.open.status == Status::NeedsAttention)
             && self.open.signals_seen < self.open.state.signals.len()
         {
             let entry = self.open.state.signals[self.open.signals_seen].clone();
@@ -375,6 +388,11 @@ impl Turn<'_, '_> {
 
     fn retry_stuck(&mut self) {
         self.open.status = Status::Open;
+        self.open.state.attempts.clear();
+        if self.open.resume.is_some() {
+            self.open.state.resumes = 1;
+            self.record(Record::of(RecordKind::Resumed));
+        }
         for (operation, phase) in std::mem::take(&mut self.open.stuck) {
             self.begin(operation, phase, false);
         }

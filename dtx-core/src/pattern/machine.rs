@@ -650,6 +650,10 @@ impl Run<'_> {
 
     fn attention(&mut self, exception: bool) {
         if let Some(About { operation, phase }) = self.about {
+            if exception {
+                // It is still asked for: an operator tries again, or counts it as done.
+                self.machine.operations[operation.get()].mark = Mark::Asked;
+            }
             self.effects.push(Effect::Attention { operation, phase, exception });
         }
     }

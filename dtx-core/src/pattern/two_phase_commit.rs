@@ -33,6 +33,7 @@ const ROWS: &[Row] = rows![
     Delegating   , Recorded(Delegated)        , Always       => _           , [Ask(Commit)];
     Delegating   , Done                       , Always       => Completed   , [Tell(Committed), FinishLazily, Close];
     Delegating   , No                         , Always       => Failed      , [Tell(Aborted), FinishLazily, Close];
+    Delegating   , Overdue | Cancelled        , Always       => Aborting    , [Decide(Abort)];
     Delegating   , Lost                       , Always       => _           , [AskAgain];
     Initial | Preparing | Prepared | Aborting
                  , Decided(Abort)             , Always       => Releasing   , [Tell(Aborted), Undo];
