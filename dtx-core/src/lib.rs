@@ -9,6 +9,7 @@
 
 pub mod answer;
 pub mod error;
+pub mod frame;
 pub mod ids;
 pub mod modifier;
 pub mod name;
