@@ -1,13 +1,14 @@
-//! Modifiers as data, a part of the definition.
+//! Modifiers as data, a part of the definition. In JSON a duration is a whole number of
+//! milliseconds, and the name of its field ends in `_ms`.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{name::ActionName, pattern::Phase};
+use crate::{modifier::millis, name::ActionName, pattern::Phase};
 
 /// The modifiers of a transaction.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Modifiers {
     /// OV: ask the participants for their status at the last gate.
@@ -15,13 +16,28 @@ pub struct Modifiers {
     /// OV: wait at the last gate for a person.
     pub approval: Option<Approval>,
     /// OV: pass the last gate no sooner than this long after the accept.
+    #[serde(rename = "execute_after_ms", with = "millis::option")]
     pub execute_after: Option<Duration>,
     /// TBS: how long each phase may take, and what happens then.
     pub time_bounds: Option<TimeBounds>,
 }
 
+impl Modifiers {
+    /// Whether nothing is modified.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// How long the transaction may wait at the last gate at the most: for the approval and for
+    /// the delayed execution.
+    pub fn gate_wait(&self) -> Duration {
+        let approval = self.approval.as_ref().map_or(Duration::ZERO, |approval| approval.timeout);
+        approval.saturating_add(self.execute_after.unwrap_or(Duration::ZERO))
+    }
+}
+
 /// OV: whether the participants are asked for their status before the verdict.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Verification {
     /// When to ask.
@@ -32,7 +48,7 @@ pub struct Verification {
 }
 
 /// When a verification takes place.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum VerifyWhen {
     /// Always.
@@ -40,6 +56,7 @@ pub enum VerifyWhen {
     /// When the transaction's amount is over this.
     AmountOver(i64),
     /// When more than this has passed since the accept.
+    #[serde(rename = "elapsed_over_ms", with = "millis")]
     ElapsedOver(Duration),
     /// When the coordinator has more than this share of its capacity in flight, in percent.
     LoadOver(u8),
@@ -50,20 +67,22 @@ pub enum VerifyWhen {
 }
 
 /// OV: a person must agree.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Approval {
     /// How long to wait; afterwards the transaction goes back.
+    #[serde(rename = "timeout_ms", with = "millis")]
     pub timeout: Duration,
 }
 
 /// TBS: how long phases may take.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TimeBounds {
     /// Turns the base time into the time that a phase gets.
     pub strategy: ExpiryStrategy,
     /// Base times that replace those of the table.
+    #[serde(rename = "base_ms", with = "millis::map")]
     pub base: BTreeMap<Phase, Duration>,
     /// What happens when a phase expires; `None` leaves it to the strategy.
     pub on_expiry: Option<OnExpiry>,
@@ -72,7 +91,7 @@ pub struct TimeBounds {
 }
 
 /// TBS: how the time of a phase is computed.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ExpiryStrategy {
     /// The base time.
@@ -90,11 +109,11 @@ pub enum ExpiryStrategy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnExpiry {
-    /// Go back by the verdict `Abort`.
+    /// Go back: by the verdict `Abort`, or by `Turned` where the pattern goes back by that one.
     Abort,
-    /// Go back; what was prepared is cancelled.
+    /// 2PS: go back; what was prepared is cancelled.
     Cancel,
-    /// Go back; what was reserved is released.
+    /// 3PS: go back; what was reserved is released.
     Release,
     /// Ask the participants for their status, then decide.
     Ask,

@@ -1,7 +1,12 @@
 //! The definition of a transaction. It can only be had from the builder or by parsing, so a
 //! value of this type has passed every check.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -17,16 +22,18 @@ use crate::{
 pub type Payload = Bytes;
 
 /// A checked transaction.
-#[derive(Clone, Debug, PartialEq)]
+///
+/// Its serde form is JSON; see [`Transaction::from_json`].
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transaction {
-    pub(crate) pattern: Pattern,
-    pub(crate) operations: Box<[Operation]>,
-    pub(crate) key: Option<Key>,
-    pub(crate) deadline: Option<Duration>,
-    pub(crate) gate: Gate,
-    pub(crate) undo_of: Option<TxId>,
-    pub(crate) modifiers: Option<Box<Modifiers>>,
-    pub(crate) metadata: Option<Box<BTreeMap<String, String>>>,
+    pub(super) pattern: Pattern,
+    pub(super) operations: Box<[Operation]>,
+    pub(super) key: Option<Key>,
+    pub(super) deadline: Option<Duration>,
+    pub(super) gate: Gate,
+    pub(super) undo_of: Option<TxId>,
+    pub(super) modifiers: Option<Box<Modifiers>>,
+    pub(super) metadata: BTreeMap<String, String>,
 }
 
 impl Transaction {
@@ -53,9 +60,18 @@ impl Transaction {
         self.key.as_ref()
     }
 
-    /// How long it may stay undecided, counted from its accept on the store's clock.
+    /// How long it may stay undecided, counted from its accept on the store's clock. It includes
+    /// the waits for an approval and for a delayed execution, and has no effect under 0.5PS,
+    /// where the accept decides.
     pub fn deadline(&self) -> Option<Duration> {
         self.deadline
+    }
+
+    /// Its own deadline; without one, `default` and the longest waits that its modifiers allow.
+    pub fn deadline_or(&self, default: Duration) -> Duration {
+        self.deadline.unwrap_or_else(|| {
+            default.saturating_add(self.modifiers().map_or(Duration::ZERO, Modifiers::gate_wait))
+        })
     }
 
     /// What the execution of a 3PS waits for.
@@ -84,7 +100,7 @@ impl Transaction {
 
     /// What the caller attached.
     pub fn metadata(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.metadata.iter().flat_map(|map| map.iter().map(|(k, v)| (k.as_str(), v.as_str())))
+        self.metadata.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 }
 
@@ -114,39 +130,74 @@ pub enum Gate {
 }
 
 /// One participant's part of a transaction.
-#[derive(Clone, Debug, PartialEq)]
+///
+/// Everything but the payload is the same for most transactions of a program, so it is shared
+/// among them: an operation in memory is its payload and one pointer.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operation {
-    pub(crate) name: OperationName,
-    pub(crate) participant: ParticipantName,
-    pub(crate) action: ActionName,
-    pub(crate) action_version: u32,
-    pub(crate) payload: Payload,
-    pub(crate) depends_on: Box<[OperationIndex]>,
-    pub(crate) consistency: Consistency,
-    pub(crate) step: StepKind,
-    pub(crate) retry: Option<Box<RetryPolicy>>,
-    pub(crate) region: Option<RegionName>,
+    pub(super) shape: Arc<Shape>,
+    pub(super) payload: Payload,
+}
+
+/// An operation without its payload.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct Shape {
+    pub(super) name: OperationName,
+    pub(super) participant: ParticipantName,
+    pub(super) action: ActionName,
+    pub(super) action_version: u32,
+    pub(super) depends_on: Box<[OperationIndex]>,
+    pub(super) consistency: Consistency,
+    pub(super) step: StepKind,
+    pub(super) retry: Option<Box<RetryPolicy>>,
+    pub(super) region: Option<RegionName>,
+}
+
+/// How many shapes a thread remembers for sharing. Past it all are forgotten, which costs memory
+/// for a while and nothing else.
+const SHAPES_MAX: usize = 1024;
+
+thread_local! {
+    // One set per thread needs no lock; what is shared is never seen from outside.
+    static SHAPES: RefCell<BTreeSet<Arc<Shape>>> = const { RefCell::new(BTreeSet::new()) };
+}
+
+impl Shape {
+    /// The shape as one that equal shapes of this thread share.
+    pub(super) fn shared(self) -> Arc<Self> {
+        SHAPES.with_borrow_mut(|shapes| {
+            if let Some(known) = shapes.get(&self) {
+                return Arc::clone(known);
+            }
+            if shapes.len() >= SHAPES_MAX {
+                shapes.clear();
+            }
+            let shape = Arc::new(self);
+            shapes.insert(Arc::clone(&shape));
+            shape
+        })
+    }
 }
 
 impl Operation {
     /// Its name, unique in its transaction.
     pub fn name(&self) -> &OperationName {
-        &self.name
+        &self.shape.name
     }
 
     /// Who carries it out.
     pub fn participant(&self) -> &ParticipantName {
-        &self.participant
+        &self.shape.participant
     }
 
     /// What the participant is asked for.
     pub fn action(&self) -> &ActionName {
-        &self.action
+        &self.shape.action
     }
 
     /// The version of the action.
     pub fn action_version(&self) -> u32 {
-        self.action_version
+        self.shape.action_version
     }
 
     /// The input of the action.
@@ -156,27 +207,27 @@ impl Operation {
 
     /// The operations that must be done before this one, whose outputs it gets.
     pub fn depends_on(&self) -> &[OperationIndex] {
-        &self.depends_on
+        &self.shape.depends_on
     }
 
     /// How strictly it belongs to the transaction.
     pub fn consistency(&self) -> Consistency {
-        self.consistency
+        self.shape.consistency
     }
 
     /// What may be done about it after it was executed (Saga).
     pub fn step(&self) -> StepKind {
-        self.step
+        self.shape.step
     }
 
     /// Its own retry policy; `None` means the coordinator's.
     pub fn retry(&self) -> Option<&RetryPolicy> {
-        self.retry.as_deref()
+        self.shape.retry.as_deref()
     }
 
     /// The region in which it runs.
     pub fn region(&self) -> Option<&RegionName> {
-        self.region.as_ref()
+        self.shape.region.as_ref()
     }
 }
 
@@ -205,7 +256,9 @@ impl Consistency {
 }
 
 /// What may be done about a step of a Saga after it was executed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum StepKind {
     /// It can be compensated.
@@ -218,7 +271,7 @@ pub enum StepKind {
 }
 
 /// How often and how fast an operation is tried again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RetryPolicy {
     /// How many times a command is sent before the operation counts as given up.
