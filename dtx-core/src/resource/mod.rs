@@ -1,5 +1,12 @@
 //! Resources: pure functions from rows, time and commands to rows and answers.
 
+pub mod barrier;
+mod codec;
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub use codec::{ROW_VERSION, RowError};
+
 use std::fmt::Debug;
 
 use crate::{
