@@ -84,9 +84,7 @@ pub fn claim(row: Option<InboxRow>, context: &ClaimContext<'_>, command: &Comman
         None => InboxRow::new(command, context.now),
     };
     // What is written must hold the highest epoch and sequence, also when the answer is old.
-    let newer = command.epoch > row.epoch || command.sequence > row.sequence;
-    row.epoch = row.epoch.max(command.epoch);
-    row.sequence = row.sequence.max(command.sequence);
+    let newer = row.meet(command);
 
     let decision = match role {
         Role::Ask => return Claim::Ask { forward: row.forward().cloned() },
@@ -102,7 +100,8 @@ pub fn claim(row: Option<InboxRow>, context: &ClaimContext<'_>, command: &Comman
                 }
             }
             let forward = row.forward().cloned();
-            row.set(command.phase, Entry::Started { host: context.host });
+            let again = row.entry(command.phase) == Some(&Entry::Unsettled);
+            row.set(command.phase, Entry::Started { host: context.host, again });
             row.changed_at = context.now;
             Claim::Run { row, forward }
         }
@@ -131,7 +130,7 @@ fn busy() -> Decision {
 }
 
 fn is_live(entry: &Entry, context: &ClaimContext<'_>) -> bool {
-    matches!(entry, Entry::Started { host } if !(context.ended)(*host))
+    matches!(entry, Entry::Started { host, .. } if !(context.ended)(*host))
 }
 
 fn forward(
@@ -186,25 +185,31 @@ fn backward(row: &InboxRow, context: &ClaimContext<'_>, phase: Phase, role: Role
 
 /// Puts the answer of the handler into the row that [`claim`] gave.
 ///
-/// `Done` is stored, and `Rejected` of a forward phase. `Unknown`, and a `Rejected` of a backward
-/// phase, end the claim: a repeat runs again. `Refused` leaves no trace of the claim. Where the
-/// effect is rolled back together with the row, an `Unknown` needs no `finish`: keep the row as
-/// it was before the claim.
+/// `Done` is stored, and so is `Rejected` of a forward phase but for `Deliver`, which is retried.
+/// Any other answer ends the claim so that a repeat runs again: without a trace when nothing
+/// happened, as [`Entry::Unsettled`] after an `Unknown` and in a backward phase. Where the effect
+/// is rolled back together with the row, an `Unknown` needs no `finish`: keep the row as it was
+/// before the claim.
 pub fn finish(mut row: InboxRow, command: &Command, answer: &PhaseAnswer) -> InboxRow {
     let phase = command.phase;
-    if phase == Phase::Status {
-        return row;
-    }
+    let again = matches!(row.entry(phase), Some(Entry::Started { again: true, .. }));
     match answer {
+        _ if phase == Phase::Status => {}
         Ok(done) => {
             row.set(phase, Entry::Done(done.clone()));
             row.recall = holds(&row, phase, done).then(|| Box::new(recall(&row, command)));
         }
-        Err(NotDone::Rejected(reason)) if !phase.is_backward() => {
+        // Going back was begun and stays so: nothing goes forward any more.
+        Err(_) if phase.is_backward() => row.set(phase, Entry::Unsettled),
+        Err(NotDone::Unknown(_)) => row.set(phase, Entry::Unsettled),
+        Err(NotDone::Rejected(reason)) if phase != Phase::Deliver => {
             row.set(phase, Entry::Rejected(reason.clone()));
         }
-        Err(NotDone::Refused(_)) => row.remove(phase),
-        Err(NotDone::Rejected(_) | NotDone::Unknown(_)) => row.set(phase, Entry::Unsettled),
+        // This run did nothing, but an earlier one may have.
+        Err(NotDone::Rejected(_) | NotDone::Refused(_)) if again => {
+            row.set(phase, Entry::Unsettled);
+        }
+        Err(NotDone::Rejected(_) | NotDone::Refused(_)) => row.remove(phase),
     }
     row
 }

@@ -30,6 +30,8 @@ pub enum Entry {
     Started {
         /// The run of the host that claimed it.
         host: HolderId,
+        /// An earlier run of the phase ended with its effect unknown.
+        again: bool,
     },
     /// A handler ran and nobody knows whether it had its effect. A repeat runs again, and a
     /// backward phase runs the real handler.
@@ -197,6 +199,28 @@ impl InboxRow {
             payload: recall.payload.clone(),
             inputs: Vec::new(),
         })
+    }
+
+    /// Whether the last phase was carried out: there is an effect.
+    pub fn is_executed(&self) -> bool {
+        [Phase::Execute, Phase::Commit, Phase::Deliver]
+            .into_iter()
+            .any(|phase| matches!(self.entry(phase), Some(Entry::Done(_))))
+    }
+
+    /// Whether a backward phase was carried out.
+    pub fn is_undone(&self) -> bool {
+        self.entries
+            .iter()
+            .any(|(phase, entry)| phase.is_backward() && matches!(entry, Entry::Done(_)))
+    }
+
+    /// Remembers the epoch and the sequence of a command; says whether that changed the row.
+    pub fn meet(&mut self, command: &Command) -> bool {
+        let newer = command.epoch > self.epoch || command.sequence > self.sequence;
+        self.epoch = self.epoch.max(command.epoch);
+        self.sequence = self.sequence.max(command.sequence);
+        newer
     }
 
     pub(super) fn set(&mut self, phase: Phase, entry: Entry) {

@@ -280,6 +280,30 @@ fn a_refusal_is_not_stored() {
 }
 
 #[test]
+fn a_refusal_does_not_hide_an_earlier_run_whose_effect_is_unknown() {
+    let expired = refused(Refusal::Expired);
+    check(
+        Pattern::TwoPhaseSaga,
+        &[
+            (Prepare, done("p"), done("p")),
+            (Execute, unknown(), unknown()),
+            (Execute, expired.clone(), expired),
+            (Cancel, done("x"), refused(Refusal::Executed)),
+        ],
+        &[Prepare, Execute, Execute],
+    );
+}
+
+#[test]
+fn a_delivery_that_was_rejected_is_tried_again() {
+    check(
+        Pattern::FireAndForget,
+        &[(Deliver, no(), no()), (Deliver, done("d"), done("d")), (Deliver, no(), done("d"))],
+        &[Deliver, Deliver],
+    );
+}
+
+#[test]
 fn a_later_phase_does_not_run_before_the_earlier_one_was_done() {
     check(Pattern::TwoPhaseSaga, &[(Execute, done("x"), unknown())], &[]);
     check(Pattern::TwoPhaseCommit, &[(Commit, done("x"), unknown())], &[]);
