@@ -15,6 +15,8 @@ mod cases_routing;
 mod harness;
 mod list;
 mod messages;
+pub mod mutant;
+mod mutant_subscription;
 
 pub use harness::TransportHarness;
 pub use list::{CASES, Case, run};

@@ -1,5 +1,8 @@
 //! The conformance suite of transports.
 
+mod mutants;
+mod own;
+
 use std::{sync::Arc, time::Duration};
 
 use dtx_core::transport::Transport;
