@@ -87,7 +87,7 @@ impl Transaction {
     /// Whether something must be waited for at the last gate: an approval, a time, or a
     /// verification of the operations.
     pub fn has_gate(&self) -> bool {
-        let verified = |o: &Operation| o.consistency == Consistency::Immediate;
+        let verified = |o: &Operation| o.consistency() == Consistency::Immediate;
         self.modifiers().is_some_and(|m| {
             m.verification.is_some() || m.approval.is_some() || m.execute_after.is_some()
         }) || self.operations.iter().any(verified)
