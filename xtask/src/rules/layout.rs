@@ -56,9 +56,11 @@ pub(super) fn declare_only(facts: &Facts) -> Vec<Finding> {
 fn items(file: &SourceFile) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (number, line) in file.product_lines() {
-        let first = without_visibility(line.trim_start()).split([' ', '(']).next();
-        let item = first.map(|word| word.split('<').next().unwrap_or(word));
-        if let Some(word) = item.filter(|word| ITEMS.contains(word)) {
+        let declaration = without_visibility(line);
+        // An inline module is code as well; what stands inside an item is a part of it.
+        let inline = declaration.starts_with("mod ") && line.trim_end().ends_with('{');
+        let word = declaration.split([' ', '(', '<']).next().unwrap_or_default();
+        if inline || ITEMS.contains(&word) {
             let text = format!("`{word}` belongs into a file of its own");
             findings.push(Finding::new(&file.path, number, text));
         }
@@ -156,6 +158,7 @@ mod tests {
             "const A: u8 = 1;",
             "pub trait A {}",
             "macro_rules! a { () => {} }",
+            "mod a {\n    pub fn a() {}\n}",
         ] {
             assert_eq!(declare_only(&facts("a/src/b/mod.rs", item)).len(), 1, "{item}");
             assert_eq!(declare_only(&facts("a/src/b/c.rs", item)), [], "{item}");
