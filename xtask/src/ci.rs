@@ -35,10 +35,7 @@ pub(crate) fn run(workspace: &Workspace, steps: &mut Steps) {
         }
         simulator::kill_campaign(workspace, "ci").map_or_else(Ending::failed, Ending::of)
     });
-    steps.run("simulator slice", || match simulator::available(workspace) {
-        Err(reason) => Ending::skipped(reason),
-        Ok(()) => simulator_slice(workspace).map_or_else(Ending::failed, |()| Ending::of(true)),
-    });
+    simulator::step(workspace, steps, "simulator slice", || simulator_slice(workspace));
 }
 
 fn build(workspace: &Workspace, arguments: &[&str]) -> Ending {

@@ -33,12 +33,7 @@ pub(crate) fn run(workspace: &Workspace, steps: &mut Steps) {
         ending(counts, passed)
     });
     examples(workspace, steps);
-    steps.run("simulator", || match simulator::available(workspace) {
-        Err(reason) => Ending::skipped(reason),
-        Ok(()) => {
-            simulator::simulate(root, SEEDS).map_or_else(Ending::failed, |()| Ending::of(true))
-        }
-    });
+    simulator::step(workspace, steps, "simulator", || simulator::simulate(root, SEEDS));
     let took = start.elapsed();
     println!("\ntests took {:.0} s of {} s", took.as_secs_f64(), BUDGET.as_secs());
     if took > BUDGET {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::{
     ci,
     process::{output, program},
-    simulator::{self, Seeds},
+    simulator::{self, Presence, Seeds},
     steps::{Ending, Steps},
     workspace::Workspace,
 };
@@ -118,7 +118,9 @@ fn seeds_done(result: Option<&Value>, commit: &str) -> u64 {
 }
 
 fn simulate(workspace: &Workspace, commit: &str, seeds: u64) -> Result<(), String> {
-    simulator::available(workspace)?;
+    if let Presence::Absent(reason) = simulator::presence(workspace)? {
+        return Err(reason.into());
+    }
     let earlier = read(&workspace.root, "sim");
     let mut done = seeds_done(earlier.as_ref(), commit);
     let mut seconds = match (done, &earlier) {

@@ -5,7 +5,8 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::{
-    process::{cargo, output, succeeds},
+    process::{cargo, lines, output, succeeds},
+    steps::{Ending, Steps},
     workspace::Workspace,
 };
 
@@ -21,19 +22,42 @@ pub(crate) struct Seeds {
     pub(crate) count: u64,
 }
 
-/// Builds the program, and says why there is no simulator to run.
+/// Whether there is a simulator to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Presence {
+    /// The program is built and has the command.
+    Here,
+    /// There is none, and why.
+    Absent(&'static str),
+}
+
+/// Builds the program, and looks for the simulator in it.
 ///
 /// # Errors
-/// A text when the program does not build or has no command `sim`.
-pub(crate) fn available(workspace: &Workspace) -> Result<(), String> {
+/// A text when the program does not build: that is a failure, and no reason to skip.
+pub(crate) fn presence(workspace: &Workspace) -> Result<Presence, String> {
     if !workspace.has("dtx-cli") {
-        return Err("THERE IS NO CRATE `dtx-cli`; nothing was simulated".into());
+        return Ok(Presence::Absent("THERE IS NO CRATE `dtx-cli`; nothing was simulated"));
     }
     let help = output(cargo(&workspace.root, &PROGRAM).arg("--help"))?;
     if has_command(&help, "sim") {
-        return Ok(());
+        return Ok(Presence::Here);
     }
-    Err("THE PROGRAM HAS NO COMMAND `sim`; nothing was simulated".into())
+    Ok(Presence::Absent("THE PROGRAM HAS NO COMMAND `sim`; nothing was simulated"))
+}
+
+/// A step that needs the simulator: skipped where there is none.
+pub(crate) fn step(
+    workspace: &Workspace,
+    steps: &mut Steps,
+    name: &str,
+    work: impl FnOnce() -> Result<(), String>,
+) {
+    steps.run(name, || match presence(workspace) {
+        Err(reason) => Ending::failed(reason),
+        Ok(Presence::Absent(reason)) => Ending::skipped(reason),
+        Ok(Presence::Here) => work().map_or_else(Ending::failed, |()| Ending::of(true)),
+    });
 }
 
 fn has_command(help: &str, name: &str) -> bool {
@@ -47,10 +71,14 @@ fn has_command(help: &str, name: &str) -> bool {
 pub(crate) fn simulate(root: &Path, seeds: Seeds) -> Result<(), String> {
     let (first, count) = (seeds.first.to_string(), seeds.count.to_string());
     let arguments = ["sim", "--first-seed", &first, "--seeds", &count, "--json"];
-    println!("$ dtx {}", arguments.join(" "));
-    let report = output(cargo(root, &PROGRAM).args(arguments))?;
-    print!("{report}");
-    judge(&report, seeds)
+    let mut report = String::new();
+    let collect = |line: &str| {
+        report.push_str(line);
+        report.push('\n');
+    };
+    let sound = lines(cargo(root, &PROGRAM).args(arguments), collect)?;
+    judge(&report, seeds)?;
+    if sound { Ok(()) } else { Err("the simulator has failed beside a sound report".into()) }
 }
 
 /// Whether a report says that every seed was run, was sound, and was long enough.
@@ -110,6 +138,14 @@ mod tests {
         ] {
             assert!(judge(report, ASKED).is_err(), "{report}");
         }
+    }
+
+    #[test]
+    fn without_the_program_there_is_nothing_to_simulate() {
+        let workspace = Workspace { root: ".".into(), packages: Vec::new() };
+        assert!(matches!(presence(&workspace), Ok(Presence::Absent(_))));
+        let mut steps = Steps::new();
+        step(&workspace, &mut steps, "simulator", || panic!("must not run"));
     }
 
     #[test]
