@@ -131,7 +131,7 @@ pub(super) async fn keeps_every_field(harness: &dyn TransportHarness) {
     let reason = || Reason::new("no slot left");
     let answers = [
         Ok(Done::with("done")),
-        Ok(Done { output: Bytes::new(), read_only: true }),
+        Ok(Done { read_only: true, ..Done::default() }),
         Err(NotDone::Rejected(reason())),
         Err(NotDone::Refused(Refusal::Undone)),
         Err(NotDone::Refused(Refusal::Executed)),

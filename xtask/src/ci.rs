@@ -1,0 +1,109 @@
+//! `cargo xtask ci`: what takes longer than the tests, in slices that add up over commits.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    examine,
+    process::{cargo, output, program, succeeds},
+    simulator::{self, Seeds},
+    steps::{Ending, Steps},
+    workspace::Workspace,
+};
+
+/// How long the simulator may run beyond the seeds of `cargo xtask test`.
+const SIMULATOR_BOX: Duration = Duration::from_secs(240);
+
+/// How many seeds one run of the simulator takes.
+pub(crate) const BATCH: u64 = 10_000;
+
+/// How many seeds stand between the slices of two commits with neighbouring hashes.
+const SLICE: u64 = 1_000_000;
+
+/// Runs the steps.
+pub(crate) fn run(workspace: &Workspace, steps: &mut Steps) {
+    for package in &workspace.packages {
+        let name = package.name.as_str();
+        steps.run(&format!("crate {name} alone"), || {
+            build(workspace, &["check", "--locked", "--package", name])
+        });
+    }
+    features(workspace, steps);
+    steps.run("cargo-deny", || deny(workspace));
+    steps.run("kill campaign", || {
+        if !workspace.has_target("dtx-cli", "test", "kill") {
+            return Ending::skipped("DTX-CLI HAS NO TEST TARGET `kill`; nothing was killed");
+        }
+        simulator::kill_campaign(workspace, "ci").map_or_else(Ending::failed, Ending::of)
+    });
+    simulator::step(workspace, steps, "simulator slice", || simulator_slice(workspace));
+}
+
+fn build(workspace: &Workspace, arguments: &[&str]) -> Ending {
+    succeeds(&mut cargo(&workspace.root, arguments)).map_or_else(Ending::failed, Ending::of)
+}
+
+fn features(workspace: &Workspace, steps: &mut Steps) {
+    let Some(facade) = workspace.packages.iter().find(|package| package.name == "dtx") else {
+        let reason = "THERE IS NO CRATE `dtx`; no feature was built alone";
+        steps.run("features of dtx", || Ending::skipped(reason));
+        return;
+    };
+    let alone = ["check", "--locked", "--package", "dtx", "--no-default-features"];
+    steps.run("dtx without features", || build(workspace, &alone));
+    for feature in facade.features.iter().filter(|feature| *feature != "default") {
+        let mut arguments = alone.to_vec();
+        arguments.extend(["--features", feature.as_str()]);
+        steps.run(&format!("dtx with {feature} alone"), || build(workspace, &arguments));
+    }
+}
+
+fn deny(workspace: &Workspace) -> Ending {
+    if output(&mut cargo(&workspace.root, &["deny", "--version"])).is_err() {
+        let reason = "CARGO-DENY IS NOT INSTALLED; licences and advisories were not checked";
+        return Ending::skipped(reason);
+    }
+    build(workspace, &["deny", "--all-features", "check"])
+}
+
+fn simulator_slice(workspace: &Workspace) -> Result<(), String> {
+    let commit = head(workspace)?;
+    let mut seeds = Seeds { first: first_seed(&commit)?, count: BATCH };
+    println!("commit {commit} begins at seed {}", seeds.first);
+    let start = Instant::now();
+    while start.elapsed() < SIMULATOR_BOX {
+        simulator::simulate(&workspace.root, seeds)?;
+        seeds.first += BATCH;
+    }
+    Ok(())
+}
+
+/// The commit that is checked out.
+///
+/// # Errors
+/// A text when git does not know.
+pub(crate) fn head(workspace: &Workspace) -> Result<String, String> {
+    let text = output(program(&workspace.root, "git").args(["rev-parse", "HEAD"]))?;
+    Ok(text.trim().to_owned())
+}
+
+/// Where the slice of a commit begins: after the seeds that every test run covers, and far from
+/// the slices of other commits.
+fn first_seed(commit: &str) -> Result<u64, String> {
+    let number = commit.get(..8).and_then(|digits| u64::from_str_radix(digits, 16).ok());
+    let number = number.ok_or_else(|| format!("{commit:?} is no commit"))?;
+    Ok(examine::SEEDS.first + examine::SEEDS.count + number * SLICE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices_of_commits_follow_the_tested_seeds_and_do_not_meet() {
+        assert_eq!(first_seed("00000000aa"), Ok(10_000));
+        assert_eq!(first_seed("00000001aa"), Ok(1_010_000));
+        assert_eq!(first_seed("ffffffffaa"), Ok(10_000 + 0xffff_ffff * SLICE));
+        assert!(first_seed("nonsense").is_err());
+        assert!(first_seed("ff").is_err());
+    }
+}

@@ -1,0 +1,112 @@
+//! The command line.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::{check, ci, diagrams, examine, prove, steps::Steps, workspace::Workspace};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  everything that ran has passed
+  1  something has failed, or could not be started
+  2  the command line was wrong
+
+Every command ends with one plain line: `N passed, N failed`.";
+
+/// The project's own commands.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", after_help = EXIT_CODES)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Formats, lints and the project's rules. Changes nothing.
+    Check {
+        /// Only the rules, which take about a second.
+        #[arg(long)]
+        rules: bool,
+    },
+    /// All tests, doc tests, examples and the simulator. Needs no server and no root.
+    Test,
+    /// What needs more time: slices of the long tiers, the kill campaign, features one by one.
+    Ci {
+        /// Goes on after a step has failed.
+        #[arg(long)]
+        keep_going: bool,
+    },
+    /// The long tiers. Results go to `docs/proof`. Without a tier: what was proven, and when.
+    Prove {
+        /// The tier to run; see the list.
+        tier: Option<String>,
+        /// How many seeds the simulator tier covers in all.
+        #[arg(long, default_value_t = prove::SEEDS_DEFAULT)]
+        seeds: u64,
+    },
+    /// Writes the generated diagrams into `docs/patterns.md`.
+    Diagrams {
+        /// Changes nothing and fails when the page is out of date.
+        #[arg(long)]
+        check: bool,
+    },
+}
+
+/// Reads the command line and runs the command.
+pub(crate) fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    match start(&arguments.command) {
+        Ok(steps) => steps.close(),
+        Err(problem) => {
+            eprintln!("error: {problem}");
+            println!("0 passed, 1 failed");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(task: &Task) -> Result<Steps, String> {
+    let workspace = Workspace::open()?;
+    let mut steps = Steps::new();
+    match task {
+        Task::Check { rules } => check::run(&workspace, &mut steps, *rules)?,
+        Task::Test => examine::run(&workspace, &mut steps),
+        Task::Ci { keep_going } => {
+            if !keep_going {
+                steps.stop_at_first_failure();
+            }
+            ci::run(&workspace, &mut steps);
+        }
+        Task::Prove { tier: None, .. } => prove::list(&workspace, &mut steps),
+        Task::Prove { tier: Some(tier), seeds } => {
+            prove::run(&workspace, &mut steps, tier, *seeds)?;
+        }
+        Task::Diagrams { check } => {
+            let mode = if *check { diagrams::Mode::Check } else { diagrams::Mode::Write };
+            diagrams::step(&workspace, &mut steps, mode);
+        }
+    }
+    Ok(steps)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed_and_its_help_lists_the_exit_codes() {
+        Arguments::command().debug_assert();
+        let help = Arguments::command().render_help().to_string();
+        assert!(help.contains("Exit codes:"), "{help}");
+    }
+
+    #[test]
+    fn an_unknown_command_is_refused() {
+        assert!(Arguments::try_parse_from(["xtask", "nonsense"]).is_err());
+        assert!(Arguments::try_parse_from(["xtask", "ci", "--keep-going"]).is_ok());
+    }
+}

@@ -1,0 +1,124 @@
+//! `cargo xtask test`: everything that needs no server and no root, in ten minutes.
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    process::{cargo, lines, succeeds},
+    simulator::{self, Seeds},
+    steps::{Counts, Ending, Steps},
+    workspace::Workspace,
+};
+
+/// What the tests may take on two cores, once everything is built.
+const BUDGET: Duration = Duration::from_secs(600);
+
+/// The seeds that every run covers. The longer tiers begin after them.
+pub(crate) const SEEDS: Seeds = Seeds { first: 0, count: 10_000 };
+
+/// Builds and runs all tests, doc tests, examples and the simulator.
+pub(crate) fn run(workspace: &Workspace, steps: &mut Steps) {
+    let root = &workspace.root;
+    steps.run("build", || {
+        let arguments = ["test", "--workspace", "--profile", "checked", "--no-run"];
+        succeeds(&mut cargo(root, &arguments)).map_or_else(Ending::failed, Ending::of)
+    });
+    let start = Instant::now();
+    steps.run("tests and doc tests", || {
+        let arguments = ["test", "--workspace", "--profile", "checked", "--no-fail-fast"];
+        let mut counts = Counts::default();
+        let passed = lines(&mut cargo(root, &arguments), |line| add(&mut counts, line));
+        ending(counts, passed)
+    });
+    examples(workspace, steps);
+    simulator::step(workspace, steps, "simulator", || simulator::simulate(root, SEEDS));
+    let took = start.elapsed();
+    println!("\ntests took {:.0} s of {} s", took.as_secs_f64(), BUDGET.as_secs());
+    if took > BUDGET {
+        println!("WARNING: THE TESTS TOOK LONGER THAN THEY MAY ON TWO IDLE CORES");
+    }
+}
+
+fn examples(workspace: &Workspace, steps: &mut Steps) {
+    let names = example_names(workspace);
+    if names.is_empty() {
+        steps.run("examples", || Ending::skipped("THE CRATE `dtx` HAS NO EXAMPLES; none was run"));
+    }
+    for name in names {
+        steps.run(&format!("example {name}"), || {
+            let arguments =
+                ["run", "--quiet", "--profile", "checked", "--package", "dtx", "--example", &name];
+            succeeds(&mut cargo(&workspace.root, &arguments))
+                .map_or_else(Ending::failed, Ending::of)
+        });
+    }
+}
+
+fn example_names(workspace: &Workspace) -> Vec<String> {
+    let entries = fs::read_dir(workspace.root.join("dtx/examples")).into_iter().flatten();
+    let names = entries.flatten().filter_map(|entry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        name.strip_suffix(".rs").map(str::to_owned)
+    });
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    names
+}
+
+/// Adds a line such as `test result: ok. 5 passed; 0 failed; 1 ignored; ..`.
+fn add(counts: &mut Counts, line: &str) {
+    let Some(result) = line.strip_prefix("test result: ") else { return };
+    let after_word = result.split_once(". ").map_or(result, |(_, rest)| rest);
+    for part in after_word.split("; ") {
+        let Some((number, word)) = part.split_once(' ') else { continue };
+        let number: u64 = number.parse().unwrap_or(0);
+        match word {
+            "passed" => counts.passed += number,
+            "failed" => counts.failed += number,
+            "ignored" => counts.skipped += number,
+            _ => {}
+        }
+    }
+}
+
+/// A run that failed without a failed test did not get that far: that is one failure.
+fn ending(mut counts: Counts, passed: Result<bool, String>) -> Ending {
+    match passed {
+        Err(reason) => return Ending::failed(reason),
+        Ok(false) if counts.failed == 0 => counts.failed = 1,
+        Ok(true) if counts.passed == 0 => return Ending::failed("not one test was run"),
+        Ok(_) => {}
+    }
+    Ending::Ran(counts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_of_several_test_programs_are_added_up() {
+        let mut counts = Counts::default();
+        for line in [
+            "running 3 tests",
+            "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; \
+             finished in 0.00s",
+            "test result: FAILED. 4 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out",
+        ] {
+            add(&mut counts, line);
+        }
+        assert_eq!(counts, Counts { passed: 7, failed: 2, skipped: 1 });
+    }
+
+    #[test]
+    fn a_run_that_does_not_compile_or_runs_nothing_has_failed() {
+        let none = Counts::default();
+        let one = Counts { passed: 1, ..none };
+        assert_eq!(ending(one, Ok(true)), Ending::Ran(one));
+        assert_eq!(ending(one, Ok(false)), Ending::Ran(Counts { failed: 1, ..one }));
+        assert_eq!(ending(none, Ok(true)), Ending::of(false));
+        assert_eq!(ending(one, Err("no cargo".into())), Ending::of(false));
+    }
+}

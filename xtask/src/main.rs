@@ -1,0 +1,24 @@
+//! The project's own commands, run as `cargo xtask COMMAND`.
+//!
+//! This crate depends on no other crate of the workspace, so that it is built in seconds and
+//! still runs when the rest does not compile.
+#![forbid(unsafe_code)]
+
+mod check;
+mod ci;
+mod cli;
+mod diagrams;
+mod examine;
+mod process;
+mod prove;
+mod rules;
+mod simulator;
+mod source;
+mod steps;
+mod workspace;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run()
+}

@@ -1,0 +1,182 @@
+//! `cargo xtask prove`: the long tiers. Each leaves `docs/proof/TIER.json`, which names the
+//! commit that it is of. A tier that was interrupted goes on where it was, on the same commit.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use serde_json::{Value, json};
+
+use crate::{
+    ci,
+    process::{output, program},
+    simulator::{self, Presence, Seeds},
+    steps::{Ending, Steps},
+    workspace::Workspace,
+};
+
+/// How many seeds the simulator tier covers, unless asked otherwise.
+pub(crate) const SEEDS_DEFAULT: u64 = 1_000_000;
+
+/// The folder of the results.
+const FOLDER: &str = "docs/proof";
+
+/// What can change without making a result stale.
+const NO_CODE: [&str; 4] = [".", ":!docs", ":!*.md", ":!xtask"];
+
+/// One tier.
+struct Tier {
+    name: &'static str,
+    says: &'static str,
+    run: fn(&Workspace, &str, u64) -> Result<(), String>,
+}
+
+const TIERS: [Tier; 2] = [
+    Tier { name: "sim", says: "the simulator over many seeds", run: simulate },
+    Tier { name: "crash", says: "kill -9 at many moments, on the embedded store", run: crash },
+];
+
+/// Lists the tiers with what was proven and when.
+pub(crate) fn list(workspace: &Workspace, steps: &mut Steps) {
+    steps.run("tiers", || {
+        for tier in &TIERS {
+            println!("{:8} {:48} {}", tier.name, tier.says, standing(workspace, tier.name));
+        }
+        Ending::of(true)
+    });
+}
+
+/// Runs one tier.
+///
+/// # Errors
+/// A text when there is no such tier, or when files were changed since the last commit.
+pub(crate) fn run(
+    workspace: &Workspace,
+    steps: &mut Steps,
+    name: &str,
+    seeds: u64,
+) -> Result<(), String> {
+    let names: Vec<_> = TIERS.iter().map(|tier| tier.name).collect();
+    let tier = TIERS.iter().find(|tier| tier.name == name);
+    let tier = tier.ok_or_else(|| format!("tier {name:?} is unknown; give one of {names:?}"))?;
+    if changed_since(workspace, "HEAD")? {
+        return Err("commit first: a result is the result of a commit".into());
+    }
+    let commit = ci::head(workspace)?;
+    steps.run(&format!("tier {name}"), || {
+        (tier.run)(workspace, &commit, seeds).map_or_else(Ending::failed, |()| Ending::of(true))
+    });
+    Ok(())
+}
+
+fn changed_since(workspace: &Workspace, commit: &str) -> Result<bool, String> {
+    let mut git = program(&workspace.root, "git");
+    git.args(["diff", "--name-only", commit, "--"]).args(NO_CODE);
+    Ok(!output(&mut git)?.trim().is_empty())
+}
+
+fn standing(workspace: &Workspace, tier: &str) -> String {
+    let Some(result) = read(&workspace.root, tier) else { return "never run".into() };
+    let commit = result["commit"].as_str().unwrap_or_default();
+    let word = describe(&result);
+    match changed_since(workspace, commit) {
+        Ok(false) => format!("{word} at {commit}"),
+        Ok(true) => format!("STALE: {word} at {commit}, and the code has changed"),
+        Err(_) => format!("STALE: {word} at {commit}, which is not in this repository"),
+    }
+}
+
+fn describe(result: &Value) -> &'static str {
+    match (result["complete"].as_bool(), result["failure"].as_str()) {
+        (_, Some(_)) => "FAILED",
+        (Some(true), None) => "proven",
+        _ => "begun",
+    }
+}
+
+fn file(root: &Path, tier: &str) -> PathBuf {
+    root.join(FOLDER).join(format!("{tier}.json"))
+}
+
+fn read(root: &Path, tier: &str) -> Option<Value> {
+    let text = fs::read_to_string(file(root, tier)).ok()?;
+    serde_json::from_str(&text).ok()
+}
+
+fn write(root: &Path, tier: &str, result: &Value) -> Result<(), String> {
+    let path = file(root, tier);
+    fs::create_dir_all(root.join(FOLDER)).map_err(|error| format!("{FOLDER}: {error}"))?;
+    fs::write(&path, format!("{result:#}\n")).map_err(|error| format!("{FOLDER}/{tier}: {error}"))
+}
+
+/// How many seeds are done already: those of a sound result of the same commit.
+fn seeds_done(result: Option<&Value>, commit: &str) -> u64 {
+    let same = |result: &&Value| result["commit"] == commit && result["failure"].is_null();
+    result.filter(same).and_then(|result| result["seeds"].as_u64()).unwrap_or(0)
+}
+
+fn simulate(workspace: &Workspace, commit: &str, seeds: u64) -> Result<(), String> {
+    if let Presence::Absent(reason) = simulator::presence(workspace)? {
+        return Err(reason.into());
+    }
+    let earlier = read(&workspace.root, "sim");
+    let mut done = seeds_done(earlier.as_ref(), commit);
+    let mut seconds = match (done, &earlier) {
+        (1.., Some(result)) => result["seconds"].as_f64().unwrap_or(0.0),
+        _ => 0.0,
+    };
+    while done < seeds {
+        let start = Instant::now();
+        let batch = Seeds { first: done, count: ci::BATCH.min(seeds - done) };
+        let outcome = simulator::simulate(&workspace.root, batch);
+        seconds += start.elapsed().as_secs_f64();
+        if outcome.is_ok() {
+            done += batch.count;
+        }
+        let complete = done >= seeds;
+        let failure = outcome.as_ref().err();
+        let result = json!({ "tier": "sim", "commit": commit, "complete": complete,
+            "failure": failure, "first_seed": 0, "seeds": done, "seconds": seconds });
+        write(&workspace.root, "sim", &result)?;
+        outcome?;
+    }
+    Ok(())
+}
+
+fn crash(workspace: &Workspace, commit: &str, _seeds: u64) -> Result<(), String> {
+    let start = Instant::now();
+    let passed = simulator::kill_campaign(workspace, "prove")?;
+    let failure = (!passed).then_some("the kill campaign has failed");
+    let seconds = start.elapsed().as_secs_f64();
+    let result = json!({ "tier": "crash", "commit": commit, "complete": passed,
+        "failure": failure, "seconds": seconds });
+    write(&workspace.root, "crash", &result)?;
+    failure.map_or(Ok(()), |text| Err(text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tier_goes_on_only_from_a_sound_result_of_the_same_commit() {
+        let result = json!({ "commit": "a", "seeds": 7, "failure": null });
+        assert_eq!(seeds_done(Some(&result), "a"), 7);
+        assert_eq!(seeds_done(Some(&result), "b"), 0);
+        let failed = json!({ "commit": "a", "seeds": 7, "failure": "1 seed has failed" });
+        assert_eq!(seeds_done(Some(&failed), "a"), 0);
+        assert_eq!(seeds_done(None, "a"), 0);
+    }
+
+    #[test]
+    fn a_result_is_described_by_what_came_of_it() {
+        let with = |complete: bool, failure: Option<&str>| {
+            describe(&json!({ "complete": complete, "failure": failure }))
+        };
+        assert_eq!(with(true, None), "proven");
+        assert_eq!(with(false, None), "begun");
+        assert_eq!(with(true, Some("x")), "FAILED");
+    }
+}

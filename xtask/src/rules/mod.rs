@@ -1,0 +1,12 @@
+//! The project's rules. Each has a name, a check that can fail, and a test of that check.
+
+mod dependencies;
+mod documents;
+mod exceptions;
+mod layout;
+mod purity;
+mod table;
+mod testing;
+mod words;
+
+pub(crate) use table::{RULES, examine};

@@ -1,0 +1,156 @@
+//! The simulator, as the program `dtx` offers it: `dtx sim --first-seed S --seeds N --json`.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::{
+    process::{cargo, lines, output, succeeds},
+    steps::{Ending, Steps},
+    workspace::Workspace,
+};
+
+const PROGRAM: [&str; 7] = ["run", "--quiet", "--profile", "checked", "--package", "dtx-cli", "--"];
+
+/// The fewest events that the seed in the middle must have: shorter runs reach too little.
+const EVENTS_MEDIAN_MIN: u64 = 500;
+
+/// Seeds that follow each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seeds {
+    pub(crate) first: u64,
+    pub(crate) count: u64,
+}
+
+/// Whether there is a simulator to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Presence {
+    /// The program is built and has the command.
+    Here,
+    /// There is none, and why.
+    Absent(&'static str),
+}
+
+/// Builds the program, and looks for the simulator in it.
+///
+/// # Errors
+/// A text when the program does not build: that is a failure, and no reason to skip.
+pub(crate) fn presence(workspace: &Workspace) -> Result<Presence, String> {
+    if !workspace.has("dtx-cli") {
+        return Ok(Presence::Absent("THERE IS NO CRATE `dtx-cli`; nothing was simulated"));
+    }
+    let help = output(cargo(&workspace.root, &PROGRAM).arg("--help"))?;
+    if has_command(&help, "sim") {
+        return Ok(Presence::Here);
+    }
+    Ok(Presence::Absent("THE PROGRAM HAS NO COMMAND `sim`; nothing was simulated"))
+}
+
+/// A step that needs the simulator: skipped where there is none.
+pub(crate) fn step(
+    workspace: &Workspace,
+    steps: &mut Steps,
+    name: &str,
+    work: impl FnOnce() -> Result<(), String>,
+) {
+    steps.run(name, || match presence(workspace) {
+        Err(reason) => Ending::failed(reason),
+        Ok(Presence::Absent(reason)) => Ending::skipped(reason),
+        Ok(Presence::Here) => work().map_or_else(Ending::failed, |()| Ending::of(true)),
+    });
+}
+
+fn has_command(help: &str, name: &str) -> bool {
+    help.lines().any(|line| line.split_whitespace().next() == Some(name))
+}
+
+/// Runs seeds.
+///
+/// # Errors
+/// A text when a seed has failed, or when the report does not say that all were run.
+pub(crate) fn simulate(root: &Path, seeds: Seeds) -> Result<(), String> {
+    let (first, count) = (seeds.first.to_string(), seeds.count.to_string());
+    let arguments = ["sim", "--first-seed", &first, "--seeds", &count, "--json"];
+    let mut report = String::new();
+    let collect = |line: &str| {
+        report.push_str(line);
+        report.push('\n');
+    };
+    let sound = lines(cargo(root, &PROGRAM).args(arguments), collect)?;
+    judge(&report, seeds)?;
+    if sound { Ok(()) } else { Err("the simulator has failed beside a sound report".into()) }
+}
+
+/// Whether a report says that every seed was run, was sound, and was long enough.
+fn judge(report: &str, asked: Seeds) -> Result<(), String> {
+    let report: Value = serde_json::from_str(report)
+        .map_err(|error| format!("the simulator's report is no JSON object: {error}"))?;
+    let number = |name: &str| {
+        report[name]
+            .as_u64()
+            .ok_or_else(|| format!("the simulator's report has no number `{name}`"))
+    };
+    let (seeds, failed, median) = (number("seeds")?, number("failed")?, number("events_median")?);
+    if failed > 0 {
+        return Err(format!("{failed} seeds have failed"));
+    }
+    if seeds != asked.count {
+        return Err(format!("{seeds} seeds were run of {}", asked.count));
+    }
+    if median < EVENTS_MEDIAN_MIN {
+        return Err(format!("{median} events at the median; {EVENTS_MEDIAN_MIN} are the fewest"));
+    }
+    Ok(())
+}
+
+/// The kill campaign: the test target `kill` of dtx-cli, as long as the tier asks for.
+///
+/// # Errors
+/// A text when there is no such target.
+pub(crate) fn kill_campaign(workspace: &Workspace, tier: &str) -> Result<bool, String> {
+    if !workspace.has_target("dtx-cli", "test", "kill") {
+        return Err("DTX-CLI HAS NO TEST TARGET `kill`; nothing was killed".into());
+    }
+    let arguments = ["test", "--profile", "checked", "--package", "dtx-cli", "--test", "kill"];
+    succeeds(cargo(&workspace.root, &arguments).env("DTX_TIER", tier))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ASKED: Seeds = Seeds { first: 0, count: 100 };
+
+    #[test]
+    fn a_sound_report_passes() {
+        let report = r#"{"seeds": 100, "failed": 0, "events_median": 500}"#;
+        assert_eq!(judge(report, ASKED), Ok(()));
+    }
+
+    #[test]
+    fn a_report_of_less_than_was_asked_fails() {
+        for report in [
+            r#"{"seeds": 100, "failed": 1, "events_median": 500}"#,
+            r#"{"seeds": 99, "failed": 0, "events_median": 500}"#,
+            r#"{"seeds": 100, "failed": 0, "events_median": 499}"#,
+            r#"{"seeds": 100, "failed": 0}"#,
+            "",
+        ] {
+            assert!(judge(report, ASKED).is_err(), "{report}");
+        }
+    }
+
+    #[test]
+    fn without_the_program_there_is_nothing_to_simulate() {
+        let workspace = Workspace { root: ".".into(), packages: Vec::new() };
+        assert!(matches!(presence(&workspace), Ok(Presence::Absent(_))));
+        let mut steps = Steps::new();
+        step(&workspace, &mut steps, "simulator", || panic!("must not run"));
+    }
+
+    #[test]
+    fn a_command_is_found_in_the_help_by_its_first_word() {
+        assert!(has_command("Commands:\n  run  Runs\n  sim  Simulates\n", "sim"));
+        assert!(!has_command("Commands:\n  run  Runs a sim\n  simple  x\n", "sim"));
+    }
+}
