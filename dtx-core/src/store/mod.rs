@@ -1,11 +1,18 @@
 //! What a store must offer, and the rules that every store follows.
 
+mod evaluate;
 mod lease;
+
 mod participant;
 mod query;
+mod rows;
 mod state;
 mod write;
 
+pub use evaluate::{
+    Decision, Facts, InvalidWrite, KeyFacts, LeaseFacts, RowFacts, WriteClaim, check_batch,
+    check_write, evaluate,
+};
 pub use lease::{Fence, Lease, LeaseRequest};
 pub use participant::{
     ParticipantStore, RowChange, RowExpect, RowKey, RowSet, RowWriteResult, SCOPE_BYTES_MAX, Scope,
@@ -13,6 +20,9 @@ pub use participant::{
 };
 pub use query::{
     Cursor, Filter, JournalEntry, JournalEvent, OpenPage, Outcome, Page, Purge, Status, Summary,
+};
+pub use rows::{
+    ROW_KEY_BYTES_MAX, RowDecision, SET_ROWS_MAX, check_row_key, check_set, evaluate_set,
 };
 pub use state::{Catalog, Durability, StateStore, StoreCapabilities, StoreInfo, StoreLimits};
 pub use write::{CommitResult, Expect, RecordKind, TxRecord, TxWrite, Verdict};
