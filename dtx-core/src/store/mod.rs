@@ -2,7 +2,8 @@
 
 mod evaluate;
 mod lease;
-
+mod lease_table;
+mod memory;
 mod participant;
 mod query;
 mod rows;
@@ -14,12 +15,15 @@ pub use evaluate::{
     check_write, evaluate,
 };
 pub use lease::{Fence, Lease, LeaseRequest};
+pub use lease_table::LeaseTable;
+pub use memory::{Clock, ManualClock, MemorySettings, MemoryState, MemoryStore, SystemClock};
 pub use participant::{
     ParticipantStore, RowChange, RowExpect, RowKey, RowSet, RowWriteResult, SCOPE_BYTES_MAX, Scope,
     ScopeError, ScopeRead, ScopeRows, StoredRow,
 };
 pub use query::{
-    Cursor, Filter, JournalEntry, JournalEvent, OpenPage, Outcome, Page, Purge, Status, Summary,
+    Cursor, Filter, JournalEntry, JournalEvent, OpenPage, Outcome, PAGE_ITEMS_DEFAULT,
+    PAGE_ITEMS_MAX, Page, Purge, Status, Summary, page_items,
 };
 pub use rows::{
     ROW_KEY_BYTES_MAX, RowDecision, SET_ROWS_MAX, check_row_key, check_set, evaluate_set,
