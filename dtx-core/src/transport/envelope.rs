@@ -238,3 +238,42 @@ impl Envelope {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::answer::{Done, NotDone};
+
+    #[test]
+    fn the_bytes_of_the_users_are_counted() {
+        let command = Command {
+            tx: TxId::from_bytes([1; 16]),
+            operation: OperationIndex(0),
+            phase: Phase::Execute,
+            pattern: Pattern::Saga,
+            participant: ParticipantName::new("p").expect("a name"),
+            action: ActionName::new("a").expect("a name"),
+            action_version: 1,
+            attempt: 1,
+            shard: ShardId(1),
+            epoch: Epoch(1),
+            sequence: AcceptSequence::default(),
+            watermark: AcceptSequence::default(),
+            deadline: None,
+            ttl: None,
+            one_phase: false,
+            reply: true,
+            payload: Bytes::from_static(b"12345"),
+            inputs: ["123", "12"]
+                .map(|output| DependencyOutput {
+                    operation: OperationName::new("o").expect("a name"),
+                    output: Bytes::from_static(output.as_bytes()),
+                })
+                .into(),
+        };
+        let bytes = |body| Envelope::new(body).body_bytes();
+        assert_eq!(bytes(Body::Reply(command.reply(Ok(Done::with("1234567"))))), 7);
+        assert_eq!(bytes(Body::Reply(command.reply(Err(NotDone::unknown("why"))))), 0);
+        assert_eq!(bytes(Body::Command(Box::new(command))), 10);
+    }
+}
