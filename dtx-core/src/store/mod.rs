@@ -1,19 +1,32 @@
 //! What a store must offer, and the rules that every store follows.
 
+mod evaluate;
 mod lease;
+mod lease_table;
+mod memory;
 mod participant;
 mod query;
+mod rows;
 mod state;
 mod write;
 
+pub use evaluate::{
+    Decision, Facts, InvalidWrite, KeyFacts, LeaseFacts, RowFacts, WriteClaim, check_batch,
+    check_write, evaluate,
+};
 pub use lease::{Fence, Lease, LeaseRequest};
+pub use lease_table::LeaseTable;
+pub use memory::{Clock, ManualClock, MemorySettings, MemoryState, MemoryStore, SystemClock};
 pub use participant::{
     ParticipantStore, RowChange, RowExpect, RowKey, RowSet, RowWriteResult, SCOPE_BYTES_MAX, Scope,
     ScopeError, ScopeRead, ScopeRows, StoredRow,
 };
 pub use query::{
-    Answered, Cursor, Filter, JournalEntry, JournalEvent, OpenPage, Outcome, Page, Purge, Status,
-    Summary,
+    Answered, Cursor, Filter, JournalEntry, JournalEvent, OpenPage, Outcome, PAGE_ITEMS_DEFAULT,
+    PAGE_ITEMS_MAX, Page, Purge, Status, Summary, page_items,
+};
+pub use rows::{
+    ROW_KEY_BYTES_MAX, RowDecision, SET_ROWS_MAX, check_row_key, check_set, evaluate_set,
 };
 pub use state::{Catalog, Durability, StateStore, StoreCapabilities, StoreInfo, StoreLimits};
 pub use write::{CommitResult, Expect, RecordKind, TxRecord, TxWrite, Verdict};

@@ -91,8 +91,9 @@ impl Debug for RowKey {
 /// A row as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredRow {
-    /// 1 when it was made, one more with each write; a row that was deleted and made again goes
-    /// on above its old version or begins at 1, and a caller never relies on which.
+    /// One more with each write. A new row begins above every version that a deleted row of the
+    /// store ever had (at 1 while none was deleted), so that a version once read never comes
+    /// back with other content.
     pub version: Version,
     /// The value.
     pub value: Bytes,

@@ -7,11 +7,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     answer::{NotDone, PhaseAnswer, Reason, Refusal},
-    ids::{Epoch, OperationIndex},
+    ids::{Epoch, OperationIndex, TxId},
     pattern::{Pattern, Phase},
     store::{RecordKind, TxRecord, Verdict},
     time::Timestamp,
+    transaction::Key,
 };
+
+/// How many items a page has when its limit is 0.
+pub const PAGE_ITEMS_DEFAULT: usize = 100;
+/// The most items of a page; a higher limit is taken as this one.
+pub const PAGE_ITEMS_MAX: usize = 10_000;
+
+/// How many items a page has for a wanted `limit`.
+pub fn page_items(limit: usize) -> usize {
+    if limit == 0 { PAGE_ITEMS_DEFAULT } else { limit.min(PAGE_ITEMS_MAX) }
+}
 
 /// How a transaction ended. Told once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -149,6 +160,32 @@ impl From<&PhaseAnswer> for Answered {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Cursor(pub Bytes);
 
+impl Cursor {
+    /// A place in the order of transaction ids.
+    pub fn at_tx(tx: TxId) -> Self {
+        Self(Bytes::copy_from_slice(tx.as_bytes()))
+    }
+
+    /// The place that [`Self::at_tx`] made; `None` for any other cursor.
+    pub fn tx(&self) -> Option<TxId> {
+        self.0.as_ref().try_into().ok().map(TxId::from_bytes)
+    }
+
+    /// A place in the order of due times.
+    pub fn at_due(due: Timestamp, tx: TxId) -> Self {
+        let mut bytes = due.as_micros().to_be_bytes().to_vec();
+        bytes.extend_from_slice(tx.as_bytes());
+        Self(Bytes::from(bytes))
+    }
+
+    /// The place that [`Self::at_due`] made; `None` for any other cursor.
+    pub fn due(&self) -> Option<(Timestamp, TxId)> {
+        let (due, tx) = self.0.split_first_chunk::<8>()?;
+        let tx = tx.try_into().ok().map(TxId::from_bytes)?;
+        Some((Timestamp::from_micros(u64::from_be_bytes(*due)), tx))
+    }
+}
+
 /// A page of a listing.
 #[derive(Clone, Debug)]
 pub struct Page<T> {
@@ -182,17 +219,32 @@ pub struct Filter {
     pub with_exceptions: bool,
     /// Where to go on.
     pub cursor: Option<Cursor>,
-    /// How many at the most.
+    /// How many at the most; see [`page_items`].
     pub limit: usize,
+}
+
+impl Filter {
+    /// Whether a transaction is wanted.
+    pub fn matches(&self, summary: &Summary, key: Option<&Key>) -> bool {
+        self.pattern.is_none_or(|pattern| pattern == summary.pattern)
+            && self.status.is_none_or(|status| status == summary.status)
+            && (!self.with_exceptions || !summary.exceptions.is_empty())
+            && self
+                .namespace
+                .as_ref()
+                .is_none_or(|space| key.is_some_and(|key| key.namespace == *space))
+    }
 }
 
 /// Which finished transactions to forget.
 #[derive(Clone, Debug)]
 pub struct Purge {
-    /// Only those that finished at least this long ago, on the store's clock.
+    /// Only those whose last write is at least this long ago, on the store's clock.
     pub older_than: Duration,
-    /// How long callers' keys outlive their transactions, counted from the finish.
+    /// How long callers' keys are kept, counted from the last write of their transaction. A key
+    /// never goes before its transaction.
     pub key_retention: Duration,
-    /// How many at the most in this step.
+    /// How many transactions, and how many keys of transactions that were forgotten earlier, at
+    /// the most in this step; see [`page_items`].
     pub limit: usize,
 }
