@@ -149,6 +149,17 @@ fn forward(
     if row.entries.iter().any(|(_, entry)| is_live(entry, context)) {
         return busy();
     }
+    // An operation begins with one phase: it is executed or delivered, never both.
+    let is_other = |(of, _): &(Phase, Entry)| *of != phase;
+    let begun = row.entries.iter().find(|entry| is_other(entry)).map(|(of, _)| *of);
+    let after = match (phase, begun) {
+        (Phase::Commit, Some(Phase::Prepare)) => Some(Phase::Prepare),
+        (_, Some(begun)) if after.is_none() => {
+            let reason = format!("{phase} was asked for after {begun} was begun");
+            return Decision::Answer(Err(NotDone::unknown(reason)));
+        }
+        _ => after,
+    };
     match after {
         Some(before) if !matches!(row.entry(before), Some(Entry::Done(_))) => Decision::Answer(
             Err(NotDone::unknown(format!("{phase} was asked for before {before} was done"))),

@@ -326,11 +326,17 @@ fn a_delivery_that_was_rejected_is_tried_again() {
 fn a_later_phase_does_not_run_before_the_earlier_one_was_done() {
     check(Pattern::TwoPhaseSaga, &[(Execute, done("x"), unknown())], &[]);
     check(Pattern::TwoPhaseCommit, &[(Commit, done("x"), unknown())], &[]);
+    check(
+        Pattern::Saga,
+        &[(Execute, done("a"), done("a")), (Deliver, done("x"), unknown())],
+        &[Execute],
+    );
     let mut inbox = Inbox::new(Pattern::TwoPhaseCommit);
     let commit = Command { one_phase: true, ..inbox.command(Commit) };
     assert_eq!(inbox.send(&commit, done("c")), done("c"));
     assert_eq!(inbox.send(&commit, done("d")), done("c"));
     assert_eq!(inbox.ask(Abort, done("x")), refused(Refusal::Executed));
+    assert!(matches!(inbox.ask(Prepare, done("x")), Err(NotDone::Unknown(_))));
 }
 
 #[test]

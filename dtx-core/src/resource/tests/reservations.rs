@@ -80,8 +80,8 @@ fn an_optimistic_claim_fits_beside_the_firm_ones_and_a_strict_one_beside_all() {
 fn an_unpinned_claim_expires_and_a_pinned_one_never_does() {
     let mut world = stock(10);
     world.send(&take(1, ThreePhaseSaga, Reserve, 4)).expect("fits");
-    world.send(&take(2, ThreePhaseSaga, Reserve, 4)).expect("fits");
-    world.send(&take(2, ThreePhaseSaga, Validate, 4)).expect_err("the earlier one is in the way");
+    world.send(&take(2, ThreePhaseSaga, Reserve, 7)).expect("fits");
+    world.send(&take(2, ThreePhaseSaga, Validate, 7)).expect_err("the earlier one is in the way");
     world.send(&take(1, ThreePhaseSaga, Validate, 4)).expect("pinned");
     world.send(&take(3, ThreePhaseSaga, Reserve, 4)).expect("fits");
     world.send(&take(4, TwoPhaseCommit, Prepare, 2)).expect("pinned");
