@@ -83,7 +83,7 @@ fn a_damaged_row_stops_only_the_commands_that_need_it() {
     torn_inbox.rows.insert(inbox.clone(), damaged.clone());
     let plan = torn_inbox.plan(&works);
     assert!(is_unknown(&plan.answers[0]) && plan.answers[1].is_ok());
-    assert_eq!(plan.damaged, [inbox.clone()]);
+    assert_eq!(plan.damaged, std::slice::from_ref(&inbox));
     assert!(plan.write.expect("of the other").changes.iter().all(|c| c.key != inbox));
 
     let mut torn_pool = world.clone();
