@@ -2,5 +2,6 @@
 //! suite's cases, so that no backend can leave one out.
 #![forbid(unsafe_code)]
 
+pub mod cancel;
 pub mod store;
 pub mod transport;

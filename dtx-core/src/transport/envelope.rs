@@ -215,6 +215,19 @@ impl Envelope {
         }
     }
 
+    /// How many bytes of the users it carries, which is what a transport limits: the payload and
+    /// the inputs of a command, the output of a reply.
+    pub fn body_bytes(&self) -> usize {
+        match &self.body {
+            Body::Command(command) => {
+                let inputs = command.inputs.iter().map(|input| input.output.len()).sum::<usize>();
+                command.payload.len() + inputs
+            }
+            Body::Reply(reply) => reply.answer.as_ref().map_or(0, |done| done.output.len()),
+            Body::Inquiry(_) | Body::InquiryAnswer(_) => 0,
+        }
+    }
+
     /// The transaction that it is about.
     pub fn tx(&self) -> TxId {
         match &self.body {
