@@ -89,7 +89,7 @@ impl Missing {
 
 impl Offers {
     /// Adds a handler. Says whether the place was free or held by the same type.
-    fn add<A: Action>(
+    fn add<A: Action + 'static>(
         &mut self,
         action: &ActionName,
         pattern: Pattern,
