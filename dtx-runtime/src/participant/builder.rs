@@ -13,9 +13,7 @@ use thiserror::Error;
 
 use super::{
     offer::{Capability, Offers},
-    phases::{
-        Compensate, Deliver, Execute, Prepare, Reserve, Status, TwoPhaseCommit, Validate,
-    },
+    phases::{Compensate, Deliver, Execute, Prepare, Reserve, Status, TwoPhaseCommit, Validate},
 };
 
 /// A service that carries operations out: what it is called, and what it offers.
@@ -256,7 +254,13 @@ impl Participant {
 
     /// Whether a command would find a handler. Always true for a resource, which answers for
     /// itself, and for `status`, which the inbox answers.
-    pub fn offers(&self, action: &ActionName, version: u32, pattern: Pattern, phase: Phase) -> bool {
+    pub fn offers(
+        &self,
+        action: &ActionName,
+        version: u32,
+        pattern: Pattern,
+        phase: Phase,
+    ) -> bool {
         self.is_resource()
             || phase == Phase::Status
             || self.offers.find(action, version, pattern, phase).is_ok()

@@ -2,6 +2,7 @@
 
 mod builder;
 mod context;
+mod host;
 mod offer;
 mod phases;
 mod settings;
@@ -9,6 +10,7 @@ mod unit;
 
 pub use builder::{Participant, ParticipantError};
 pub use context::Context;
+pub use host::{DeadLetter, Host, HostError, HostHandle, HostReport, HostStats};
 pub use offer::Capability;
 pub use phases::{
     Compensate, Deliver, Execute, Handled, Prepare, Reserve, Status, TwoPhaseCommit, Validate, Vote,

@@ -112,9 +112,9 @@ impl HostSettings {
             ("collect_interval_ms", self.collect_interval_ms),
             ("inquiry_interval_ms", self.inquiry_interval_ms),
         ];
-        let zero = bounds.iter().find(|(_, value)| *value == 0).map(|(field, _)| *field);
-        let zero = zero.or(times.iter().find(|(_, value)| *value == 0).map(|(field, _)| *field));
-        if let Some(field) = zero {
+        let bounds = bounds.into_iter().filter(|(_, value)| *value == 0).map(|(field, _)| field);
+        let times = times.into_iter().filter(|(_, value)| *value == 0).map(|(field, _)| field);
+        if let Some(field) = bounds.chain(times).next() {
             return Err(SettingsError { field, reason: "give at least 1" });
         }
         if self.group.as_deref() == Some("") {

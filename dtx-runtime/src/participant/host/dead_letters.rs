@@ -146,7 +146,8 @@ impl DeadLetters {
         for (index, (key, stored)) in keys.into_iter().zip(rows).enumerate() {
             let value = (index == 0).then(|| letter.encode());
             if value.is_some() || stored.is_some() {
-                let expect = stored.map_or(RowExpect::Absent, |row| RowExpect::Version(row.version));
+                let expect =
+                    stored.map_or(RowExpect::Absent, |row| RowExpect::Version(row.version));
                 changes.push(RowChange { key, expect, value });
             }
         }

@@ -87,15 +87,15 @@ pub(crate) async fn handle_batch(
         }
     }
     if !settled.is_empty() {
-        report(&shared, settled, &reports).await;
+        report(&shared, settled, &reports.completions).await;
     }
     count(&shared.counters.runs, runs.len());
     let ran = start(&shared, runs, &reports);
     if !ran.is_empty() {
-        finish(&shared, inbox, ran, &reports).await;
+        finish(&shared, inbox, ran, &reports.completions).await;
     }
     let end = Completion { is_batch_end: true, ..Completion::default() };
-    send(&reports, end).await;
+    send(&reports.completions, end).await;
 }
 
 /// The handler of a command; `None` for a `status` that the inbox answers.
@@ -175,7 +175,12 @@ fn start(shared: &Shared, runs: Vec<RunFuture>, reports: &Reports) -> Vec<Ran> {
 }
 
 /// Stores answers, tells them, and reports.
-pub(crate) async fn finish(shared: &Shared, inbox: &Inbox, ran: Vec<Ran>, reports: &Reports) {
+pub(crate) async fn finish(
+    shared: &Shared,
+    inbox: &Inbox,
+    ran: Vec<Ran>,
+    completions: &mpsc::Sender<Completion>,
+) {
     let mut settled = Vec::with_capacity(ran.len());
     let mut jobs = Vec::with_capacity(ran.len());
     let mut held = Vec::with_capacity(ran.len());
@@ -192,19 +197,25 @@ pub(crate) async fn finish(shared: &Shared, inbox: &Inbox, ran: Vec<Ran>, report
     }
     let items = jobs.iter().zip(held).map(|(job, (claim, answer))| (&*job.command, claim, answer));
     let finished = inbox.finish(items.collect()).await;
-    settled.extend(jobs.into_iter().zip(finished).map(|(job, finished)| {
-        (job, finished.map_or_else(Settled::Fault, Settled::Answer))
-    }));
-    report(shared, settled, reports).await;
+    settled.extend(
+        jobs.into_iter()
+            .zip(finished)
+            .map(|(job, finished)| (job, finished.map_or_else(Settled::Fault, Settled::Answer))),
+    );
+    report(shared, settled, completions).await;
 }
 
-async fn report(shared: &Shared, settled: Vec<(Job, Settled)>, reports: &Reports) {
+async fn report(
+    shared: &Shared,
+    settled: Vec<(Job, Settled)>,
+    completions: &mpsc::Sender<Completion>,
+) {
     let slots = settled.len();
     let completion = Completion { slots, ..shared.settle(settled).await };
-    send(reports, completion).await;
+    send(completions, completion).await;
 }
 
-async fn send(reports: &Reports, completion: Completion) {
+async fn send(completions: &mpsc::Sender<Completion>, completion: Completion) {
     // The intake is gone only after it gave up waiting for this.
-    let _ = reports.completions.send(completion).await;
+    let _ = completions.send(completion).await;
 }

@@ -279,11 +279,7 @@ impl StoredInbox {
 
     /// A claim of this host has ended when no handler of it runs.
     fn has_ended(&self, host: HolderId, key: OperationKey) -> bool {
-        if host == self.host {
-            !self.running.holds(key)
-        } else {
-            is_ended(self.store.info(), host)
-        }
+        if host == self.host { !self.running.holds(key) } else { is_ended(self.store.info(), host) }
     }
 
     /// Stores the answers of handlers, and ends their claims. One result per item, in order: the

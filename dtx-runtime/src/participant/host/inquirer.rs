@@ -152,9 +152,8 @@ async fn carry_out(shared: &Shared, answer: &InquiryAnswer, own: &mpsc::Sender<J
                     Pattern::TwoPhaseCommit => Phase::Abort,
                     _ => Phase::Release,
                 };
-                let command = row.and_then(|row| {
-                    row.recalled(key.0, key.1, &shared.participant, phase)
-                });
+                let command =
+                    row.and_then(|row| row.recalled(key.0, key.1, &shared.participant, phase));
                 match command {
                     // The intake is gone only when the host stops; the next run asks again.
                     Some(command) => drop(own.send(Job::of_inquiry(command)).await),

@@ -79,7 +79,8 @@ async fn round(served: &Served, open: Open) -> (Vec<(Job, Settled)>, Open) {
     if sets.is_empty() {
         return (settled, again);
     }
-    for ((scope, jobs, answers), written) in waiting.into_iter().zip(served.store.write(&sets).await)
+    for ((scope, jobs, answers), written) in
+        waiting.into_iter().zip(served.store.write(&sets).await)
     {
         match written {
             RowWriteResult::Written => {

@@ -91,7 +91,7 @@ pub(crate) struct Served {
 #[derive(Debug)]
 pub(crate) enum Service {
     Resource(Served),
-    Handlers { offers: Offers, inbox: Inbox },
+    Handlers { offers: Offers, inbox: Box<Inbox> },
 }
 
 /// What all tasks of one host share.
@@ -123,8 +123,10 @@ impl Shared {
     pub(crate) fn store(&self) -> Option<&Arc<dyn ParticipantStore>> {
         match &self.service {
             Service::Resource(served) => Some(&served.store),
-            Service::Handlers { inbox: Inbox::Stored(inbox), .. } => Some(&inbox.store),
-            Service::Handlers { .. } => None,
+            Service::Handlers { inbox, .. } => match &**inbox {
+                Inbox::Stored(inbox) => Some(&inbox.store),
+                Inbox::Volatile(_) | Inbox::Nothing => None,
+            },
         }
     }
 
@@ -139,14 +141,20 @@ impl Shared {
 
     /// Whether there is a memory from which a verdict could be carried out.
     pub(crate) fn remembers(&self) -> bool {
-        !matches!(self.service, Service::Handlers { inbox: Inbox::Nothing, .. })
+        match &self.service {
+            Service::Resource(_) => true,
+            Service::Handlers { inbox, .. } => !matches!(**inbox, Inbox::Nothing),
+        }
     }
 
     /// What is remembered of an operation in this process alone.
     pub(crate) fn volatile_row(&self, key: OperationKey) -> Option<InboxRow> {
         match &self.service {
-            Service::Handlers { inbox: Inbox::Volatile(inbox), .. } => inbox.row(key),
-            _ => None,
+            Service::Handlers { inbox, .. } => match &**inbox {
+                Inbox::Volatile(inbox) => inbox.row(key),
+                Inbox::Stored(_) | Inbox::Nothing => None,
+            },
+            Service::Resource(_) => None,
         }
     }
 }
