@@ -4,4 +4,5 @@
 //! waits. Users depend on the facade crate `dtx`, which re-exports all of this.
 #![forbid(unsafe_code)]
 
+pub mod coordinator;
 pub mod participant;
