@@ -21,6 +21,7 @@ use crate::{
     },
     store::{RowKey, Scope},
     time::Timestamp,
+    transaction::Action,
     transport::Command,
 };
 
@@ -31,11 +32,10 @@ pub const LOCK_SHARES: u64 = 1 << 20;
 #[derive(Clone, Copy, Debug)]
 pub struct Lock;
 
-impl Lock {
-    /// The name of the action.
-    pub const NAME: &'static str = "lock";
-    /// Its version.
-    pub const VERSION: u32 = 1;
+impl Action for Lock {
+    const NAME: &'static str = "lock";
+    type Input = LockKey;
+    type Output = ();
 }
 
 /// The input of [`Lock`], as JSON. It has no output.

@@ -105,7 +105,10 @@ impl DtxBuilder {
             if !names.insert(participant.name().clone()) {
                 return Err(StartError::DuplicateParticipant(participant.name().clone()));
             }
-            offers.insert(participant.name().clone(), participant.capabilities());
+            // A built-in participant offers every phase, and says itself what it does not know.
+            if !participant.is_resource() {
+                offers.insert(participant.name().clone(), participant.capabilities());
+            }
             if !participant.has_inbox() {
                 self.settings.engine.without_inbox.insert(participant.name().clone());
             }

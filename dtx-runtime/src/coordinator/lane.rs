@@ -269,7 +269,7 @@ impl Lane {
             self.lazy.retain(|write| write.tx.shard(shards) != shard);
             self.commands.retain(|command| command.shard != shard);
             // Whoever listens may be gone already, when the coordinator stops.
-            drop(self.parts.lost.send(shard));
+            let _ = self.parts.lost.send(shard);
         }
     }
 
@@ -319,7 +319,7 @@ impl Lane {
         }
         if !self.draining.is_empty() && self.engines.values().all(|e| e.open_count() == 0) {
             for done in self.draining.drain(..) {
-                drop(done.send(()));
+                let _ = done.send(());
             }
         }
     }
@@ -366,7 +366,7 @@ impl Lane {
         let open = self.engines.values().map(ShardEngine::open_count).sum();
         self.waiters.stop();
         if let Some(done) = stop {
-            drop(done.send(open));
+            let _ = done.send(open);
         }
     }
 }

@@ -97,8 +97,11 @@ impl Waiters {
         }
     }
 
+    /// The transaction has left the memory: there is room for another.
     fn remove(&mut self, tx: TxId) {
-        self.one.remove(&tx);
+        if let Some(waiter) = self.one.remove(&tx) {
+            drop(waiter.permit);
+        }
         if !self.more.is_empty() {
             self.more.remove(&tx);
         }
@@ -122,14 +125,14 @@ impl Waiters {
                 self.counters.told(outcome);
                 self.each(tx, |waiter| {
                     if let Some(told) = waiter.outcome.take() {
-                        drop(told.send(outcome));
+                        let _ = told.send(outcome);
                     }
                 });
             }
             Notice::Closed(tx) => {
                 self.each(tx, |waiter| {
                     if let Some(closed) = waiter.closed.take() {
-                        drop(closed.send(()));
+                        let _ = closed.send(());
                     }
                 });
                 self.remove(tx);

@@ -1,6 +1,7 @@
 //! Participants: what a service offers, and the host that serves it.
 
 mod builder;
+mod builtin;
 mod context;
 mod host;
 mod offer;
@@ -9,6 +10,7 @@ mod settings;
 mod unit;
 
 pub use builder::{Participant, ParticipantError};
+pub use builtin::{BuiltinError, OnStore, OnStoreOf};
 pub use context::Context;
 pub use host::{DeadLetter, Host, HostError, HostHandle, HostReport, HostStats};
 pub use offer::Capability;
