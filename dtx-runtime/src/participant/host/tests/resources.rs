@@ -13,6 +13,7 @@ use dtx_core::{
     pattern::{Pattern, Phase},
     resource::{Audit, Reservations, Take, Units, audit},
     store::{ParticipantStore, RowWriteResult, Scope},
+    transaction::Action,
     transport::Command,
 };
 
