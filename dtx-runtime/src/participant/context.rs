@@ -132,15 +132,16 @@ impl<'a, U: Unit> Context<'a, U> {
         Ok(serde_json::from_slice(&input.output)?)
     }
 
-    /// The stored output of the forward phase that this backward phase reverses; `None` in
-    /// forward phases, and where the participant has no inbox.
+    /// The stored output of the forward phase that this backward phase reverses. `None` in
+    /// forward phases, where that phase has no output (a 2PC vote) or its answer is not known, and
+    /// where the participant has no inbox.
     ///
     /// # Errors
     /// `Unknown` when the stored output has another form.
     pub fn forward<T: DeserializeOwned>(&self) -> Answer<Option<T>> {
         match &self.call.forward {
-            Some(output) => Ok(Some(serde_json::from_slice(output)?)),
-            None => Ok(None),
+            Some(output) if !output.is_empty() => Ok(Some(serde_json::from_slice(output)?)),
+            _ => Ok(None),
         }
     }
 

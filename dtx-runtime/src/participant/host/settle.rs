@@ -43,7 +43,7 @@ impl Shared {
                 }
             }
         }
-        self.publish(&replies).await;
+        count(&self.counters.replies, self.publish(&replies).await);
         completion
     }
 
@@ -102,16 +102,19 @@ impl Shared {
         }
     }
 
-    pub(crate) async fn publish(&self, messages: &[Envelope]) {
+    /// Publishes, and says how many of the messages went out.
+    pub(crate) async fn publish(&self, messages: &[Envelope]) -> usize {
+        let mut published = 0;
         for batch in messages.chunks(self.transport.info().limits.batch_messages_max.max(1)) {
             for result in self.transport.publish(batch).await {
                 match result {
-                    Ok(()) => count(&self.counters.replies, 1),
+                    Ok(()) => published += 1,
                     Err(error) => {
                         tracing::warn!(participant = %self.participant, %error, "a message was lost");
                     }
                 }
             }
         }
+        published
     }
 }
