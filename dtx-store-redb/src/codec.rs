@@ -182,3 +182,73 @@ pub(crate) fn read_framed_value<'a, T: Deserialize<'a>>(value: &'a [u8]) -> Read
         _ => Err(Unreadable),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use dtx_core::store::{Expect, RecordKind};
+    use dtx_testkit::store::{Pen, tx};
+
+    use super::*;
+
+    fn header(write: &TxWrite) -> Header {
+        Header {
+            version: Version(2),
+            verdict: Some(Verdict::Turned),
+            writer: write.id.writer,
+            number: write.id.number,
+            due: write.due,
+            accepted_at: Timestamp::from_micros(5),
+            written_at: Timestamp::from_micros(6),
+        }
+    }
+
+    fn encoded() -> (TxWrite, Vec<u8>, Vec<u8>) {
+        let mut pen = Pen::new(1);
+        let accept = pen.accept_key(tx(1), "shop", "a");
+        let write = pen.write(tx(1), RecordKind::Verdict, Expect::Version(Version(1)));
+        let mut value = Vec::new();
+        row(&header(&write), &body(&write), &journal(&write.journal), &mut value);
+        (write, value, head(&accept))
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_nothing_shorter_or_longer() {
+        let (write, value, head) = encoded();
+        let record = read_record(tx(1), &value, &head).expect("reads");
+        assert_eq!((record.last_write, record.state), (write.id, write.state));
+        assert_eq!(record.key.expect("has a key").key, "a");
+        assert_eq!(read_journal(journal_of_row(&value).expect("reads")), Ok(write.journal));
+        for end in 0..value.len() {
+            assert_eq!(read_record(tx(1), &value[..end], &head), Err(Unreadable), "cut at {end}");
+        }
+        let longer = [&value[..], &[0]].concat();
+        assert_eq!(read_record(tx(1), &longer, &head), Err(Unreadable));
+    }
+
+    #[test]
+    fn another_format_is_not_guessed() {
+        let (_, mut value, head) = encoded();
+        value[0] = FORMAT + 1;
+        assert_eq!(Header::read(&value), Err(Unreadable));
+        assert_eq!(read_record(tx(1), &value, &head), Err(Unreadable));
+        assert_eq!(read_stored_row(&[FORMAT + 1, 1, 0, 0, 0, 0, 0, 0, 0]), Err(Unreadable));
+    }
+
+    /// Files of this format exist: these bytes must be read like this for ever.
+    #[test]
+    fn format_one_stays_as_it_is() {
+        let stored = [
+            1, 2, 1, 1, 1, 2, 1, 232, 7, 5, 6, // header
+            3, 0, 3, 0, 0, 0, 1, 9, // summary and state
+            1, 2, 0, 0, 6, // journal
+        ];
+        let head = [1, 1, 4, 115, 104, 111, 112, 1, 97, 0, 100, 101, 102];
+        let record = read_record(tx(1), &stored, &head).expect("format 1 is readable");
+        assert_eq!((record.version, record.verdict), (Version(2), Some(Verdict::Turned)));
+        assert_eq!(record.due, Some(Timestamp::from_micros(1_000)));
+        assert_eq!((&record.state[..], &record.definition[..]), (&[9][..], &b"def"[..]));
+        assert_eq!(record.summary.operations, 3);
+        let journal = read_journal(journal_of_row(&stored).expect("reads")).expect("reads");
+        assert_eq!(journal[0].at, Timestamp::from_micros(2));
+    }
+}
