@@ -25,7 +25,7 @@ pub(crate) enum Origin {
 /// A command on its way through the host.
 #[derive(Debug)]
 pub(crate) struct Job {
-    pub(crate) command: Box<Command>,
+    pub(crate) command: Arc<Command>,
     pub(crate) headers: Option<Arc<Headers>>,
     /// After this nothing new is begun. Counted from the receipt, since clocks of machines differ.
     pub(crate) expires: Option<Instant>,

@@ -1,6 +1,8 @@
 //! What the tests of the host share: commands, an action that does as it is told, a store that
 //! counts and fails, and a coordinator's end of the transport.
 
+use std::sync::Arc;
+
 use std::{
     sync::{
         Arc, Mutex,
@@ -314,7 +316,7 @@ impl Coordinator {
     }
 
     pub(crate) async fn send(&self, commands: impl IntoIterator<Item = Command>) {
-        let envelope = |command| Envelope::new(Body::Command(Box::new(command)));
+        let envelope = |command| Envelope::new(Body::Command(Arc::new(command)));
         let messages: Vec<_> = commands.into_iter().map(envelope).collect();
         for result in self.transport.publish(&messages).await {
             result.expect("published");
