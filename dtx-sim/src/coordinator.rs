@@ -1,6 +1,6 @@
 //! A coordinator: it drives its engines exactly as a runtime does.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use dtx_core::{
     engine::{Context, Input, Notice, Outputs, Peers, ShardEngine},
@@ -9,7 +9,7 @@ use dtx_core::{
     pattern::Phase,
     store::{CommitResult, Cursor, Lease, LeaseRequest, RecordKind, TxWrite, Verdict},
     time::Timestamp,
-    transport::{Command, Reply},
+    transport::{Body, Command, Reply},
 };
 
 use crate::{
@@ -125,7 +125,9 @@ impl World {
             self.notice(coordinator, notice);
         }
         for command in out.commands {
-            self.command(coordinator, command);
+            if let Body::Command(command) = command.body {
+                self.command(coordinator, command);
+            }
         }
         for tx in out.loads {
             let delay = self.rng.range(1, 5 * MS);
@@ -221,10 +223,10 @@ impl World {
     }
 
     /// A command leaves, if nothing stands against it.
-    fn command(&mut self, coordinator: usize, mut command: Command) {
+    fn command(&mut self, coordinator: usize, mut command: Arc<Command>) {
         let tx = command.tx;
         if self.is_mutant(Mutation::DeadlineAfterDecision) && command.deadline.is_none() {
-            command.deadline = Some(Duration::from_millis(1));
+            Arc::make_mut(&mut command).deadline = Some(Duration::from_millis(1));
         }
         self.counters.commands += 1;
         self.trace.mark(2, tx.salt() ^ u64::from(command.operation.0), command.phase as u64);
@@ -243,7 +245,6 @@ impl World {
             return self.after(1, Event::Reply(Box::new(reply)));
         }
         let Some(&host) = self.names.get(&command.participant) else { return };
-        let command = Box::new(command);
         self.send(|| Event::Command { host, command: command.clone() });
     }
 
@@ -350,7 +351,7 @@ impl World {
             })
             .collect();
         for command in commands {
-            self.command(0, command);
+            self.command(0, Arc::new(command));
         }
     }
 

@@ -6,7 +6,9 @@ use dtx_core::{
     answer::{Done, NotDone, PhaseAnswer, rejected},
     ids::{AcceptSequence, HolderId, mix},
     pattern::{Pattern, Phase},
-    resource::barrier::{Claim, ClaimContext, Entry, InboxRow, claim, finish, forgotten_below},
+    resource::barrier::{
+        Claim, ClaimContext, Entry, InboxRow, claim, finish, forgotten_below, stamp,
+    },
     store::{RowChange, RowExpect, RowSet, RowWriteResult, Scope, ScopeRead, ScopeRows},
     transaction::StepKind,
     transport::Command,
@@ -150,6 +152,7 @@ impl World {
         if !own {
             return;
         }
+        let answer = stamp(&row, &job.command, answer);
         let row = finish(row, &job.command, &answer);
         let expect = RowExpect::Version(stored.version);
         if self.put_row(host, &job.command, expect, &row) {

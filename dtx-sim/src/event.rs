@@ -1,6 +1,6 @@
 //! What happens when: a queue in virtual time, in the order of time and then of insertion.
 
-use std::{cmp::Ordering, collections::BinaryHeap};
+use std::{cmp::Ordering, collections::BinaryHeap, sync::Arc};
 
 use dtx_core::{
     engine::SignalEntry,
@@ -20,7 +20,7 @@ pub(crate) enum Event {
     /// A client sees whether it was accepted.
     Remind(usize),
     /// A command arrives.
-    Command { host: usize, command: Box<Command> },
+    Command { host: usize, command: Arc<Command> },
     /// A reply arrives at whoever reads the shard.
     Reply(Box<Reply>),
     /// A batch reaches the store.

@@ -30,15 +30,23 @@ pub(crate) struct Effects {
 /// The effects of all operations of a transaction.
 pub(crate) type TxEffects = BTreeMap<OperationIndex, Effects>;
 
-/// What is wrong with the effects of an ended transaction; `skipped` are the operations that are
-/// not looked at.
-pub(crate) fn judge(
-    transaction: &Transaction,
-    outcome: Outcome,
-    effects: &TxEffects,
-    dead_letters: u16,
-    skipped: &[OperationIndex],
-) -> Option<String> {
+/// An ended transaction with what it did.
+#[derive(Debug)]
+pub(crate) struct Case<'a> {
+    pub(crate) transaction: &'a Transaction,
+    pub(crate) outcome: Outcome,
+    pub(crate) effects: &'a TxEffects,
+    pub(crate) dead_letters: u16,
+    /// Operations that are not looked at.
+    pub(crate) skipped: Vec<OperationIndex>,
+    /// Every reversal can be seen: no handler may have been asked to reverse what it may have
+    /// done and has not.
+    pub(crate) is_exact: bool,
+}
+
+/// What is wrong with the effects of an ended transaction.
+pub(crate) fn judge(case: &Case<'_>) -> Option<String> {
+    let Case { transaction, outcome, effects, dead_letters, skipped, is_exact } = case;
     let of = |index: usize| effects.get(&OperationIndex(index as u16)).copied().unwrap_or_default();
     let indices: Vec<usize> = (0..transaction.operations().len())
         .filter(|index| !skipped.contains(&OperationIndex(*index as u16)))
@@ -65,7 +73,7 @@ pub(crate) fn judge(
             }
             let eventual: Vec<_> = indices.iter().filter(|index| !is_critical(index)).collect();
             let missing = eventual.iter().filter(|index| !stands(index)).count();
-            (missing > usize::from(dead_letters))
+            (missing > usize::from(*dead_letters))
                 .then(|| format!("{missing} were not delivered, {dead_letters} dead letters"))
         }
         Outcome::Aborted => indices
@@ -77,7 +85,7 @@ pub(crate) fn judge(
                 return Some(format!("compensated, but something stands: {effects:?}"));
             }
             let any = indices.iter().any(|index| of(*index).reversed > 0);
-            (!any && skipped.is_empty()).then(|| "compensated, but nothing was reversed".to_owned())
+            (!any && *is_exact).then(|| "compensated, but nothing was reversed".to_owned())
         }
         Outcome::Abandoned => None,
     }
@@ -153,8 +161,10 @@ impl World {
                 .map(OperationIndex)
                 .filter(|operation| self.has_no_effect(tx, view, *operation))
                 .collect();
-            let dead = view.dead_letters;
-            found.extend(judge(&view.transaction, outcome, effects, dead, &skipped));
+            let is_exact = skipped.is_empty() && !self.has_handlers(&view.transaction);
+            let (transaction, dead_letters) = (&*view.transaction, view.dead_letters);
+            let case = Case { transaction, outcome, effects, dead_letters, skipped, is_exact };
+            found.extend(judge(&case));
         }
         match outcome {
             Outcome::Committed => self.counters.committed += 1,
@@ -176,6 +186,13 @@ impl World {
         let host = self.names.get(definition.participant()).map(|host| self.hosts[*host].kind);
         let nothing = definition.payload().ends_with(b"\"cents\":0}");
         nothing || self.is_foreign(tx, operation) || host == Some(HostKind::Locks)
+    }
+
+    fn has_handlers(&self, transaction: &Transaction) -> bool {
+        transaction.operations().iter().any(|operation| {
+            let host = self.names.get(operation.participant());
+            host.is_none_or(|host| self.hosts[*host].resource.is_none())
+        })
     }
 
     fn all_effects(&self) -> BTreeMap<TxId, TxEffects> {

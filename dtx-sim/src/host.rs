@@ -1,6 +1,6 @@
 //! A participant over a built-in resource: batches of commands become writes of its store.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use dtx_core::{
     answer::{Done, NotDone, PhaseAnswer, Refusal},
@@ -29,7 +29,7 @@ use crate::{
 /// A command in the hands of a participant.
 #[derive(Clone, Debug)]
 pub(crate) struct Job {
-    pub(crate) command: Command,
+    pub(crate) command: Arc<Command>,
     /// On the participant store's clock.
     not_after: Option<Timestamp>,
 }
@@ -82,7 +82,7 @@ impl Host {
 
 impl World {
     /// A command arrives at a participant.
-    pub(crate) fn arrive(&mut self, host: usize, command: Command) {
+    pub(crate) fn arrive(&mut self, host: usize, command: Arc<Command>) {
         if !self.hosts[host].is_up {
             self.counters.lost += 1;
             return;
@@ -124,7 +124,7 @@ impl World {
 
     /// The command of an inquiry's answer: nobody waits for its reply.
     pub(crate) fn begin_own(&mut self, host: usize, command: Command) {
-        self.begin(host, Job { command, not_after: None });
+        self.begin(host, Job { command: Arc::new(command), not_after: None });
     }
 
     /// Takes up what has come: one batch for each scope.
@@ -146,7 +146,7 @@ impl World {
         let resource = self.hosts[host].resource.as_deref();
         let (Some(resource), Some(first)) = (resource, jobs.first()) else { return };
         let Ok(scope) = route(resource, &first.command) else { return };
-        let keys = read_keys(resource, jobs.iter().map(|job| &job.command));
+        let keys = read_keys(resource, jobs.iter().map(|job| &*job.command));
         let read = ScopeRead { scope: scope.clone(), keys };
         let rows = self.store.read(std::slice::from_ref(&read), now).expect("the keys are valid");
         let Some(rows) = rows.into_iter().next() else { return };

@@ -99,7 +99,7 @@ impl World {
         match event {
             Event::Submit(client) => self.submit(client),
             Event::Remind(client) => self.remind(client),
-            Event::Command { host, command } => self.arrive(host, *command),
+            Event::Command { host, command } => self.arrive(host, command),
             Event::Reply(reply) => self.replied(*reply),
             Event::Land { batch } => self.land(batch),
             Event::Answered(answer) => self.answered(*answer),

@@ -114,3 +114,20 @@ pub(crate) fn oldest_pending(topics: &HashMap<Address, Topic>) -> Option<Address
         .min_by_key(|(since, _)| *since)
         .map(|(_, address)| address.clone())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn publishers_that_gave_up_do_not_pile_up() {
+        let mut queue = Queue::new(Address::Inquiries, "g".to_owned(), VecDeque::new());
+        let patient = Arc::new(Notify::new());
+        for _ in 0..100 {
+            queue.await_room(&patient);
+            queue.await_room(&Arc::new(Notify::new()));
+        }
+        assert!(queue.publishers.len() <= 2, "{}", queue.publishers.len());
+        assert!(Arc::ptr_eq(&queue.publishers[0], &patient));
+    }
+}

@@ -2,10 +2,10 @@
 
 use crate::{
     pattern::{
-        Pattern, critical_eventual, fire_and_forget, saga, table::Table, three_phase_saga,
+        Pattern, Phase, critical_eventual, fire_and_forget, saga, table::Table, three_phase_saga,
         two_phase_commit, two_phase_saga,
     },
-    transaction::{Gate, Transaction},
+    transaction::{Consistency, Gate, Operation, StepKind, Transaction},
 };
 
 /// All tables.
@@ -30,4 +30,23 @@ pub fn of(transaction: &Transaction) -> &'static Table {
         (Pattern::ThreePhaseSaga, Gate::Independent) => &three_phase_saga::INDEPENDENT,
         (Pattern::TwoPhaseCommit, _) => &two_phase_commit::TABLE,
     }
+}
+
+/// The phases that an operation's participant may be asked for.
+pub fn phases_of(transaction: &Transaction, operation: &Operation) -> Vec<Phase> {
+    let table = of(transaction);
+    if !operation.consistency().is_critical() {
+        return vec![Phase::Deliver];
+    }
+    let mut phases = table.phases.to_vec();
+    phases.extend(table.drop);
+    if operation.step() == StepKind::Compensatable {
+        phases.extend(table.reverse);
+    }
+    let verified = transaction.modifiers().is_some_and(|m| m.verification.is_some())
+        || operation.consistency() == Consistency::Immediate;
+    if verified {
+        phases.push(Phase::Status);
+    }
+    phases
 }

@@ -258,6 +258,11 @@ impl Holds {
         self.live.len()
     }
 
+    /// The largest number of a live claim; 0 without one.
+    pub(super) fn last_number(&self) -> u64 {
+        self.live.last_key_value().map_or(0, |(number, _)| *number)
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &Hold> {
         self.live.values()
     }

@@ -12,10 +12,11 @@ use crate::{
     resource::{
         DamagedRow, ReadRows, Resource, ScopeState,
         holds::{ExtendError, HoldKind, HoldSettings, HoldSettingsError},
-        pool::{self, LEVEL_MAX, OpenError, PoolState, Terms, pool_key, scope_of},
+        pool::{self, LEVEL_MAX, OpenError, PoolOutput, PoolState, Terms, pool_key, scope_of},
     },
     store::{RowKey, RowSet, Scope, ScopeRead, ScopeRows},
     time::Timestamp,
+    transaction::Action,
     transport::Command,
 };
 
@@ -23,26 +24,24 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub struct Debit;
 
-impl Debit {
-    /// The name of the action.
-    pub const NAME: &'static str = "debit";
-    /// Its version.
-    pub const VERSION: u32 = 1;
+impl Action for Debit {
+    const NAME: &'static str = "debit";
+    type Input = Amount;
+    type Output = PoolOutput;
 }
 
 /// The action that adds money to an account.
 #[derive(Clone, Copy, Debug)]
 pub struct Credit;
 
-impl Credit {
-    /// The name of the action.
-    pub const NAME: &'static str = "credit";
-    /// Its version.
-    pub const VERSION: u32 = 1;
+impl Action for Credit {
+    const NAME: &'static str = "credit";
+    type Input = Amount;
+    type Output = PoolOutput;
 }
 
 /// The input of [`Debit`] and [`Credit`], as JSON. Their output is a
-/// [`PoolOutput`](super::PoolOutput).
+/// [`PoolOutput`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Amount {

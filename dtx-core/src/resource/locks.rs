@@ -21,6 +21,7 @@ use crate::{
     },
     store::{RowKey, Scope},
     time::Timestamp,
+    transaction::Action,
     transport::Command,
 };
 
@@ -31,11 +32,10 @@ pub const LOCK_SHARES: u64 = 1 << 20;
 #[derive(Clone, Copy, Debug)]
 pub struct Lock;
 
-impl Lock {
-    /// The name of the action.
-    pub const NAME: &'static str = "lock";
-    /// Its version.
-    pub const VERSION: u32 = 1;
+impl Action for Lock {
+    const NAME: &'static str = "lock";
+    type Input = LockKey;
+    type Output = ();
 }
 
 /// The input of [`Lock`], as JSON. It has no output.
@@ -109,7 +109,6 @@ impl Resource for Locks {
             settings: self.settings.clone(),
             is_stored,
             latest,
-            hold_count: row.hold_count,
             holds,
             queue: row.queue,
             change_count,
@@ -120,7 +119,6 @@ impl Resource for Locks {
 /// The one row of a lock.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct LockRow {
-    hold_count: u64,
     latest: Timestamp,
     holds: Vec<Hold>,
     queue: Vec<Waiter>,
@@ -139,7 +137,6 @@ struct LockState {
     settings: HoldSettings,
     is_stored: bool,
     latest: Timestamp,
-    hold_count: u64,
     holds: Holds,
     queue: Vec<Waiter>,
     change_count: u64,
@@ -198,11 +195,10 @@ impl ScopeState for LockState {
         }
         let holds = self.holds.into_vec();
         if holds.is_empty() && self.queue.is_empty() {
-            // A free lock needs no row. Numbers only order the claims that are live.
+            // A free lock needs no row.
             return if self.is_stored { vec![(row_key(), None)] } else { Vec::new() };
         }
-        let row =
-            LockRow { hold_count: self.hold_count, latest: self.latest, holds, queue: self.queue };
+        let row = LockRow { latest: self.latest, holds, queue: self.queue };
         vec![(row_key(), Some(codec::encode(&row)))]
     }
 }
@@ -244,8 +240,8 @@ impl LockState {
         if self.holds.len() >= self.settings.holds_max as usize {
             return Err(NotDone::unknown("there are too many holds on the key"));
         }
-        self.hold_count += 1;
-        let number = self.hold_count;
+        // Numbers only order the claims that are live.
+        let number = self.holds.last_number() + 1;
         let hold = NewHold { number, owner, amount: shares, kind: HoldKind::Strict, pinned };
         self.holds.add(&self.settings, self.latest, command.ttl, hold);
         self.change_count += 1;

@@ -15,6 +15,8 @@ mod reservations;
 mod run;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use codec::{ROW_VERSION, RowError};
 pub use contract::{DamagedRow, ReadRows, Resource, ScopeState, StatusOutput, StatusState};

@@ -11,10 +11,11 @@ use crate::{
     resource::{
         DamagedRow, ReadRows, Resource, ScopeState,
         holds::{ExtendError, HoldKind, HoldSettings, HoldSettingsError},
-        pool::{self, LEVEL_MAX, OpenError, PoolState, Terms, pool_key, scope_of},
+        pool::{self, LEVEL_MAX, OpenError, PoolOutput, PoolState, Terms, pool_key, scope_of},
     },
     store::{RowKey, RowSet, Scope, ScopeRead, ScopeRows},
     time::Timestamp,
+    transaction::Action,
     transport::Command,
 };
 
@@ -22,14 +23,13 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub struct Take;
 
-impl Take {
-    /// The name of the action.
-    pub const NAME: &'static str = "take";
-    /// Its version.
-    pub const VERSION: u32 = 1;
+impl Action for Take {
+    const NAME: &'static str = "take";
+    type Input = Units;
+    type Output = PoolOutput;
 }
 
-/// The input of [`Take`], as JSON. Its output is a [`PoolOutput`](super::PoolOutput).
+/// The input of [`Take`], as JSON. Its output is a [`PoolOutput`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Units {

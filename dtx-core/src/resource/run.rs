@@ -10,7 +10,7 @@ use crate::{
         DamagedRow, ReadRows, Resource, RowError, ScopeState,
         barrier::{
             Claim, ClaimContext, InboxRow, claim, finish, forgotten_below, inbox_key, mark_key,
-            parse_inbox_key,
+            parse_inbox_key, stamp,
         },
     },
     store::{RowChange, RowExpect, RowKey, RowSet, Scope, ScopeRows},
@@ -150,7 +150,7 @@ impl Batch<'_> {
     ) -> Result<(Option<InboxRow>, PhaseAnswer), NotDone> {
         let state = self.load_state()?;
         let changes = state.change_count();
-        let answer = state.apply(command, before.as_ref());
+        let answer = stamp(&claimed, command, state.apply(command, before.as_ref()));
         let is_changed = state.change_count() != changes;
         let is_kept = match &answer {
             Ok(_) => true,

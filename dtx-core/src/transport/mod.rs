@@ -30,7 +30,7 @@ pub struct TransportCapabilities {
 pub struct TransportLimits {
     /// The most messages in one `publish`.
     pub batch_messages_max: usize,
-    /// The largest body, in bytes.
+    /// The largest body, in bytes, as [`Envelope::body_bytes`] counts them.
     pub body_bytes_max: usize,
 }
 
@@ -69,7 +69,7 @@ pub struct Subscribe {
     /// Subscriptions of one group share the messages: each goes to one of them. Different groups
     /// each get every message.
     pub group: String,
-    /// How many messages may be delivered and not yet acknowledged.
+    /// How many messages may be delivered and not yet acknowledged; at least 1.
     pub prefetch: usize,
 }
 
@@ -112,17 +112,20 @@ pub trait Transport: Debug + Send + Sync + 'static {
     fn info(&self) -> &TransportInfo;
 
     /// Publishes a batch. One result per message, in order; where the transport is durable, `Ok`
-    /// means that the message is durable. A full queue waits.
+    /// means that the message is durable. A full queue waits, and holds up only the messages
+    /// that go to it. A body past the limit is `ErrorKind::Invalid`, and so is every message of
+    /// a batch past the limit; after `close` it is `ErrorKind::Closed`.
     async fn publish(&self, messages: &[Envelope]) -> Vec<PublishResult>;
 
     /// Subscribes. Messages published before the first subscription of a group are kept where
-    /// the transport is durable, and may be lost elsewhere.
+    /// the transport is durable, and may be lost elsewhere. `ErrorKind::Closed` after `close`.
     async fn subscribe(
         &self,
         subscribe: &Subscribe,
     ) -> Result<Box<dyn Subscription>, TransportError>;
 
-    /// Publishes what is buffered and ends all subscriptions. Idempotent.
+    /// Publishes what is buffered and ends all subscriptions: a `receive` that waits ends too.
+    /// Idempotent.
     async fn close(&self) -> Result<(), TransportError>;
 }
 
@@ -141,10 +144,12 @@ pub trait Subscription: Debug + Send {
     ) -> Result<Vec<Delivery>, TransportError>;
 
     /// These are handled and are not delivered again. A second acknowledgement is no error; a
-    /// token of an older generation is `ErrorKind::Fenced`.
+    /// token of another generation is `ErrorKind::Fenced`, which does not keep the other tokens
+    /// of the call from being settled. One that comes after the redelivery settles nothing.
     async fn ack(&mut self, tokens: &[AckToken]) -> Result<(), TransportError>;
 
-    /// These are delivered again, to any subscription of the group, after their delay.
+    /// These are delivered again, to any subscription of the group, after their delay. A token
+    /// that is settled already is no error; stale ones are as in [`Self::ack`].
     async fn nack(&mut self, nacks: &[Nack]) -> Result<(), TransportError>;
 
     /// Ends the subscription; what is not acknowledged goes to the others of its group.

@@ -1,6 +1,6 @@
 //! The conformance suite of transports.
 //!
-//! ```ignore
+//! ```text
 //! dtx_testkit::transport_conformance!(MyHarness);
 //! ```
 //! makes one test per case of [`CASES`]. What a transport declares is tested, and so is what it

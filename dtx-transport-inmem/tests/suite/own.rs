@@ -279,19 +279,107 @@ async fn a_message_that_is_nacked_at_once_is_behind_those_that_wait() {
 #[tokio::test(start_paused = true)]
 async fn a_batch_reaches_all_that_wait() {
     let transport = open();
+    // Something is out already, so that a delivery is nothing new for those that wait.
+    let mut holder = subscribe(&transport, 1, "g", 1).await;
+    publish(&transport, 1, 9..10).await;
+    assert_eq!(now(&mut *holder).await.len(), 1);
     let mut tasks = Vec::new();
     for _ in 0..3 {
         let mut subscription = subscribe(&transport, 1, "g", 10).await;
         tasks.push(tokio::spawn(async move {
-            let came = subscription.receive(1, ACK_WAIT / 2).await.expect("received");
-            numbers(&came).len()
+            let began = Instant::now();
+            let came = subscription.receive(1, LONG).await.expect("received");
+            assert!(began.elapsed() < ACK_WAIT, "it was not woken");
+            // Kept until the others have theirs, so that its end does not wake them.
+            (subscription, came.len())
         }));
     }
     tokio::task::yield_now().await;
     publish(&transport, 1, 0..3).await;
+    let mut subscriptions = Vec::new();
     for task in tasks {
-        assert_eq!(task.await.expect("no panic"), 1);
+        let (subscription, count) = task.await.expect("no panic");
+        assert_eq!(count, 1);
+        subscriptions.push(subscription);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_that_wait_take_turns() {
+    let transport = open();
+    let mut tasks = Vec::new();
+    for _ in 0..2 {
+        let mut subscription = subscribe(&transport, 1, "g", 10).await;
+        tasks.push(tokio::spawn(async move {
+            let mut count = 0;
+            loop {
+                let came = subscription.receive(1, ACK_WAIT / 2).await.expect("received");
+                subscription.ack(&[came[0].token]).await.expect("acknowledged");
+                if numbers(&came) == [u16::MAX] {
+                    return count;
+                }
+                count += 1;
+            }
+        }));
+    }
+    for number in 0..10 {
+        tokio::time::advance(Duration::from_millis(1)).await;
+        publish(&transport, 1, number..number + 1).await;
+    }
+    tokio::time::advance(Duration::from_millis(1)).await;
+    publish(&transport, 1, [u16::MAX, u16::MAX].into_iter()).await;
+    for task in tasks {
+        assert_eq!(task.await.expect("no panic"), 5);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscription_without_room_is_not_woken_in_anothers_place() {
+    let transport = open();
+    let mut full = subscribe(&transport, 1, "g", 1).await;
+    let mut free = subscribe(&transport, 1, "g", 1).await;
+    publish(&transport, 1, 0..1).await;
+    assert_eq!(now(&mut *full).await.len(), 1);
+    let full = tokio::spawn(async move { full.receive(1, ACK_WAIT / 2).await });
+    let free = tokio::spawn(async move {
+        let began = Instant::now();
+        (numbers(&free.receive(1, LONG).await.expect("received")), began.elapsed())
+    });
+    tokio::task::yield_now().await;
+    publish(&transport, 1, 1..2).await;
+    let (came, after) = free.await.expect("no panic");
+    assert_eq!(came, [1]);
+    assert!(after < ACK_WAIT / 4, "it was not woken");
+    assert!(full.await.expect("no panic").expect("received").is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delayed_message_takes_room_until_it_comes() {
+    let transport = open();
+    let mut subscription = subscribe(&transport, 1, "g", 10).await;
+    let delay = ACK_WAIT / 2;
+    for _ in 0..3 {
+        publish(&transport, 1, 0..4).await;
+        let held = now(&mut *subscription).await;
+        let nacks: Vec<_> = held.iter().map(|delivery| nack(delivery, delay)).collect();
+        subscription.nack(&nacks).await.expect("given back");
+        let one_more = [message(1, 4)];
+        assert!(timeout(delay / 2, transport.publish(&one_more)).await.is_err(), "it is full");
+        tokio::time::advance(delay).await;
+        let again = now(&mut *subscription).await;
+        assert_eq!(numbers(&again), [0, 1, 2, 3]);
+        let tokens: Vec<_> = again.iter().map(|delivery| delivery.token).collect();
+        subscription.ack(&tokens).await.expect("acknowledged");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_after_the_last_subscription_left_is_kept() {
+    let transport = open();
+    drop(subscribe(&transport, 1, "g", 10).await);
+    publish(&transport, 1, 0..2).await;
+    let mut next = subscribe(&transport, 1, "g", 10).await;
+    assert_eq!(numbers(&now(&mut *next).await), [0, 1]);
 }
 
 /// A receive that was woken and is dropped before it takes the message hands the wake on.

@@ -149,6 +149,17 @@ fn forward(
     if row.entries.iter().any(|(_, entry)| is_live(entry, context)) {
         return busy();
     }
+    // An operation begins with one phase: it is executed or delivered, never both.
+    let is_other = |(of, _): &(Phase, Entry)| *of != phase;
+    let begun = row.entries.iter().find(|entry| is_other(entry)).map(|(of, _)| *of);
+    let after = match (phase, begun) {
+        (Phase::Commit, Some(Phase::Prepare)) => Some(Phase::Prepare),
+        (_, Some(begun)) if after.is_none() => {
+            let reason = format!("{phase} was asked for after {begun} was begun");
+            return Decision::Answer(Err(NotDone::unknown(reason)));
+        }
+        _ => after,
+    };
     match after {
         Some(before) if !matches!(row.entry(before), Some(Entry::Done(_))) => Decision::Answer(
             Err(NotDone::unknown(format!("{phase} was asked for before {before} was done"))),
@@ -174,16 +185,27 @@ fn backward(row: &InboxRow, context: &ClaimContext<'_>, phase: Phase, role: Role
         None | Some((_, Entry::Rejected(_))) => return Decision::Record,
         Some(_) => {}
     }
-    let last = forward_phases(row.pattern).last().and_then(|last| row.entry(*last));
-    let executed = matches!(last, Some(Entry::Done(_) | Entry::Unsettled | Entry::Started { .. }));
-    if role == Role::Drop && executed {
+    if role == Role::Drop && may_have_effect(row) {
         // It was executed, or it may have been: dropping the intent would leave the effect.
         return Decision::Answer(Err(NotDone::Refused(Refusal::Executed)));
     }
     Decision::Run
 }
 
-/// Puts the answer of the handler into the row that [`claim`] gave.
+/// Whether the last forward phase was carried out, or may have been.
+fn may_have_effect(row: &InboxRow) -> bool {
+    let last = forward_phases(row.pattern).last().and_then(|last| row.entry(*last));
+    matches!(last, Some(Entry::Done(_) | Entry::Unsettled | Entry::Started { .. }))
+}
+
+/// The answer of the handler as it is stored and told: the barrier says whether an effect that
+/// was there, or may have been there, was reversed. `row` is the one that [`claim`] gave.
+pub fn stamp(row: &InboxRow, command: &Command, answer: PhaseAnswer) -> PhaseAnswer {
+    let reversed = command.phase == Phase::Compensate && may_have_effect(row);
+    answer.map(|done| Done { reversed, ..done })
+}
+
+/// Puts the answer of the handler, after its [`stamp`], into the row that [`claim`] gave.
 ///
 /// `Done` is stored, and so is `Rejected` of a forward phase but for `Deliver`, which is retried.
 /// Any other answer ends the claim so that a repeat runs again: without a trace when nothing

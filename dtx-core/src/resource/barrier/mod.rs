@@ -8,7 +8,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use claim::{Claim, ClaimContext, claim, finish};
+pub use claim::{Claim, ClaimContext, claim, finish, stamp};
 pub use collect::{Collect, MARK_PREFIX, collect, forgotten_below, mark_key};
 pub use row::{
     ASK_AFTER_DEFAULT, Entry, INBOX_PREFIX, InboxRow, Recall, inbox_key, parse_inbox_key,

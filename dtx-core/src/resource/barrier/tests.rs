@@ -38,6 +38,10 @@ fn unknown() -> PhaseAnswer {
     Err(NotDone::unknown("?"))
 }
 
+fn reversed(text: &'static str) -> PhaseAnswer {
+    Ok(Done { reversed: true, ..Done::with(text.as_bytes()) })
+}
+
 fn refused(refusal: Refusal) -> PhaseAnswer {
     Err(NotDone::Refused(refusal))
 }
@@ -62,6 +66,7 @@ impl Inbox {
         match claim(self.row.clone(), &context(), command) {
             Claim::Run { row, forward } => {
                 self.calls.push((command.phase, forward));
+                let handler = stamp(&row, command, handler);
                 let row = finish(row, command, &handler);
                 // What is stored is what comes back from the store.
                 self.row = Some(InboxRow::decode(&row.encode()).expect("a row"));
@@ -141,7 +146,7 @@ fn rule_2_a_forward_repeat_after_going_back_is_refused_and_never_its_stored_done
     let row = finish(inbox.row.take().expect("a row"), &inbox.command(Compensate), &unknown());
     inbox.row = Some(row);
     assert_eq!(inbox.ask(Execute, done("b")), undone);
-    assert_eq!(inbox.ask(Compensate, done("c")), done("c"));
+    assert_eq!(inbox.ask(Compensate, done("c")), reversed("c"));
 }
 
 #[test]
@@ -188,7 +193,7 @@ fn rule_3_a_cancel_after_the_execution_is_refused_and_compensate_does_both() {
             (Execute, done("e"), done("e")),
             (Cancel, done("x"), refused(Refusal::Executed)),
             (Execute, done("x"), done("e")),
-            (Compensate, done("c"), done("c")),
+            (Compensate, done("c"), reversed("c")),
             (Cancel, done("x"), done("")),
             (Execute, done("x"), refused(Refusal::Undone)),
         ],
@@ -201,7 +206,7 @@ fn rule_3_a_cancel_after_the_execution_is_refused_and_compensate_does_both() {
             (Prepare, done("p"), done("p")),
             (Execute, unknown(), unknown()),
             (Cancel, done("x"), refused(Refusal::Executed)),
-            (Compensate, done("c"), done("c")),
+            (Compensate, done("c"), reversed("c")),
         ],
         &[Prepare, Execute, Compensate],
     );
@@ -229,7 +234,7 @@ fn rule_12_a_running_phase_blocks_repeats_and_going_back_until_its_host_is_gone(
 
     let mut orphan = Inbox::new(Pattern::Saga);
     orphan.start(Execute, DEAD);
-    assert_eq!(orphan.ask(Compensate, done("c")), done("c"));
+    assert_eq!(orphan.ask(Compensate, done("c")), reversed("c"));
     assert_eq!(orphan.called(), [Compensate], "the real handler: it may have been executed");
 
     let mut taken = Inbox::new(Pattern::Saga);
@@ -246,7 +251,7 @@ fn rule_12_an_unknown_ends_the_claim_and_a_backward_phase_runs_the_real_handler(
     );
     check(
         Pattern::Saga,
-        &[(Execute, unknown(), unknown()), (Compensate, done("c"), done("c"))],
+        &[(Execute, unknown(), unknown()), (Compensate, done("c"), reversed("c"))],
         &[Execute, Compensate],
     );
 }
@@ -259,10 +264,24 @@ fn a_compensation_that_failed_can_be_asked_for_again() {
             (Execute, done("a"), done("a")),
             (Compensate, no(), no()),
             (Execute, done("a"), refused(Refusal::Undone)),
-            (Compensate, done("c"), done("c")),
+            (Compensate, done("c"), reversed("c")),
         ],
         &[Execute, Compensate, Compensate],
     );
+}
+
+#[test]
+fn a_compensation_says_that_it_reversed_something_only_if_it_was_executed() {
+    check(
+        Pattern::TwoPhaseSaga,
+        &[
+            (Prepare, done("p"), done("p")),
+            (Compensate, reversed("c"), done("c")),
+            (Compensate, reversed("c"), done("c")),
+        ],
+        &[Prepare, Compensate],
+    );
+    check(Pattern::Saga, &[(Compensate, done("x"), done("")), (Compensate, no(), done(""))], &[]);
 }
 
 #[test]
@@ -307,11 +326,17 @@ fn a_delivery_that_was_rejected_is_tried_again() {
 fn a_later_phase_does_not_run_before_the_earlier_one_was_done() {
     check(Pattern::TwoPhaseSaga, &[(Execute, done("x"), unknown())], &[]);
     check(Pattern::TwoPhaseCommit, &[(Commit, done("x"), unknown())], &[]);
+    check(
+        Pattern::Saga,
+        &[(Execute, done("a"), done("a")), (Deliver, done("x"), unknown())],
+        &[Execute],
+    );
     let mut inbox = Inbox::new(Pattern::TwoPhaseCommit);
     let commit = Command { one_phase: true, ..inbox.command(Commit) };
     assert_eq!(inbox.send(&commit, done("c")), done("c"));
     assert_eq!(inbox.send(&commit, done("d")), done("c"));
     assert_eq!(inbox.ask(Abort, done("x")), refused(Refusal::Executed));
+    assert!(matches!(inbox.ask(Prepare, done("x")), Err(NotDone::Unknown(_))));
 }
 
 #[test]

@@ -60,6 +60,11 @@ impl MemoryStore {
         Self { state: Arc::new(MemoryState::new(settings)), clock }
     }
 
+    /// What the store says of itself. No I/O.
+    pub fn info(&self) -> &StoreInfo {
+        self.state.info()
+    }
+
     /// The data, for synchronous use.
     pub fn state(&self) -> &MemoryState {
         &self.state

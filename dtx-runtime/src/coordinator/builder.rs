@@ -1,0 +1,179 @@
+//! Building a coordinator.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::{Arc, atomic::AtomicBool},
+};
+
+use dtx_core::{
+    ids::HolderId,
+    store::{Catalog, Durability, ParticipantStore, StateStore},
+    transport::Transport,
+};
+use tokio::sync::{Semaphore, watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    clock::Clock,
+    dtx::{Dtx, Inner},
+    error::StartError,
+    lanes::Shared,
+    leases::Keeper,
+    receive,
+    settings::CoordinatorSettings,
+};
+use crate::participant::{Host, HostHandle, HostSettings, Participant};
+
+/// Builds a [`Dtx`].
+#[derive(Default)]
+#[must_use]
+pub struct DtxBuilder {
+    store: Option<Stores>,
+    transport: Option<Arc<dyn Transport>>,
+    participants: Vec<Participant>,
+    settings: CoordinatorSettings,
+    host_settings: HostSettings,
+}
+
+struct Stores {
+    state: Arc<dyn StateStore>,
+    catalog: Arc<dyn Catalog>,
+    rows: Arc<dyn ParticipantStore>,
+}
+
+impl fmt::Debug for DtxBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DtxBuilder").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl DtxBuilder {
+    /// The store of the transactions, and of the inboxes of participants that name none.
+    pub fn store<S: StateStore + Catalog + ParticipantStore>(mut self, store: S) -> Self {
+        let store = Arc::new(store);
+        self.store = Some(Stores { state: store.clone(), catalog: store.clone(), rows: store });
+        self
+    }
+
+    /// What carries the messages.
+    pub fn transport(self, transport: impl Transport) -> Self {
+        self.shared_transport(Arc::new(transport))
+    }
+
+    /// What carries the messages, when others use it too.
+    pub fn shared_transport(mut self, transport: Arc<dyn Transport>) -> Self {
+        self.transport = Some(transport);
+        self
+    }
+
+    /// Hosts a participant in this process.
+    pub fn participant(mut self, participant: Participant) -> Self {
+        self.participants.push(participant);
+        self
+    }
+
+    /// The settings of the coordinator.
+    pub fn settings(mut self, settings: CoordinatorSettings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// The settings of the hosted participants.
+    pub fn host_settings(mut self, settings: HostSettings) -> Self {
+        self.host_settings = settings;
+        self
+    }
+
+    /// Takes transactions although the store may lose them: for tests and for what may be lost.
+    pub fn allow_volatile(mut self) -> Self {
+        self.settings.allow_volatile = true;
+        self
+    }
+
+    /// Starts the hosts and the coordinator: takes the free shards and takes up what is open in
+    /// them.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running then.
+    pub async fn start(mut self) -> Result<Dtx, StartError> {
+        let stores = self.store.take().ok_or(StartError::NoStore)?;
+        let transport = self.transport.take().ok_or(StartError::NoTransport)?;
+        let mut names = BTreeSet::new();
+        let mut offers = BTreeMap::new();
+        for participant in &self.participants {
+            if !names.insert(participant.name().clone()) {
+                return Err(StartError::DuplicateParticipant(participant.name().clone()));
+            }
+            // A built-in participant offers every phase, and says itself what it does not know.
+            if !participant.is_resource() {
+                offers.insert(participant.name().clone(), participant.capabilities());
+            }
+            if !participant.has_inbox() {
+                self.settings.engine.without_inbox.insert(participant.name().clone());
+            }
+        }
+        self.settings.check()?;
+        say_durability(stores.state.as_ref(), self.settings.allow_volatile);
+        let store_now = stores.state.now().await.map_err(StartError::Store)?;
+        let hosts = self.start_hosts(&stores, &transport).await?;
+
+        let tasks = TaskTracker::new();
+        let settings = Arc::new(self.settings);
+        let holder = HolderId(uuid::Uuid::new_v4().as_u128());
+        let in_flight = Arc::new(Semaphore::new(settings.in_flight_max));
+        let clock = Clock::new(store_now);
+        let (shared, lost) =
+            Shared::start(stores.state, transport, settings, clock, holder, &tasks);
+        let (receiving, keeping) = (CancellationToken::new(), CancellationToken::new());
+        let (owned, owned_shards) = watch::channel(Vec::new());
+        let keeper = Keeper::new(shared.clone(), lost, owned);
+        tasks.spawn(receive::replies(shared.clone(), owned_shards, receiving.clone()));
+        tasks.spawn(receive::inquiries(shared.clone(), receiving.clone()));
+        let inner = Arc::new(Inner {
+            shared,
+            catalog: stores.catalog,
+            hosts: tokio::sync::Mutex::new(hosts),
+            offers,
+            in_flight,
+            receiving,
+            keeping: keeping.clone(),
+            tasks: tasks.clone(),
+            closed: AtomicBool::new(false),
+        });
+        keeper.take_free().await.map_err(StartError::Store)?;
+        tasks.spawn(keeper.run(keeping));
+        Ok(Dtx { inner })
+    }
+
+    async fn start_hosts(
+        &mut self,
+        stores: &Stores,
+        transport: &Arc<dyn Transport>,
+    ) -> Result<Vec<HostHandle>, StartError> {
+        let mut hosts = Vec::new();
+        for participant in std::mem::take(&mut self.participants) {
+            let name = participant.name().clone();
+            let settings = self.host_settings.clone();
+            let (transport, rows) = (transport.clone(), stores.rows.clone());
+            let host = Host::start(participant, transport, Some(rows), settings).await;
+            hosts.push(host.map_err(|error| StartError::Host(name, error))?);
+        }
+        Ok(hosts)
+    }
+}
+
+fn say_durability(store: &dyn StateStore, allow_volatile: bool) {
+    let info = store.info();
+    let durability = info.capabilities.durability;
+    if durability >= Durability::PowerLoss {
+        tracing::info!(store = info.name, ?durability, "acknowledged writes survive power loss");
+    } else {
+        tracing::warn!(
+            store = info.name,
+            ?durability,
+            allow_volatile,
+            "acknowledged writes may be lost"
+        );
+    }
+}

@@ -1,0 +1,378 @@
+//! The coordinator as its users see it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use dtx_core::{
+    answer::Reason,
+    engine::{Signal, SignalEntry, SignalStep, signal_write},
+    error::StoreError,
+    ids::TxId,
+    modifier::unregistered,
+    name::ParticipantName,
+    pattern::{Pattern, tables},
+    store::{Catalog, CommitResult, Durability, Filter, JournalEntry, Page, StoreInfo, TxRecord},
+    transaction::{Key, Transaction, codec},
+    transport::TransportInfo,
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    builder::DtxBuilder,
+    error::{SignalError, SubmitError},
+    handle::Handle,
+    lane::LaneInput,
+    lanes::Shared,
+    receive::fresh_write_id,
+    stats::CoordinatorStats,
+    waiters::{Accepted, Waiter},
+};
+use crate::participant::{Capability, HostHandle, HostStats};
+
+/// How often a signal is tried again when others write to the transaction in between.
+const SIGNAL_ATTEMPTS_MAX: usize = 32;
+
+/// A running coordinator with the participants that it hosts. Cheap to clone; it stops by
+/// [`shutdown`](Self::shutdown), or at once when the last clone is dropped.
+#[derive(Clone, Debug)]
+pub struct Dtx {
+    pub(super) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) shared: Arc<Shared>,
+    pub(super) catalog: Arc<dyn Catalog>,
+    pub(super) hosts: tokio::sync::Mutex<Vec<HostHandle>>,
+    pub(super) offers: BTreeMap<ParticipantName, Vec<Capability>>,
+    pub(super) in_flight: Arc<Semaphore>,
+    pub(super) receiving: CancellationToken,
+    pub(super) keeping: CancellationToken,
+    pub(super) tasks: TaskTracker,
+    pub(super) closed: AtomicBool,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.receiving.cancel();
+        self.keeping.cancel();
+    }
+}
+
+/// What a graceful shutdown left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DrainReport {
+    /// Whether everything that was open ended within the grace.
+    pub drained: bool,
+    /// How many transactions are left for the next owner.
+    pub handed_over: usize,
+}
+
+/// What a coordinator runs on.
+#[derive(Clone, Debug)]
+pub struct DtxInfo {
+    /// The store.
+    pub store: StoreInfo,
+    /// The transport.
+    pub transport: TransportInfo,
+    /// How many shards it owns now.
+    pub shards_owned: usize,
+    /// Whether it accepts transactions that the store may lose.
+    pub allow_volatile: bool,
+}
+
+impl Dtx {
+    /// Begins to build a coordinator.
+    pub fn builder() -> DtxBuilder {
+        DtxBuilder::default()
+    }
+
+    /// Submits a transaction and waits until its accept is durable. Waits while the coordinator
+    /// has `in_flight_max` transactions in memory.
+    ///
+    /// # Errors
+    /// [`SubmitError`]; `effect()` says whether it may have been accepted.
+    ///
+    /// # Idempotency
+    /// With a key, the same transaction submitted again is the same transaction, whatever became
+    /// of the first submit.
+    ///
+    /// # Cancel safety
+    /// Dropping the future may leave the transaction accepted; it then goes on by itself.
+    pub async fn submit(&self, transaction: Transaction) -> Result<Handle, SubmitError> {
+        self.check(&transaction)?;
+        let in_flight = self.inner.in_flight.clone();
+        let permit = in_flight.acquire_owned().await.map_err(|_| SubmitError::Closed)?;
+        self.accept(transaction, permit).await
+    }
+
+    /// [`submit`](Self::submit), but `Overloaded` instead of waiting for room.
+    ///
+    /// # Errors
+    /// [`SubmitError`].
+    pub async fn try_submit(&self, transaction: Transaction) -> Result<Handle, SubmitError> {
+        self.check(&transaction)?;
+        let permit =
+            self.inner.in_flight.clone().try_acquire_owned().map_err(|error| match error {
+                tokio::sync::TryAcquireError::Closed => SubmitError::Closed,
+                tokio::sync::TryAcquireError::NoPermits => SubmitError::Overloaded,
+            })?;
+        self.accept(transaction, permit).await
+    }
+
+    fn check(&self, transaction: &Transaction) -> Result<(), SubmitError> {
+        if self.inner.is_stopped() {
+            return Err(SubmitError::Closed);
+        }
+        let settings = &self.inner.shared.settings;
+        let info = self.inner.shared.store.info();
+        let durable = info.capabilities.durability >= Durability::PowerLoss;
+        let pattern = transaction.pattern();
+        if !durable && !settings.allow_volatile && pattern != Pattern::FireAndForget {
+            return Err(SubmitError::Volatile { store: info.name, pattern });
+        }
+        if let Some(modifiers) = transaction.modifiers()
+            && let Some(name) =
+                unregistered(modifiers, &settings.engine.strategies, &settings.engine.conditions)
+        {
+            return Err(SubmitError::Unregistered(name.clone()));
+        }
+        self.check_offers(transaction)
+    }
+
+    /// A phase that a hosted participant does not offer is found here, and not half-way.
+    fn check_offers(&self, transaction: &Transaction) -> Result<(), SubmitError> {
+        for operation in transaction.operations() {
+            let Some(offers) = self.inner.offers.get(operation.participant()) else { continue };
+            for phase in tables::phases_of(transaction, operation) {
+                let offered = offers.iter().any(|offer| {
+                    offer.action == *operation.action()
+                        && offer.version == operation.action_version()
+                        && offer.offers(transaction.pattern(), phase)
+                });
+                if !offered {
+                    return Err(SubmitError::Unsupported {
+                        operation: operation.name().clone(),
+                        participant: operation.participant().clone(),
+                        action: operation.action().clone(),
+                        version: operation.action_version(),
+                        phase,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn accept(
+        &self,
+        transaction: Transaction,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<Handle, SubmitError> {
+        let tx = self.inner.shared.new_id().ok_or(SubmitError::NoShard)?;
+        let transaction = Arc::new(transaction);
+        let (accepted, is_accepted) = oneshot::channel();
+        let (outcome, told) = oneshot::channel();
+        let (closed, is_closed) = oneshot::channel();
+        let waiter = Waiter {
+            accepted: Some(accepted),
+            outcome: Some(outcome),
+            closed: Some(closed),
+            events: None,
+            permit: Some(permit),
+        };
+        let shard = tx.shard(self.inner.shared.store.info().shards);
+        let definition = transaction.key().is_some().then(|| transaction.clone());
+        self.inner.shared.send(shard, LaneInput::Submit { tx, transaction, waiter }).await;
+        match is_accepted.await {
+            Ok(Accepted::Yes) => {
+                let inner = self.inner.clone();
+                Ok(Handle::new(tx, inner, true, Some(told), Some(is_closed)))
+            }
+            Ok(Accepted::DuplicateKey(existing)) => self.same_key(existing, definition).await,
+            Ok(Accepted::Failed(error)) => Err(SubmitError::Store(error)),
+            Err(_) if self.inner.is_stopped() => Err(SubmitError::Closed),
+            Err(_) => Err(SubmitError::Lost(tx)),
+        }
+    }
+
+    /// The key is known: the same definition is the same transaction.
+    async fn same_key(
+        &self,
+        existing: TxId,
+        definition: Option<Arc<Transaction>>,
+    ) -> Result<Handle, SubmitError> {
+        let records = self.inner.shared.store.load(&[existing]).await;
+        let record = records.map_err(SubmitError::Store)?.pop().flatten();
+        let same = match (&record, &definition) {
+            (Some(record), Some(definition)) => record.definition == codec::encode(definition),
+            // The transaction is purged and only its key is left: it cannot be compared.
+            (None, _) => true,
+            (Some(_), None) => false,
+        };
+        if !same {
+            return Err(SubmitError::KeyConflict(existing));
+        }
+        Ok(self.inner.attach(existing, false).await)
+    }
+
+    /// A handle on a transaction that was accepted before, here or elsewhere.
+    pub async fn attach(&self, tx: TxId) -> Handle {
+        self.inner.attach(tx, false).await
+    }
+
+    /// Gives a signal to a transaction, wherever its owner is. Durable when it returns.
+    ///
+    /// # Errors
+    /// [`SignalError`].
+    ///
+    /// # Idempotency
+    /// Of contradictory signals the first durable one stands; the same one again is no error.
+    pub async fn signal(
+        &self,
+        tx: TxId,
+        signal: Signal,
+        by: &str,
+        reason: &str,
+    ) -> Result<(), SignalError> {
+        self.inner.signal(tx, signal, by, reason).await
+    }
+
+    /// Transactions of the store, the newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn list(&self, filter: &Filter) -> Result<Page<TxRecord>, StoreError> {
+        self.inner.catalog.list(filter).await
+    }
+
+    /// The record of a transaction.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn get(&self, tx: TxId) -> Result<Option<TxRecord>, StoreError> {
+        Ok(self.inner.shared.store.load(&[tx]).await?.pop().flatten())
+    }
+
+    /// The transaction of a caller's key.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn by_key(&self, key: &Key) -> Result<Option<TxId>, StoreError> {
+        self.inner.catalog.by_key(key).await
+    }
+
+    /// What is recorded of a transaction. Of an open one, what is not written yet is missing.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn history(&self, tx: TxId) -> Result<Vec<JournalEntry>, StoreError> {
+        self.inner.catalog.history(tx).await
+    }
+
+    /// Counts since the start.
+    pub fn stats(&self) -> CoordinatorStats {
+        self.inner.shared.counters.snapshot()
+    }
+
+    /// Counts of the hosted participants since the start.
+    pub async fn host_stats(&self) -> Vec<(ParticipantName, HostStats)> {
+        let hosts = self.inner.hosts.lock().await;
+        hosts.iter().map(|host| (host.participant().clone(), host.stats())).collect()
+    }
+
+    /// What it runs on.
+    pub fn info(&self) -> DtxInfo {
+        let shared = &self.inner.shared;
+        DtxInfo {
+            store: shared.store.info().clone(),
+            transport: shared.transport.info().clone(),
+            shards_owned: shared.owned().len(),
+            allow_volatile: shared.settings.allow_volatile,
+        }
+    }
+
+    /// Waits until nothing is open: every transaction has ended and its end is durable.
+    pub async fn drain(&self) {
+        self.inner.shared.drain().await;
+    }
+
+    /// Accepts nothing more, waits up to `grace` for what is open, then writes what is left,
+    /// stops the hosts, and gives the shards back. What is still open goes on at the next owner.
+    /// A second call does nothing.
+    pub async fn shutdown(&self, grace: Duration) -> DrainReport {
+        let inner = &self.inner;
+        if inner.closed.swap(true, Ordering::SeqCst) {
+            return DrainReport { drained: true, handed_over: 0 };
+        }
+        inner.in_flight.close();
+        let drained = tokio::time::timeout(grace, inner.shared.drain()).await.is_ok();
+        let handed_over = inner.shared.stop().await;
+        inner.receiving.cancel();
+        for host in std::mem::take(&mut *inner.hosts.lock().await) {
+            host.shutdown(grace).await;
+        }
+        inner.keeping.cancel();
+        inner.tasks.close();
+        inner.tasks.wait().await;
+        DrainReport { drained, handed_over }
+    }
+}
+
+impl Inner {
+    pub(super) fn is_stopped(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    async fn attach(self: &Arc<Self>, tx: TxId, is_new: bool) -> Handle {
+        let (outcome, told) = oneshot::channel();
+        let (closed, is_closed) = oneshot::channel();
+        let waiter = Waiter { outcome: Some(outcome), closed: Some(closed), ..Waiter::default() };
+        let shard = tx.shard(self.shared.store.info().shards);
+        self.shared.send(shard, LaneInput::Attach { tx, waiter }).await;
+        Handle::new(tx, self.clone(), is_new, Some(told), Some(is_closed))
+    }
+
+    pub(super) async fn signal(
+        &self,
+        tx: TxId,
+        signal: Signal,
+        by: &str,
+        reason: &str,
+    ) -> Result<(), SignalError> {
+        let entry = SignalEntry { signal, by: Reason::new(by), reason: Reason::new(reason) };
+        for _ in 0..SIGNAL_ATTEMPTS_MAX {
+            let records = self.shared.store.load(&[tx]).await.map_err(SignalError::Store)?;
+            let Some(record) = records.into_iter().next().flatten() else {
+                return Err(SignalError::Unknown(tx));
+            };
+            let at = self.shared.clock.store_now();
+            let settings = &self.shared.settings.engine;
+            match signal_write(&record, entry.clone(), fresh_write_id(), at, settings) {
+                SignalStep::Settled(stands) if stands == entry.signal => return Ok(()),
+                SignalStep::Settled(stands) => {
+                    return Err(SignalError::Contradicts { tx, stands: format!("{stands:?}") });
+                }
+                SignalStep::TooLate => return Err(SignalError::TooLate(tx)),
+                SignalStep::Invalid(why) => return Err(SignalError::Invalid(why)),
+                SignalStep::Write(write) => match self.shared.store.commit(&[*write]).await.pop() {
+                    Some(CommitResult::Committed(_)) => {
+                        self.shared.poke(tx).await;
+                        return Ok(());
+                    }
+                    Some(CommitResult::Failed(error)) => return Err(SignalError::Store(error)),
+                    // Somebody wrote in between: look again.
+                    _ => {}
+                },
+            }
+        }
+        Err(SignalError::Busy(tx))
+    }
+}

@@ -1,0 +1,168 @@
+//! A handle on a transaction. Dropping it never cancels anything.
+
+use std::{sync::Arc, time::Duration};
+
+use dtx_core::{
+    engine::Signal,
+    ids::TxId,
+    store::{Outcome, Status},
+};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    dtx::Inner,
+    error::{OutcomeError, SignalError},
+    lane::LaneInput,
+    waiters::{TxEvent, Waiter},
+};
+
+/// How often the store is asked for an outcome that another owner will write.
+const POLL: Duration = Duration::from_millis(100);
+
+/// A transaction that was accepted.
+#[derive(Debug)]
+pub struct Handle {
+    tx: TxId,
+    inner: Arc<Inner>,
+    is_new: bool,
+    outcome: Option<oneshot::Receiver<Outcome>>,
+    closed: Option<oneshot::Receiver<()>>,
+    told: Option<Outcome>,
+}
+
+impl Handle {
+    pub(super) fn new(
+        tx: TxId,
+        inner: Arc<Inner>,
+        is_new: bool,
+        outcome: Option<oneshot::Receiver<Outcome>>,
+        closed: Option<oneshot::Receiver<()>>,
+    ) -> Self {
+        Self { tx, inner, is_new, outcome, closed, told: None }
+    }
+
+    /// The transaction.
+    pub fn tx(&self) -> TxId {
+        self.tx
+    }
+
+    /// Whether this submit made it; `false` when the key was known already.
+    pub fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    /// Waits for the outcome: until a record fixes it.
+    ///
+    /// # Errors
+    /// [`OutcomeError`] when the coordinator stops before, or the store cannot be read.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: the outcome can be awaited again.
+    pub async fn outcome(&mut self) -> Result<Outcome, OutcomeError> {
+        if let Some(outcome) = self.told {
+            return Ok(outcome);
+        }
+        if let Some(receiver) = &mut self.outcome {
+            let told = receiver.await;
+            self.outcome = None;
+            if let Ok(outcome) = told {
+                self.told = Some(outcome);
+                return Ok(outcome);
+            }
+        }
+        // Another owner has it, it is parked, or it ended earlier: the store knows.
+        let outcome = self.read_outcome(false).await?;
+        self.told = Some(outcome);
+        Ok(outcome)
+    }
+
+    /// Waits until nothing is left to do: after the outcome, what follows from it is carried out
+    /// (0.5PS and 1.5PS: everything is delivered or in the dead letters). The record of the end
+    /// may still be on its way.
+    ///
+    /// # Errors
+    /// As [`outcome`](Self::outcome).
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn finished(&mut self) -> Result<Outcome, OutcomeError> {
+        let outcome = self.outcome().await?;
+        if let Some(receiver) = &mut self.closed {
+            let closed = receiver.await;
+            self.closed = None;
+            if closed.is_ok() {
+                return Ok(outcome);
+            }
+        }
+        self.read_outcome(true).await
+    }
+
+    async fn read_outcome(&self, finished: bool) -> Result<Outcome, OutcomeError> {
+        loop {
+            let record = self.inner.shared.store.load(&[self.tx]).await;
+            let record = record.map_err(OutcomeError::Store)?.pop().flatten();
+            if let Some(record) = record {
+                match record.summary.status {
+                    Status::Finished(outcome) => return Ok(outcome),
+                    _ if finished => {}
+                    _ => {
+                        if let Some(outcome) = fixed(&record) {
+                            return Ok(outcome);
+                        }
+                    }
+                }
+            }
+            if self.inner.is_stopped() {
+                return Err(OutcomeError::Stopped(self.tx));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// The answers of its participants from now on. A reader that is slower than `events_max`
+    /// misses some. Ends when the transaction leaves this coordinator's memory.
+    pub async fn events(&self) -> mpsc::Receiver<TxEvent> {
+        let (sender, receiver) = mpsc::channel(self.inner.shared.settings.events_max);
+        let waiter = Waiter { events: Some(sender), ..Waiter::default() };
+        let shard = self.tx.shard(self.inner.shared.store.info().shards);
+        self.inner.shared.send(shard, LaneInput::Attach { tx: self.tx, waiter }).await;
+        receiver
+    }
+
+    /// Agrees, as the person whom the transaction waits for. Durable when it returns.
+    ///
+    /// # Errors
+    /// [`SignalError`].
+    pub async fn approve(&self, by: &str, reason: &str) -> Result<(), SignalError> {
+        self.inner.signal(self.tx, Signal::Approve, by, reason).await
+    }
+
+    /// Refuses, as the person whom the transaction waits for: it goes back.
+    ///
+    /// # Errors
+    /// [`SignalError`].
+    pub async fn reject(&self, by: &str, reason: &str) -> Result<(), SignalError> {
+        self.inner.signal(self.tx, Signal::Reject, by, reason).await
+    }
+
+    /// Asks it to go back. Durable when it returns; whether it still could is the outcome's to
+    /// say.
+    ///
+    /// # Errors
+    /// [`SignalError`]; `TooLate` when it is decided.
+    pub async fn cancel(&self, by: &str, reason: &str) -> Result<(), SignalError> {
+        self.inner.signal(self.tx, Signal::Cancel, by, reason).await
+    }
+}
+
+/// The outcome that an open record fixes already.
+fn fixed(record: &dtx_core::store::TxRecord) -> Option<Outcome> {
+    use dtx_core::{pattern::Pattern, store::Verdict};
+    match (record.verdict?, record.summary.pattern) {
+        (Verdict::Completed, Pattern::FireAndForget) => Some(Outcome::Dispatched),
+        (Verdict::Completed | Verdict::Commit, _) => Some(Outcome::Committed),
+        (Verdict::Abort, _) => Some(Outcome::Aborted),
+        // After a turn only the end says whether an effect was reversed.
+        (Verdict::Turned, _) => None,
+    }
+}

@@ -1,0 +1,165 @@
+//! Owning shards: taking them, keeping them, and taking up what is open in them.
+
+use std::{sync::Arc, time::Duration};
+
+use dtx_core::{
+    engine::Input,
+    ids::ShardId,
+    store::{Lease, LeaseRequest},
+    time::Timestamp,
+};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::{lane::LaneInput, lanes::Shared};
+
+/// Keeps the leases and scans the shards until it is cancelled.
+pub(super) struct Keeper {
+    shared: Arc<Shared>,
+    lost: mpsc::UnboundedReceiver<ShardId>,
+    /// Says which shards are owned, to whoever receives replies.
+    owned: watch::Sender<Vec<ShardId>>,
+}
+
+impl Keeper {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        lost: mpsc::UnboundedReceiver<ShardId>,
+        owned: watch::Sender<Vec<ShardId>>,
+    ) -> Self {
+        Self { shared, lost, owned }
+    }
+
+    /// Takes what is free now.
+    pub(super) async fn take_free(&self) -> Result<(), dtx_core::error::StoreError> {
+        let shared = &self.shared;
+        let owned = shared.owned();
+        let all = shared.store.info().shards.shards();
+        let shards: Vec<ShardId> = all.filter(|shard| !owned.contains_key(shard)).collect();
+        if shards.is_empty() {
+            return Ok(());
+        }
+        let ttl = shared.settings.lease_ttl;
+        let request = LeaseRequest { holder: shared.holder, shards, ttl };
+        let leases = shared.store.acquire(&request).await?;
+        for lease in &leases {
+            shared.own(lease.clone());
+            shared.send(lease.shard, LaneInput::Leased(lease.clone())).await;
+        }
+        if !leases.is_empty() {
+            self.announce();
+            for lease in leases {
+                self.recover(lease);
+            }
+        }
+        Ok(())
+    }
+
+    fn announce(&self) {
+        self.owned.send_replace(self.shared.owned().into_keys().collect());
+    }
+
+    /// Hands every open transaction of a shard to its engine.
+    fn recover(&self, lease: Lease) {
+        let shared = self.shared.clone();
+        tokio::spawn(async move {
+            let shard = lease.shard;
+            while shared.owned().get(&shard).is_some_and(|own| own.epoch == lease.epoch) {
+                match scan(&shared, shard, Timestamp::MAX).await {
+                    Ok(()) => {
+                        shared.engine(shard, Input::RecoveryComplete).await;
+                        return;
+                    }
+                    Err(error) => {
+                        tracing::warn!(%shard, %error, "the shard could not be read; again soon");
+                        tokio::time::sleep(shared.settings.scan_interval).await;
+                    }
+                }
+            }
+        });
+    }
+
+    pub(super) async fn run(mut self, cancelled: CancellationToken) {
+        let settings = self.shared.settings.clone();
+        let mut renewal = tokio::time::interval(settings.lease_ttl / 3);
+        let mut scanning = tokio::time::interval(settings.scan_interval);
+        for interval in [&mut renewal, &mut scanning] {
+            interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        }
+        loop {
+            tokio::select! {
+                () = cancelled.cancelled() => break,
+                Some(shard) = self.lost.recv() => {
+                    if self.shared.disown(shard) {
+                        tracing::warn!(%shard, "the lease of the shard is lost");
+                        self.announce();
+                    }
+                }
+                _ = renewal.tick() => self.renew().await,
+                _ = scanning.tick() => self.scan_due().await,
+            }
+        }
+        let leases: Vec<Lease> = self.shared.owned().into_values().collect();
+        if let Err(error) = self.shared.store.release(&leases).await {
+            tracing::warn!(%error, "the leases could not be given back; they end by themselves");
+        }
+    }
+
+    async fn renew(&self) {
+        let leases: Vec<Lease> = self.shared.owned().into_values().collect();
+        if !leases.is_empty() {
+            match self.shared.store.renew(&leases).await {
+                Ok(kept) => {
+                    for lease in leases {
+                        if !kept.iter().any(|k| k.shard == lease.shard && k.epoch == lease.epoch) {
+                            self.shared.disown(lease.shard);
+                            self.shared.send(lease.shard, LaneInput::LeaseLost(lease.shard)).await;
+                        }
+                    }
+                    self.announce();
+                }
+                // An owner that cannot renew goes on: the fence of every write decides.
+                Err(error) => tracing::warn!(%error, "the leases could not be renewed"),
+            }
+        }
+        if let Err(error) = self.take_free().await {
+            tracing::warn!(%error, "free shards could not be taken");
+        }
+    }
+
+    async fn scan_due(&self) {
+        match self.shared.store.now().await {
+            Ok(now) => self.shared.clock.learn(now),
+            Err(error) => tracing::warn!(%error, "the store's clock could not be read"),
+        }
+        let due = self.shared.clock.store_now() + Duration::from_millis(1);
+        for shard in self.shared.owned().into_keys() {
+            if let Err(error) = scan(&self.shared, shard, due).await {
+                tracing::warn!(%shard, %error, "the shard could not be scanned");
+                return;
+            }
+        }
+    }
+}
+
+/// Hands the open transactions of a shard that are due to its engine, which knows what it has.
+async fn scan(
+    shared: &Shared,
+    shard: ShardId,
+    due: Timestamp,
+) -> Result<(), dtx_core::error::StoreError> {
+    let mut cursor = None;
+    loop {
+        let most = shared.settings.scan_records_max;
+        let page = shared.store.open(shard, due, cursor.as_ref(), most).await?;
+        let store_now = page.now;
+        for record in page.records {
+            let input = Input::Recovered { record: Box::new(record), store_now };
+            shared.engine(shard, input).await;
+        }
+        cursor = page.next;
+        if cursor.is_none() {
+            return Ok(());
+        }
+    }
+}

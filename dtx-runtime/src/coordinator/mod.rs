@@ -1,0 +1,22 @@
+//! The coordinator: drives the shard engines of `dtx-core` under tokio.
+
+mod builder;
+mod clock;
+mod dtx;
+mod error;
+mod handle;
+mod lane;
+mod lanes;
+mod leases;
+mod receive;
+mod settings;
+mod stats;
+mod waiters;
+
+pub use builder::DtxBuilder;
+pub use dtx::{DrainReport, Dtx, DtxInfo};
+pub use error::{OutcomeError, SignalError, StartError, SubmitError};
+pub use handle::Handle;
+pub use settings::CoordinatorSettings;
+pub use stats::CoordinatorStats;
+pub use waiters::TxEvent;

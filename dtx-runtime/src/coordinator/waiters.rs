@@ -1,0 +1,170 @@
+//! Who waits for what.
+
+use std::{collections::HashMap, sync::Arc};
+
+use dtx_core::{
+    answer::PhaseAnswer,
+    engine::{Notice, Refused},
+    ids::{OperationIndex, ShardId, TxId},
+    pattern::Phase,
+    store::Outcome,
+};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+
+use super::stats::Counters;
+
+/// An answer of a participant, as `Handle::events` gives it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TxEvent {
+    /// Which operation.
+    pub operation: OperationIndex,
+    /// In which phase.
+    pub phase: Phase,
+    /// What was answered.
+    pub answer: PhaseAnswer,
+}
+
+/// What became of a submit.
+#[derive(Debug)]
+pub(super) enum Accepted {
+    Yes,
+    DuplicateKey(TxId),
+    Failed(dtx_core::error::StoreError),
+}
+
+/// Somebody who waits for a transaction.
+#[derive(Debug, Default)]
+pub(super) struct Waiter {
+    pub(super) accepted: Option<oneshot::Sender<Accepted>>,
+    pub(super) outcome: Option<oneshot::Sender<Outcome>>,
+    pub(super) closed: Option<oneshot::Sender<()>>,
+    pub(super) events: Option<mpsc::Sender<TxEvent>>,
+    /// Held while the transaction is in memory.
+    pub(super) permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Waiter {
+    pub(super) fn wants_events(&self) -> bool {
+        self.events.is_some()
+    }
+
+    /// Its channels close, which tells the other side to look in the store.
+    pub(super) fn lost(self) {}
+}
+
+/// All who wait at one lane.
+#[derive(Debug)]
+pub(super) struct Waiters {
+    one: HashMap<TxId, Waiter>,
+    /// Further ones of the same transaction: rare.
+    more: HashMap<TxId, Vec<Waiter>>,
+    counters: Arc<Counters>,
+}
+
+impl Waiters {
+    pub(super) fn new(counters: Arc<Counters>) -> Self {
+        Self { one: HashMap::new(), more: HashMap::new(), counters }
+    }
+
+    pub(super) fn insert(&mut self, tx: TxId, waiter: Waiter) {
+        self.one.insert(tx, waiter);
+    }
+
+    pub(super) fn attach(&mut self, tx: TxId, waiter: Waiter) {
+        self.more.entry(tx).or_default().push(waiter);
+    }
+
+    pub(super) fn load_percent(&self, in_flight_max: usize) -> u8 {
+        (self.one.len() * 100 / in_flight_max.max(1)).min(100) as u8
+    }
+
+    /// Those who wait for these learn that they must look in the store.
+    pub(super) fn lose(&mut self, lost: impl Fn(TxId) -> bool) {
+        self.one.retain(|tx, _| !lost(*tx));
+        self.more.retain(|tx, _| !lost(*tx));
+    }
+
+    pub(super) fn stop(&mut self) {
+        self.lose(|_| true);
+    }
+
+    fn each(&mut self, tx: TxId, mut act: impl FnMut(&mut Waiter)) {
+        if let Some(waiter) = self.one.get_mut(&tx) {
+            act(waiter);
+        }
+        if !self.more.is_empty() {
+            self.more.get_mut(&tx).into_iter().flatten().for_each(act);
+        }
+    }
+
+    /// The transaction has left the memory: there is room for another.
+    fn remove(&mut self, tx: TxId) {
+        if let Some(waiter) = self.one.remove(&tx) {
+            drop(waiter.permit);
+        }
+        if !self.more.is_empty() {
+            self.more.remove(&tx);
+        }
+    }
+
+    pub(super) fn tell(&mut self, notice: Notice, lost: &mut Vec<ShardId>) {
+        match notice {
+            Notice::Accepted(tx) => {
+                Counters::add(&self.counters.accepted, 1);
+                self.accepted(tx, Accepted::Yes);
+            }
+            Notice::NotAccepted(tx, refused) => {
+                let answer = match refused {
+                    Refused::DuplicateKey(other) => Accepted::DuplicateKey(other),
+                    Refused::Store(error) => Accepted::Failed(error),
+                };
+                self.accepted(tx, answer);
+                self.remove(tx);
+            }
+            Notice::Told(tx, outcome) => {
+                self.counters.told(outcome);
+                self.each(tx, |waiter| {
+                    if let Some(told) = waiter.outcome.take() {
+                        let _ = told.send(outcome);
+                    }
+                });
+            }
+            Notice::Closed(tx) => {
+                self.each(tx, |waiter| {
+                    if let Some(closed) = waiter.closed.take() {
+                        let _ = closed.send(());
+                    }
+                });
+                self.remove(tx);
+            }
+            // Whoever waits goes on waiting by looking in the store.
+            Notice::Parked(tx) => self.remove(tx),
+            Notice::NeedsAttention(tx) => {
+                Counters::add(&self.counters.needs_attention, 1);
+                tracing::warn!(%tx, "transaction needs attention");
+            }
+            Notice::Quarantined(tx, reason) => {
+                Counters::add(&self.counters.quarantined, 1);
+                tracing::error!(%tx, reason, "record cannot be read; it is left as it is");
+            }
+            Notice::LeaseLost(shard) => lost.push(shard),
+            Notice::Progress { tx, operation, phase, answer } => self.each(tx, |waiter| {
+                if let Some(events) = &waiter.events {
+                    // A reader that is slower than `events_max` misses some.
+                    let event = TxEvent { operation, phase, answer: answer.clone() };
+                    drop(events.try_send(event));
+                }
+            }),
+            Notice::DeadLetter(tx, operation) => {
+                Counters::add(&self.counters.dead_letters, 1);
+                tracing::warn!(%tx, %operation, "operation ended in the dead letters");
+            }
+        }
+    }
+
+    fn accepted(&mut self, tx: TxId, answer: Accepted) {
+        if let Some(accepted) = self.one.get_mut(&tx).and_then(|waiter| waiter.accepted.take()) {
+            drop(accepted.send(answer));
+        }
+    }
+}

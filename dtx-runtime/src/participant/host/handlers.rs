@@ -1,0 +1,231 @@
+//! Commands of user handlers: the claim is stored, the handler runs, its answer is stored.
+
+use std::{
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::Arc,
+    task::{Context as PollContext, Poll, Waker},
+    time::Duration,
+};
+
+use dtx_core::{
+    answer::{Done, NotDone, PhaseAnswer},
+    pattern::Phase,
+    resource::barrier,
+    transport::Command,
+};
+use tokio::{sync::mpsc, time::Instant};
+use tokio_util::task::TaskTracker;
+
+use super::{
+    inbox::{Claimed, Held},
+    job::{Job, Origin, Settled, expired},
+    settle::Completion,
+    shared::{Inbox, Shared, count, known},
+};
+use crate::participant::{
+    context::{Call, Context},
+    offer::{Handler, HandlerFuture, Offers},
+};
+
+/// A handler that has ended.
+pub(crate) struct Ran {
+    call: Call,
+    origin: Origin,
+    expires: Option<Instant>,
+    held: Option<Held>,
+    answer: PhaseAnswer,
+}
+
+type RunFuture = Pin<Box<dyn Future<Output = Ran> + Send>>;
+
+/// Where the parts of a batch report to.
+#[derive(Clone, Debug)]
+pub(crate) struct Reports {
+    pub(crate) tasks: TaskTracker,
+    pub(crate) ran: mpsc::Sender<Ran>,
+    pub(crate) completions: mpsc::Sender<Completion>,
+}
+
+/// Handles a batch: one write for all claims, one for the answers of the handlers that are done
+/// at once, and one publish for each. Handlers that wait get tasks of their own.
+pub(crate) async fn handle_batch(
+    shared: Arc<Shared>,
+    offers: &Offers,
+    inbox: &Inbox,
+    jobs: Vec<Job>,
+    reports: Reports,
+) {
+    let mut settled = Vec::new();
+    let mut asked = Vec::with_capacity(jobs.len());
+    let now = Instant::now();
+    for job in jobs {
+        match find(offers, &job.command) {
+            Ok(_) if job.is_expired(now) => settled.push((job, Settled::Answer(Err(expired())))),
+            Ok(handler) => asked.push((job, handler)),
+            Err(missing) => settled.push((job, Settled::Answer(Err(missing)))),
+        }
+    }
+    let claimed = inbox.claim(&asked.iter().map(|(job, _)| job).collect::<Vec<_>>()).await;
+    let mut runs = Vec::with_capacity(asked.len());
+    for ((job, handler), claimed) in asked.into_iter().zip(claimed) {
+        match (claimed, handler) {
+            (Claimed::Answer(answer), _) => settled.push((job, Settled::Answer(answer))),
+            (Claimed::Fault(error), _) => settled.push((job, Settled::Fault(error))),
+            (Claimed::Ask { forward }, None) => {
+                settled.push((job, Settled::Answer(known(forward))));
+            }
+            (Claimed::Ask { forward }, Some(handler)) => {
+                runs.push(run(&shared, handler, job, None, forward));
+            }
+            (Claimed::Run { held, forward }, Some(handler)) => {
+                runs.push(run(&shared, handler, job, Some(held), forward));
+            }
+            (Claimed::Run { .. }, None) => {
+                unreachable!("only `status` may have no handler, and it is never claimed")
+            }
+        }
+    }
+    if !settled.is_empty() {
+        report(&shared, settled, &reports.completions).await;
+    }
+    count(&shared.counters.runs, runs.len());
+    let ran = start(&shared, runs, &reports);
+    if !ran.is_empty() {
+        finish(&shared, inbox, ran, &reports.completions).await;
+    }
+    let end = Completion { is_batch_end: true, ..Completion::default() };
+    send(&reports.completions, end).await;
+}
+
+/// The handler of a command; `None` for a `status` that the inbox answers.
+fn find(offers: &Offers, command: &Command) -> Result<Option<Arc<dyn Handler>>, NotDone> {
+    let found =
+        offers.find(&command.action, command.action_version, command.pattern, command.phase);
+    match found {
+        Ok(handler) => Ok(Some(handler)),
+        Err(_) if command.phase == Phase::Status => Ok(None),
+        Err(missing) => Err(missing.answer()),
+    }
+}
+
+fn run(
+    shared: &Arc<Shared>,
+    handler: Arc<dyn Handler>,
+    job: Job,
+    held: Option<Held>,
+    forward: Option<Done>,
+) -> RunFuture {
+    let shared = Arc::clone(shared);
+    let Job { command, headers, expires, origin } = job;
+    // Only a backward phase gets it: a forward one has nothing to reverse.
+    let forward = forward.filter(|_| command.phase.is_backward()).map(|done| done.output);
+    let call = Call::new(command, headers, forward, expires, shared.stop.clone());
+    Box::pin(async move {
+        let limit = Instant::now() + Duration::from_millis(shared.settings.handler_ms_max);
+        let limit = expires.map_or(limit, |expires| expires.min(limit));
+        let answer = {
+            let mut cx = Context::new(&call, ());
+            let handled = CatchPanic(handler.call(&mut cx, &call.command.payload));
+            tokio::select! {
+                biased;
+                answer = handled => answer,
+                () = shared.kill.cancelled() => Err(NotDone::unknown("the host was stopped")),
+                () = tokio::time::sleep_until(limit) => {
+                    Err(NotDone::unknown("the handler took too long"))
+                }
+            }
+        };
+        let answer = match &held {
+            Some(held) => barrier::stamp(&held.row, &call.command, answer),
+            None => unremembered(&call.command, answer),
+        };
+        Ran { call, origin, expires, held, answer }
+    })
+}
+
+/// Without a row nobody knows whether there was an effect, and the handler was asked to reverse it.
+fn unremembered(command: &Command, answer: PhaseAnswer) -> PhaseAnswer {
+    answer.map(|done| Done { reversed: command.phase == Phase::Compensate, ..done })
+}
+
+/// A handler that panics has an unknown effect, like one that fails.
+struct CatchPanic<'a>(HandlerFuture<'a>);
+
+impl Future for CatchPanic<'_> {
+    type Output = PhaseAnswer;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut PollContext<'_>) -> Poll<PhaseAnswer> {
+        let poll = catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(cx)));
+        poll.unwrap_or_else(|_| Poll::Ready(Err(NotDone::unknown("the handler panicked"))))
+    }
+}
+
+/// Polls each handler once where it is, which is all that most need, and gives the others tasks.
+fn start(shared: &Shared, runs: Vec<RunFuture>, reports: &Reports) -> Vec<Ran> {
+    let until = Instant::now() + Duration::from_micros(shared.settings.inline_us_max);
+    let mut ran = Vec::with_capacity(runs.len());
+    for mut run in runs {
+        if Instant::now() < until
+            && let Poll::Ready(done) =
+                run.as_mut().poll(&mut PollContext::from_waker(Waker::noop()))
+        {
+            ran.push(done);
+            continue;
+        }
+        let sender = reports.ran.clone();
+        reports.tasks.spawn(async move {
+            let ran = run.await;
+            // The finisher lives as long as the host, which waits for this.
+            let _ = sender.send(ran).await;
+        });
+    }
+    ran
+}
+
+/// Stores answers, tells them, and reports.
+pub(crate) async fn finish(
+    shared: &Shared,
+    inbox: &Inbox,
+    ran: Vec<Ran>,
+    completions: &mpsc::Sender<Completion>,
+) {
+    let mut settled = Vec::with_capacity(ran.len());
+    let mut jobs = Vec::with_capacity(ran.len());
+    let mut held = Vec::with_capacity(ran.len());
+    for one in ran {
+        let Ran { call, origin, expires, held: claim, answer } = one;
+        let job = Job { command: call.command, headers: call.headers, expires, origin };
+        match claim {
+            Some(claim) => {
+                jobs.push(job);
+                held.push((claim, answer));
+            }
+            None => settled.push((job, Settled::Answer(answer))),
+        }
+    }
+    let items = jobs.iter().zip(held).map(|(job, (claim, answer))| (&*job.command, claim, answer));
+    let finished = inbox.finish(items.collect()).await;
+    settled.extend(
+        jobs.into_iter()
+            .zip(finished)
+            .map(|(job, finished)| (job, finished.map_or_else(Settled::Fault, Settled::Answer))),
+    );
+    report(shared, settled, completions).await;
+}
+
+async fn report(
+    shared: &Shared,
+    settled: Vec<(Job, Settled)>,
+    completions: &mpsc::Sender<Completion>,
+) {
+    let slots = settled.len();
+    let completion = Completion { slots, ..shared.settle(settled).await };
+    send(completions, completion).await;
+}
+
+async fn send(completions: &mpsc::Sender<Completion>, completion: Completion) {
+    // The intake is gone only after it gave up waiting for this.
+    let _ = completions.send(completion).await;
+}

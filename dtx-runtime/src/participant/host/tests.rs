@@ -1,0 +1,7 @@
+//! The host over the in-memory store and transport.
+
+mod barrier;
+mod inquiries;
+mod lifecycle;
+mod messages;
+mod resources;

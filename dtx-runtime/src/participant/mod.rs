@@ -1,0 +1,21 @@
+//! Participants: what a service offers, and the host that serves it.
+
+mod builder;
+mod builtin;
+mod context;
+mod host;
+mod offer;
+mod phases;
+mod settings;
+mod unit;
+
+pub use builder::{Participant, ParticipantError};
+pub use builtin::{BuiltinError, OnStore, OnStoreOf};
+pub use context::Context;
+pub use host::{DeadLetter, Host, HostError, HostHandle, HostReport, HostStats};
+pub use offer::Capability;
+pub use phases::{
+    Compensate, Deliver, Execute, Handled, Prepare, Reserve, Status, TwoPhaseCommit, Validate, Vote,
+};
+pub use settings::{HostSettings, SettingsError};
+pub use unit::{Detached, Unit};

@@ -1,0 +1,15 @@
+//! Distributed transactions in which **the pattern is a choice per transaction**: 0.5PS, Saga,
+//! 1.5PS, 2PS, 3PS and 2PC, over one participant contract, any state store and any transport.
+#![forbid(unsafe_code)]
+
+pub use dtx_core::{
+    answer, engine, error, frame, ids, modifier, name, pattern, resource, store, time, transaction,
+    transport,
+};
+pub use dtx_runtime::{coordinator, participant};
+#[cfg(feature = "redb")]
+pub use dtx_store_redb::RedbStore;
+#[cfg(feature = "inmem")]
+pub use dtx_transport_inmem::InMemoryTransport;
+
+pub mod prelude;

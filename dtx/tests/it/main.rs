@@ -1,0 +1,4 @@
+//! The whole of dtx in one process, on the volatile store.
+#![allow(clippy::unwrap_used)]
+
+mod patterns;
