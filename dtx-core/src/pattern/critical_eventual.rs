@@ -36,7 +36,7 @@ const ROWS: &[Row] = rows![
 ];
 
 /// The table of 1.5PS.
-pub const TABLE: Table = Table {
+pub const TABLE: Table<'static> = Table {
     name: "1.5ps",
     phases: &[Phase::Execute],
     drop: None,

@@ -179,7 +179,7 @@ impl Row {
 
 /// The table of a pattern.
 #[derive(Clone, Copy, Debug)]
-pub struct Table {
+pub struct Table<'r> {
     /// What the table is of, such as `2ps`.
     pub name: &'static str,
     /// The forward phases, in order.
@@ -190,10 +190,10 @@ pub struct Table {
     /// verdict.
     pub reverse: Option<Phase>,
     /// The rows.
-    pub rows: &'static [Row],
+    pub rows: &'r [Row],
 }
 
-impl Table {
+impl Table<'_> {
     /// The phase that an operation must have done before it is asked for `phase`.
     pub fn before(&self, phase: Phase) -> Option<Phase> {
         let at = self.phases.iter().position(|p| *p == phase)?;

@@ -42,7 +42,7 @@ const ROWS: &[Row] = rows![
 ];
 
 /// The table of 3PS with `Gate::AllValidated`.
-pub const TABLE: Table = Table {
+pub const TABLE: Table<'static> = Table {
     name: "3ps",
     phases: &[Phase::Reserve, Phase::Validate, Phase::Execute],
     drop: Some(Phase::Release),
@@ -79,7 +79,7 @@ const INDEPENDENT_ROWS: &[Row] = rows![
 ];
 
 /// The table of 3PS with `Gate::Independent`.
-pub const INDEPENDENT: Table = Table {
+pub const INDEPENDENT: Table<'static> = Table {
     name: "3ps-independent",
     phases: &[Phase::Reserve, Phase::Validate, Phase::Execute],
     drop: Some(Phase::Release),

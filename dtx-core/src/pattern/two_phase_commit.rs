@@ -43,7 +43,7 @@ const ROWS: &[Row] = rows![
 ];
 
 /// The table of 2PC.
-pub const TABLE: Table = Table {
+pub const TABLE: Table<'static> = Table {
     name: "2pc",
     phases: &[Phase::Prepare, Phase::Commit],
     drop: Some(Phase::Abort),

@@ -36,7 +36,7 @@ const ROWS: &[Row] = rows![
 ];
 
 /// The table of 2PS.
-pub const TABLE: Table = Table {
+pub const TABLE: Table<'static> = Table {
     name: "2ps",
     phases: &[Phase::Prepare, Phase::Execute],
     drop: Some(Phase::Cancel),
