@@ -349,6 +349,7 @@ impl Machine {
         heard: Heard,
     ) -> Option<On> {
         let first = table.first() == phase;
+        let can_reverse = table.reverse.is_some();
         let progress = self.operations.get_mut(operation.get())?;
         if phase.is_backward() {
             if progress.undo != Undo::Asked(phase) {
@@ -360,12 +361,15 @@ impl Machine {
                     self.reversed |= reversed;
                     Some(On::Undone)
                 }
-                Heard::Refused(Refusal::Executed) if phase != Phase::Compensate => {
+                Heard::Refused(Refusal::Executed) if can_reverse && phase != Phase::Compensate => {
                     progress.undo = Undo::Open;
                     progress.executed = true;
                     Some(On::WasExecuted)
                 }
-                Heard::Refused(_) | Heard::Rejected { .. } => Some(On::CannotUndo),
+                // Executed although nothing ever reverses it: only an operator can know why.
+                Heard::Refused(Refusal::Executed) => Some(On::CannotUndo),
+                // A no to going back settles nothing (rule 3): it is sent again, or given up.
+                Heard::Refused(_) | Heard::Rejected { .. } => None,
             };
         }
         if self.going_back || progress.phase != Some(phase) || progress.mark != Mark::Asked {

@@ -123,7 +123,9 @@ impl<'a> Run<'a> {
         if progress.phase.is_some_and(|asked| asked >= phase) {
             return false;
         }
-        if let Some(before) = self.table.before(phase)
+        // A one-phase commit has nothing before it (rule 4).
+        if self.machine.state != State::Delegating
+            && let Some(before) = self.table.before(phase)
             && !progress.has_done(before)
         {
             return false;

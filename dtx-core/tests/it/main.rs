@@ -1,0 +1,9 @@
+//! Tests of dtx-core through its public API.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by failing")]
+
+mod coverage;
+mod golden;
+mod properties;
+mod script;
+mod simulated;
+mod transactions;
