@@ -3,7 +3,9 @@
 
 mod coverage;
 mod golden;
+mod parallelism;
 mod properties;
 mod script;
 mod simulated;
+mod state_names;
 mod transactions;

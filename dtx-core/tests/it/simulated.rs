@@ -58,9 +58,11 @@ impl Participant {
             _ if phase.is_backward() && self.executed => {
                 return Heard::Refused(Refusal::Executed);
             }
+            // After a compensation a drop says, too, that an effect was reversed: whoever resumes
+            // asks for the drop first, and tells `Compensated` by what it hears.
             _ if phase.is_backward() => {
                 self.undone = true;
-                DONE
+                Heard::Done { read_only: false, reversed: self.reversed }
             }
             _ => self.forward(table, phase, one_phase),
         };
@@ -125,6 +127,8 @@ enum Move {
 #[derive(Debug, Default)]
 struct Memory {
     waits_for: Vec<Command>,
+    /// All that was ever sent.
+    asked: Vec<Command>,
     stuck: Vec<(Command, bool)>,
     replies: Vec<(OperationIndex, Phase, Heard)>,
     awaited: Option<Record>,
@@ -275,7 +279,7 @@ impl<'a> World<'a> {
         if let Some(record) = memory.awaited {
             moves.extend([Move::Durable, Move::Durable, Move::Crash { landed: true }]);
             let decides = !record.verdict.is_some_and(Verdict::is_backward);
-            if decides && !self.finished && record.kind != RecordKind::Finished {
+            if decides && self.point.is_none() && record.kind != RecordKind::Finished {
                 moves.push(Move::SignalFirst);
             }
         } else {
@@ -324,7 +328,9 @@ impl<'a> World<'a> {
             }
             Move::GiveUp(command) => {
                 let Command { operation, phase, .. } = self.memory.waits_for[command];
-                self.feed(Event::GaveUp { operation, phase })
+                let effects = self.feed_and_see(Event::GaveUp { operation, phase })?;
+                let counted = effects.contains(&Effect::DeadLetter(operation));
+                must(counted || phase != Phase::Deliver, "a loss was not counted")
             }
             Move::Durable => self.durable(),
             Move::SignalFirst => {
@@ -423,8 +429,8 @@ impl<'a> World<'a> {
     /// Feeds an answer, and then the same one again, which must have no effect.
     fn hear(&mut self, operation: OperationIndex, phase: Phase, heard: Heard) -> Checked {
         let event = Event::Answer { operation, phase, heard };
-        let waited = self.memory.waits_for.iter();
-        let waited = waited.clone().any(|c| c.operation == operation && c.phase == phase);
+        let mut asked = self.memory.asked.iter();
+        let waited = asked.any(|c| c.operation == operation && c.phase == phase);
         match heard {
             Heard::Done { .. } if waited && phase.is_backward() => {
                 self.memory.undone.push(operation);
@@ -489,6 +495,7 @@ impl<'a> World<'a> {
                 let command = Command { operation, phase, one_phase };
                 if phase.is_backward() { self.may_go_back(command) } else { self.may_go(command) }?;
                 self.memory.waits_for.push(command);
+                self.memory.asked.push(command);
                 self.network.push(command);
                 Ok(())
             }
