@@ -2,88 +2,22 @@
 //! repeats, loses and delays, a store that other writers share, and crashes. After every step the
 //! rules of the patterns are checked.
 
-use std::collections::BTreeMap;
+mod participant;
+mod rules;
 
 use dtx_core::{
-    answer::Refusal,
     ids::OperationIndex,
-    pattern::{
-        Effect, Event, Heard, Machine, Phase,
-        table::{State, Table},
-    },
+    pattern::{Effect, Event, Heard, Machine, Phase, table::Table},
     store::{Outcome, RecordKind, Verdict},
-    transaction::{Operation, StepKind},
 };
 
-use crate::{
-    script::only_by_rows,
-    transactions::{Case, Fate},
-};
+use self::participant::Participant;
+use crate::{script::only_by_rows, transactions::Case};
 
 /// More steps than any run needs: past it the run is stuck.
 const STEPS_MAX: usize = 5_000;
 
 const DONE: Heard = Heard::Done { read_only: false, reversed: false };
-
-/// A participant's row of one operation.
-#[derive(Clone, Debug)]
-struct Participant {
-    fate: Fate,
-    answers: BTreeMap<Phase, Heard>,
-    undone: bool,
-    executed: bool,
-    reversed: bool,
-    /// An operator counted what it said no to as done.
-    skipped: bool,
-}
-
-impl Participant {
-    fn said_done(&self, phase: Phase) -> bool {
-        matches!(self.answers.get(&phase), Some(Heard::Done { .. }))
-    }
-
-    fn take(&mut self, table: &Table<'_>, phase: Phase, one_phase: bool) -> Heard {
-        if self.undone && !phase.is_backward() {
-            return Heard::Refused(Refusal::Undone);
-        }
-        if let Some(stored) = self.answers.get(&phase) {
-            return *stored;
-        }
-        let answer = match phase {
-            Phase::Compensate => {
-                self.undone = true;
-                self.reversed = std::mem::take(&mut self.executed);
-                Heard::Done { read_only: false, reversed: self.reversed }
-            }
-            _ if phase.is_backward() && self.executed => {
-                return Heard::Refused(Refusal::Executed);
-            }
-            // After a compensation a drop says, too, that an effect was reversed: whoever resumes
-            // asks for the drop first, and tells `Compensated` by what it hears.
-            _ if phase.is_backward() => {
-                self.undone = true;
-                Heard::Done { read_only: false, reversed: self.reversed }
-            }
-            _ => self.forward(table, phase, one_phase),
-        };
-        self.answers.insert(phase, answer);
-        answer
-    }
-
-    fn forward(&mut self, table: &Table<'_>, phase: Phase, one_phase: bool) -> Heard {
-        let place = table.phases.iter().position(|of| *of == phase);
-        let place = if one_phase { Some(0) } else { place };
-        if phase != Phase::Deliver && place == Some(self.fate.no_at) {
-            return match self.fate.refuses {
-                true => Heard::Refused(Refusal::Expired),
-                false => Heard::Rejected { kept: true },
-            };
-        }
-        self.executed |= matches!(phase, Phase::Execute | Phase::Commit | Phase::Deliver);
-        let read_only = phase == Phase::Prepare && table.name == "2pc" && self.fate.read_only;
-        Heard::Done { read_only, reversed: false }
-    }
-}
 
 #[derive(Clone, Copy, Debug)]
 struct Record {
@@ -184,20 +118,12 @@ pub(crate) fn run(case: &Case, table: &Table<'_>) -> Result<End, (String, Vec<St
 
 impl<'a> World<'a> {
     fn new(case: &'a Case, table: &'a Table<'a>) -> Self {
-        let participant = |fate: &Fate| Participant {
-            fate: *fate,
-            answers: BTreeMap::new(),
-            undone: false,
-            executed: false,
-            reversed: false,
-            skipped: false,
-        };
         Self {
             case,
             table,
             machine: Machine::new(&case.transaction),
             memory: Memory::default(),
-            participants: case.fates.iter().map(participant).collect(),
+            participants: case.fates.iter().map(|fate| Participant::new(*fate)).collect(),
             network: Vec::new(),
             verdict: None,
             point: None,
@@ -286,7 +212,10 @@ impl<'a> World<'a> {
             moves.extend([Move::Signal(Event::Overdue), Move::Signal(Event::Cancelled)]);
             moves.extend((0..memory.stuck.len()).map(Move::Operator));
             if memory.gate {
-                let found = self.gate_found.map_or(vec![true, true, false], |found| vec![found]);
+                let found = match self.gate_found {
+                    Some(found) => vec![found],
+                    None => vec![true, true, false],
+                };
                 moves.extend(found.into_iter().map(Move::Gate));
             }
         }
@@ -436,10 +365,10 @@ impl<'a> World<'a> {
                 self.memory.undone.push(operation);
             }
             Heard::Done { read_only: true, .. } if waited => self.memory.read_only.push(operation),
-            Heard::Rejected { .. } if waited && phase == self.table.first() => {
-                if self.machine.is_undecided() {
-                    self.memory.rejected.push(operation);
-                }
+            Heard::Rejected { .. }
+                if waited && phase == self.table.first() && self.machine.is_undecided() =>
+            {
+                self.memory.rejected.push(operation);
             }
             _ => {}
         }
@@ -526,7 +455,10 @@ impl<'a> World<'a> {
                 Ok(())
             }
             Effect::Attention { operation, phase, exception } => {
-                let decided = self.verdict.map_or(self.point.is_some(), |v| !v.is_backward());
+                let decided = match self.verdict {
+                    Some(verdict) => !verdict.is_backward(),
+                    None => self.point.is_some(),
+                };
                 must(decided == exception, "rule 11: an exception is a no after the decision")?;
                 let command = Command { operation, phase, one_phase: false };
                 self.memory.stuck.push((command, exception));
@@ -537,130 +469,6 @@ impl<'a> World<'a> {
                 must(self.memory.told, "closed before the outcome was told")
             }
         }
-    }
-
-    fn operation(&self, index: OperationIndex) -> &Operation {
-        self.case.transaction.operation(index)
-    }
-
-    fn operations(&self) -> impl Iterator<Item = (OperationIndex, &Operation, &Participant)> {
-        let operations = self.case.transaction.operations().iter();
-        operations
-            .zip(&self.participants)
-            .enumerate()
-            .map(|(index, (operation, row))| (OperationIndex(index as u16), operation, row))
-    }
-
-    fn may_go(&self, command: Command) -> Checked {
-        let Command { operation, phase, one_phase } = command;
-        let back = |verdict: Option<Verdict>| verdict.is_some_and(Verdict::is_backward);
-        let turning = back(self.verdict) || self.memory.awaited.is_some_and(|r| back(r.verdict));
-        must(!turning, "it goes forward after it turned")?;
-        let all_said = |phase| self.participants.iter().all(|p| p.said_done(phase));
-        match (self.table.name, phase) {
-            ("3ps", Phase::Execute) => {
-                must(self.verdict == Some(Verdict::Commit), "executed before Commit")?;
-                must(all_said(Phase::Validate), "executed although not all are validated")?;
-            }
-            ("2ps", Phase::Execute) => must(all_said(Phase::Prepare), "not all are prepared")?,
-            ("2pc", Phase::Commit) if one_phase => {
-                must(self.point == Some(RecordKind::Delegated), "rule 4: before Delegated")?;
-            }
-            ("2pc", Phase::Commit) => {
-                must(self.verdict == Some(Verdict::Commit), "committed before Commit")?;
-                must(!self.memory.read_only.contains(&operation), "a read-only one commits")?;
-                must(all_said(Phase::Prepare), "committed although not all are prepared")?;
-            }
-            (_, Phase::Deliver) => {
-                must(self.verdict == Some(Verdict::Completed), "delivered before Completed")?;
-            }
-            _ => {}
-        }
-        if phase == Phase::Execute {
-            let done = |on: &OperationIndex| {
-                self.participants[on.get()].said_done(phase) || self.participants[on.get()].skipped
-            };
-            let ready = self.operation(operation).depends_on().iter().all(done);
-            must(ready, "executed before what it depends on")?;
-            let is_pivot = self.operation(operation).step() == StepKind::Pivot;
-            let sent = self.point == Some(RecordKind::PivotSent);
-            must(!is_pivot || sent, "rule 4: the pivot left before PivotSent")?;
-        }
-        Ok(())
-    }
-
-    fn is_reversible(operation: &Operation) -> bool {
-        operation.step() == StepKind::Compensatable && operation.consistency().is_critical()
-    }
-
-    fn may_go_back(&self, command: Command) -> Checked {
-        let durable = self.verdict.is_some_and(Verdict::is_backward);
-        must(durable, "rule 2: it goes back before the verdict is durable")?;
-        let index = command.operation;
-        let reversible = Self::is_reversible(self.operation(index));
-        must(reversible, "rule 4: what cannot be compensated goes back")?;
-        must(!self.memory.rejected.contains(&index), "rule 3: a rejected one is addressed")?;
-        let later = self.operations().filter(|(_, o, _)| o.depends_on().contains(&index));
-        for (dependent, operation, _) in later {
-            let over = !Self::is_reversible(operation)
-                || self.memory.rejected.contains(&dependent)
-                || self.memory.undone.contains(&dependent);
-            must(over, "rule 3: it goes back before what depends on it")?;
-        }
-        let pivot = self.operations().find(|(_, o, _)| o.step() == StepKind::Pivot);
-        let pivot_done = pivot.is_some_and(|(_, _, row)| row.said_done(Phase::Execute));
-        must(!pivot_done, "rule 4: it goes back after its pivot")
-    }
-
-    fn tell(&mut self, outcome: Outcome) -> Checked {
-        let told = *self.told.get_or_insert(outcome);
-        must(told == outcome, "another outcome than was told before")?;
-        let delegated = self.verdict.is_none() && self.point == Some(RecordKind::Delegated);
-        let done = self.participants[0].said_done(Phase::Commit);
-        let reversed = self.participants.iter().any(|p| p.reversed);
-        let fixed = match (outcome, self.verdict) {
-            (Outcome::Dispatched, Some(Verdict::Completed)) => self.table.name == "0.5ps",
-            (Outcome::Committed, Some(Verdict::Completed)) => self.table.name != "0.5ps",
-            (Outcome::Committed, Some(Verdict::Commit)) => true,
-            (Outcome::Committed, None) => delegated && done,
-            (Outcome::Aborted, Some(Verdict::Abort)) => true,
-            (Outcome::Aborted, Some(Verdict::Turned)) => self.finished && !reversed,
-            (Outcome::Aborted, None) => {
-                delegated && !done && self.participants[0].answers.contains_key(&Phase::Commit)
-            }
-            (Outcome::Compensated, Some(Verdict::Turned)) => self.finished && reversed,
-            _ => false,
-        };
-        must(fixed, "rule 1: told before a record fixes it")
-    }
-
-    /// It has ended. What is still on the network arrives, and nothing must come of it.
-    fn end(&mut self) -> Checked<Outcome> {
-        for late in std::mem::take(&mut self.network) {
-            let row = &mut self.participants[late.operation.get()];
-            row.take(self.table, late.phase, late.one_phase);
-        }
-        let outcome = self.told.ok_or("it ended without an outcome")?;
-        let committed = matches!(outcome, Outcome::Committed | Outcome::Dispatched);
-        let state = self.machine.state();
-        let expected = if committed { State::Completed } else { State::Failed };
-        must(state == expected || state == State::Initial, "it ended in another state")?;
-        let delegated = self.point == Some(RecordKind::Delegated);
-        for (index, operation, row) in self.operations() {
-            let rejected =
-                matches!(row.answers.get(&self.table.first()), Some(Heard::Rejected { .. }));
-            if committed {
-                let left_out = self.table.name == "2pc" && row.fate.read_only;
-                let excused = row.skipped || left_out || self.dead.contains(&index);
-                must(row.executed || excused, "committed, and one has not happened")?;
-            } else {
-                must(!row.executed, "not committed, and one has happened")?;
-                let addressed = row.undone || rejected || delegated;
-                let must_be = Self::is_reversible(operation);
-                must(addressed || !must_be, "rule 3: one was not addressed")?;
-            }
-        }
-        Ok(outcome)
     }
 }
 
