@@ -136,3 +136,16 @@ async fn an_unreadable_record_stops_nothing_else() {
         store.open(shard, dtx_core::time::Timestamp::MAX, None, 10).await.expect("open");
     }
 }
+
+/// With room for one call the others wait for a place, and all are answered.
+#[tokio::test]
+async fn a_full_queue_makes_callers_wait() {
+    let (_directory, path) = file();
+    let store = RedbStore::builder().queue_calls_max(1).open(&path).await.expect("opens");
+    let mut calls = tokio::task::JoinSet::new();
+    for n in 0..50 {
+        let store = store.clone();
+        calls.spawn(async move { one(&store, &Pen::new(n.into()).accept(tx(n))).await });
+    }
+    assert!(calls.join_all().await.iter().all(|result| committed(result) == 1));
+}

@@ -18,7 +18,7 @@ use super::unit::{Detached, Unit};
 /// The part of a call that does not depend on the unit of work.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
-    pub(crate) command: Box<Command>,
+    pub(crate) command: Arc<Command>,
     pub(crate) headers: Option<Arc<Headers>>,
     pub(crate) forward: Option<Bytes>,
     pub(crate) deadline: Option<Instant>,
@@ -29,7 +29,7 @@ pub(crate) struct Call {
 
 impl Call {
     pub(crate) fn new(
-        command: Box<Command>,
+        command: Arc<Command>,
         headers: Option<Arc<Headers>>,
         forward: Option<Bytes>,
         deadline: Option<Instant>,

@@ -47,7 +47,7 @@ impl Job {
     /// A command that the host gives itself.
     pub(crate) fn of_inquiry(command: Command) -> Self {
         let origin = Origin::Inquiry;
-        Self { command: Box::new(command), headers: None, expires: None, origin }
+        Self { command: Arc::new(command), headers: None, expires: None, origin }
     }
 
     pub(crate) fn key(&self) -> OperationKey {

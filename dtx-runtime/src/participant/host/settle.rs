@@ -89,7 +89,8 @@ impl Shared {
     }
 
     async fn bury(&self, job: Job, reason: Reason, deliveries: u32) -> bool {
-        let letter = DeadLetter::new(*job.command, reason, deliveries);
+        let letter =
+            DeadLetter::new(std::sync::Arc::unwrap_or_clone(job.command), reason, deliveries);
         match self.dead_letters.add(letter, self.store().map(AsRef::as_ref)).await {
             Ok(()) => {
                 count(&self.counters.dead_letters, 1);

@@ -1,8 +1,6 @@
 //! What the tests of the host share: commands, an action that does as it is told, a store that
 //! counts and fails, and a coordinator's end of the transport.
 
-use std::sync::Arc;
-
 use std::{
     sync::{
         Arc, Mutex,
