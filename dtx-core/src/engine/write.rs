@@ -298,6 +298,10 @@ impl Turn<'_, '_> {
         };
         self.open.version = record.version;
         self.open.state.signals = state.signals;
+        if record.due.is_none() {
+            self.over(record.summary.status);
+            return;
+        }
         let Some(write) = self.open.unsettled.take() else {
             self.after_adopting(record.verdict, None);
             return;
@@ -315,6 +319,20 @@ impl Turn<'_, '_> {
         } else {
             self.after_adopting(record.verdict, Some(again));
         }
+    }
+
+    /// It has ended already: what was taken up was read before its last record landed.
+    fn over(&mut self, status: Status) {
+        self.open.unsettled = None;
+        self.open.queue.clear();
+        self.ground();
+        if let Status::Finished(outcome) = status
+            && self.open.told.is_none()
+        {
+            self.open.told = Some(outcome);
+            self.out.notices.push(Notice::Told(self.tx, outcome));
+        }
+        self.open.end = Some(End::Closed);
     }
 
     /// The record could not be read: the unsettled write asks again.
