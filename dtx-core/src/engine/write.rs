@@ -262,9 +262,7 @@ impl Turn<'_, '_> {
                 }
                 self.open.end = Some(End::Closed);
             }
-            RecordKind::Progress if self.open.status == Status::Parked => {
-                self.open.end = Some(End::Parked);
-            }
+            RecordKind::Progress if self.open.status == Status::Parked => self.park(),
             RecordKind::Progress if last => self.open.end = Some(End::Closed),
             RecordKind::Progress => {
                 for event in std::mem::take(&mut self.open.after_progress) {
@@ -273,6 +271,17 @@ impl Turn<'_, '_> {
                 self.check_gate();
             }
             RecordKind::Signal => {}
+        }
+    }
+
+    /// Leaves the memory until the gate's time, unless there is something to be heard or written
+    /// first: nobody else would look before that time.
+    fn park(&mut self) {
+        let unheard = self.open.signals_seen < self.open.state.signals.len();
+        if unheard || !self.open.queue.is_empty() || self.open.gate.is_none() {
+            self.open.status = Status::Open;
+        } else {
+            self.open.end = Some(End::Parked);
         }
     }
 
