@@ -206,14 +206,8 @@ impl Turn<'_, '_> {
                 self.write_next();
             }
             CommitResult::Conflict { found: None, .. } => self.open.end = Some(End::SetAside),
-            CommitResult::Conflict { found: Some(_), .. } => {
-                if self.is_accept() {
-                    self.not_accepted(Refused::Store(id_taken()));
-                } else {
-                    // Somebody wrote in between (rule 8): see what, then go on from there.
-                    self.out.loads.push(self.tx);
-                }
-            }
+            // Somebody wrote in between (rule 8): see what, then go on from there.
+            CommitResult::Conflict { found: Some(_), .. } => self.out.loads.push(self.tx),
             CommitResult::DuplicateKey { tx } => self.not_accepted(Refused::DuplicateKey(tx)),
             CommitResult::Fenced => {
                 self.out.notices.push(Notice::LeaseLost(self.shared.fence.shard));
@@ -296,6 +290,10 @@ impl Turn<'_, '_> {
             self.written(id, CommitResult::Committed(record.version));
             return;
         }
+        if self.is_accept() {
+            self.adopt_accept(record);
+            return;
+        }
         if record.version <= self.open.version {
             // A read that shows nothing new settles nothing (rule 9): the same write again.
             self.open.write_again_at = self.cx.now + self.shared.settings.write_retry;
@@ -327,6 +325,23 @@ impl Turn<'_, '_> {
             self.after_adopting(record.verdict, None);
         } else {
             self.after_adopting(record.verdict, Some(again));
+        }
+    }
+
+    /// The accept met a row. With the same definition it is its own, which has landed and was
+    /// signalled to since; else the id is taken, by the abort of an inquiry or by another.
+    fn adopt_accept(&mut self, record: TxRecord) {
+        let definition = self.open.unsettled.as_ref().and_then(|write| write.definition.clone());
+        let state = crate::engine::StoredState::decode(&record.state);
+        match (state, definition) {
+            (Ok(state), Some(definition)) if definition == record.definition => {
+                self.open.version = record.version;
+                self.open.state.signals = state.signals;
+                self.open.unsettled = None;
+                self.durable(RecordKind::Accepted, record.verdict, false);
+                self.write_next();
+            }
+            _ => self.not_accepted(Refused::Store(id_taken())),
         }
     }
 
