@@ -258,6 +258,9 @@ impl Turn<'_, '_> {
             }
             RecordKind::Progress if self.open.status == Status::Parked => self.park(),
             RecordKind::Progress if last => self.open.end = Some(End::Closed),
+            // A later progress record waits with what was found since this one was made: only
+            // once that is durable too is any of it acted on.
+            RecordKind::Progress if self.open.queue.contains(&Record::PROGRESS) => {}
             RecordKind::Progress => {
                 for event in std::mem::take(&mut self.open.after_progress) {
                     self.feed(event);
