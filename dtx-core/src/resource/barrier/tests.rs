@@ -285,6 +285,20 @@ fn a_compensation_says_that_it_reversed_something_only_if_it_was_executed() {
 }
 
 #[test]
+fn what_was_reversed_stays_reversed_when_another_owner_asks_by_the_other_phase() {
+    check(
+        Pattern::TwoPhaseSaga,
+        &[
+            (Prepare, done("p"), done("p")),
+            (Execute, done("e"), done("e")),
+            (Compensate, done("c"), reversed("c")),
+            (Cancel, done("x"), reversed("")),
+        ],
+        &[Prepare, Execute, Compensate],
+    );
+}
+
+#[test]
 fn a_refusal_is_not_stored() {
     let expired = refused(Refusal::Expired);
     check(
