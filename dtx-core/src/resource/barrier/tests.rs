@@ -194,7 +194,7 @@ fn rule_3_a_cancel_after_the_execution_is_refused_and_compensate_does_both() {
             (Cancel, done("x"), refused(Refusal::Executed)),
             (Execute, done("x"), done("e")),
             (Compensate, done("c"), reversed("c")),
-            (Cancel, done("x"), done("")),
+            (Cancel, done("x"), reversed("")),
             (Execute, done("x"), refused(Refusal::Undone)),
         ],
         &[Prepare, Execute, Compensate],
