@@ -142,7 +142,8 @@ impl World {
         let at = self.store_now();
         match signal_write(&record, (*entry).clone(), id, at, &self.settings) {
             SignalStep::Write(write) => {
-                let delay = self.rng.range(1, 60 * MS);
+                let slow = !self.is_healed() && self.rng.chance(300);
+                let delay = self.rng.range(1, if slow { SECOND } else { 60 * MS });
                 self.after(delay, Event::SignalWrite { client, entry, write });
             }
             SignalStep::Settled(_) | SignalStep::TooLate => {}

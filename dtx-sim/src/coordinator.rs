@@ -197,21 +197,19 @@ impl World {
         }
         self.coordinators[coordinator].lanes[answer.lane].is_busy = false;
         for ((shard, tx, id), result) in answer.results {
-            let result = self.misread(tx, result);
+            let result = self.misread(result);
             self.feed(coordinator, shard, Input::Written { tx, id, result });
         }
         self.flush(coordinator, answer.lane);
     }
 
     /// Rules taken out: what the store said is not what the engine hears.
-    fn misread(&mut self, tx: TxId, result: CommitResult) -> CommitResult {
+    fn misread(&self, result: CommitResult) -> CommitResult {
         match (self.mutation, result) {
             (
                 Some(Mutation::VerdictConflictIgnored),
                 CommitResult::Conflict { found: Some(found), verdict: Some(_) },
-            ) if self.views.get(&tx).is_some_and(|view| view.is_open) => {
-                CommitResult::Committed(found)
-            }
+            ) => CommitResult::Committed(found),
             (Some(Mutation::UnknownWriteIsFailed), CommitResult::Failed(error))
                 if error.effect() == Effect::Unknown =>
             {
