@@ -42,6 +42,12 @@ impl Client {
     fn is_settled(&self) -> bool {
         self.accepted.is_some() || self.refused.is_some()
     }
+
+    /// Whether it may still hand its transaction in.
+    pub(crate) fn may_submit(&self) -> bool {
+        let tries_again = self.plan.transaction.key().is_some() && !self.is_settled();
+        self.tries.is_empty() || tries_again
+    }
 }
 
 impl World {

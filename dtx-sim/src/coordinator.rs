@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use dtx_core::{
     engine::{Context, Input, Notice, Outputs, Peers, ShardEngine},
     error::Effect,
-    ids::{Epoch, HolderId, ShardId, TxId},
+    ids::{Epoch, HolderId, ShardId},
     pattern::Phase,
     store::{CommitResult, Cursor, Lease, LeaseRequest, RecordKind, TxWrite, Verdict},
     time::Timestamp,
@@ -408,6 +408,7 @@ impl World {
         let kept = self.store.renew(&held, now);
         let is_kept = |lease: &Lease| kept.iter().any(|k| k.shard == lease.shard);
         for lost in held.iter().filter(|lease| !is_kept(lease)) {
+            self.counters.leases_lost += 1;
             c.seats.remove(&lost.shard);
         }
         // At the start each asks for its own half, so that both have something to do.
