@@ -21,6 +21,8 @@ use crate::{
     world::{LANES, SHARDS, World, short},
 };
 
+/// What the coordinators are called in traces.
+pub(crate) const NAMES: [&str; 2] = ["c0", "c1"];
 /// How long a lease lasts.
 const LEASE_US: u64 = 3 * SECOND;
 /// The largest part of a lane's queue that is sent in one commit.
@@ -228,7 +230,7 @@ impl World {
         }
         self.counters.commands += 1;
         self.trace.mark(2, tx.salt() ^ u64::from(command.operation.0), command.phase as u64);
-        let name = format_args!("c{coordinator}").to_string();
+        let name = NAMES[coordinator];
         self.trace.line(self.now, name, &command.participant, || {
             format!("{} {} {} #{}", short(tx), command.operation, command.phase, command.attempt)
         });
@@ -264,7 +266,7 @@ impl World {
                     view.told = Some(outcome);
                 }
                 self.counters.told += 1;
-                let name = format_args!("c{coordinator}").to_string();
+                let name = NAMES[coordinator];
                 self.trace.line(self.now, name, "client", || format!("{} {outcome}", short(tx)));
             }
             Notice::LeaseLost(shard) => {
@@ -427,7 +429,7 @@ impl World {
 
     fn take_seat(&mut self, coordinator: usize, lease: Lease) {
         self.trace.mark(4, u64::from(lease.shard.0), lease.epoch.0);
-        self.trace.line(self.now, format_args!("c{coordinator}").to_string(), "store", || {
+        self.trace.line(self.now, NAMES[coordinator], "store", || {
             format!("shard {} epoch {}", lease.shard, lease.epoch)
         });
         let (shard, epoch) = (lease.shard, lease.epoch);

@@ -110,7 +110,7 @@ impl World {
             Ok(scope) => scope,
             Err(answer) => return self.reply(&job.command, answer),
         };
-        if !self.swarm.split_writes {
+        if self.swarm.split_us == 0 {
             return self.work(host, vec![job]);
         }
         let waiting = self.hosts[host].waiting.entry(scope).or_default();
@@ -164,8 +164,8 @@ impl World {
             self.answer_all(host, &jobs, answers.clone());
         }
         let write = HostWrite { host, run, jobs, answers, set };
-        if self.swarm.split_writes {
-            let delay = self.rng.range(1, 6 * MS);
+        if self.swarm.split_us > 0 {
+            let delay = self.rng.range(1, self.swarm.split_us);
             self.after(delay, Event::HostWrite(Box::new(write)));
         } else {
             self.host_write(write);
