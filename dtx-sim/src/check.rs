@@ -172,3 +172,7 @@ pub struct Violation {
     /// What.
     pub what: String,
 }
+
+#[cfg(test)]
+#[path = "check_tests.rs"]
+mod tests;

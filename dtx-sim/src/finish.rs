@@ -263,3 +263,7 @@ impl World {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "finish_tests.rs"]
+mod tests;

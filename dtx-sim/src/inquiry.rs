@@ -22,9 +22,9 @@ use crate::{
 /// How often a participant looks whether it has to ask.
 const ASK_US: u64 = SECOND / 2;
 /// How often it looks for what may be forgotten.
-pub(crate) const COLLECT_US: u64 = 3 * SECOND;
+pub(crate) const COLLECT_US: u64 = 5 * SECOND;
 /// Longer than any message or retry takes.
-const RETENTION: Duration = Duration::from_secs(12);
+const RETENTION: Duration = Duration::from_secs(8);
 /// How many rows a scan reads.
 const ROWS_MAX: usize = 256;
 

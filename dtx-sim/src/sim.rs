@@ -18,7 +18,7 @@ use crate::{
 /// backoff and every lease together.
 const LIVENESS_US: u64 = 240 * SECOND;
 /// After the last transaction ended, what a clock may release is gone after this time.
-const DRAIN_US: u64 = 20 * SECOND;
+const DRAIN_US: u64 = 10 * SECOND;
 /// No run is longer, whatever happens.
 const EVENTS_MAX: u64 = 400_000;
 

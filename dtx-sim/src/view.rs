@@ -160,3 +160,7 @@ impl View {
         forward && self.state.answers.is_empty()
     }
 }
+
+#[cfg(test)]
+#[path = "view_tests.rs"]
+mod tests;

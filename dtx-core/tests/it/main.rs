@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by failing")]
 
 mod coverage;
+mod engine_races;
 mod golden;
 mod parallelism;
 mod properties;

@@ -1,0 +1,251 @@
+//! Races between an owner and other writers of its transactions. The simulator found each of
+//! them.
+
+use std::{sync::Arc, time::Duration};
+
+use dtx_core::{
+    answer::{Done, Reason},
+    engine::{
+        Context, EngineSettings, Input, Notice, Outputs, Peers, ShardEngine, Signal, SignalEntry,
+        SignalStep, signal_write,
+    },
+    ids::{HolderId, OperationIndex, ShardCount, TxId, WriteId},
+    modifier::VerifyWhen,
+    pattern::{Pattern, Phase},
+    store::{
+        CommitResult, LeaseRequest, MemorySettings, MemoryState, Outcome, RecordKind, Status,
+        TxRecord, TxWrite,
+    },
+    time::Timestamp,
+    transaction::{OperationDraft, RetryPolicy, Transaction, TransactionBuilder},
+    transport::{Body, Command},
+};
+
+const OPERATION: OperationIndex = OperationIndex(0);
+
+struct Rig {
+    store: MemoryState,
+    engine: ShardEngine,
+    peers: Peers,
+    settings: Arc<EngineSettings>,
+    now: Timestamp,
+    tx: TxId,
+}
+
+impl Rig {
+    fn new() -> Self {
+        Self::noting_from(Duration::from_secs(1))
+    }
+
+    /// Attempts are noted durably when their time-out is longer than this.
+    fn noting_from(backoff_durable: Duration) -> Self {
+        let shards = ShardCount::new(1).expect("a number of shards");
+        let store = MemoryState::new(MemorySettings { shards, ..MemorySettings::default() });
+        let tx = TxId::from_parts(1, [7; 10]);
+        let settings = EngineSettings {
+            park_after: Duration::from_millis(100),
+            backoff_durable,
+            retry: RetryPolicy { attempts_max: 9, backoff_ms: 1, backoff_ms_max: 1 },
+            ..EngineSettings::default()
+        };
+        let settings = Arc::new(settings);
+        let engine = Self::owner(&store, tx, 1, &settings);
+        let (peers, now) = (Peers::default(), Timestamp::from_millis(1_000));
+        Self { store, engine, peers, settings, now, tx }
+    }
+
+    fn owner(
+        store: &MemoryState,
+        tx: TxId,
+        holder: u128,
+        settings: &Arc<EngineSettings>,
+    ) -> ShardEngine {
+        let shards = vec![tx.shard(store.info().shards)];
+        let ttl = Duration::from_millis(1);
+        let request = LeaseRequest { holder: HolderId(holder), shards, ttl };
+        let at = Timestamp::from_millis(holder as u64 * 10);
+        let leases = store.acquire(&request, at).expect("the shard exists");
+        ShardEngine::new(leases[0].fence(), settings.clone())
+    }
+
+    fn feed(&mut self, input: Input) -> Outputs {
+        let mut out = Outputs::default();
+        let peers = &mut self.peers;
+        let mut cx = Context { now: self.now, store_now: self.now, load_percent: 0, peers };
+        self.engine.handle(input, &mut cx, &mut out);
+        out
+    }
+
+    fn submit(&mut self, builder: TransactionBuilder) -> Outputs {
+        let built = builder.operation(OperationDraft::new("svc", "work")).build();
+        let transaction: Arc<Transaction> = Arc::new(built.expect("a valid definition"));
+        self.feed(Input::Submit { tx: self.tx, transaction, observed: false })
+    }
+
+    fn land(&self, write: &TxWrite) -> CommitResult {
+        self.store.commit(std::slice::from_ref(write), self.now).remove(0)
+    }
+
+    fn written(&mut self, write: &TxWrite, result: CommitResult) -> Outputs {
+        self.feed(Input::Written { tx: self.tx, id: write.id, result })
+    }
+
+    fn land_and_tell(&mut self, write: &TxWrite) -> Outputs {
+        let result = self.land(write);
+        assert!(matches!(result, CommitResult::Committed(_)), "{result:?}");
+        self.written(write, result)
+    }
+
+    fn record(&self) -> TxRecord {
+        self.store.load(&[self.tx]).remove(0).expect("there is a record")
+    }
+
+    fn load(&mut self) -> Outputs {
+        let record = Ok(Some(Box::new(self.record())));
+        self.feed(Input::Loaded { tx: self.tx, record, store_now: self.now })
+    }
+
+    fn give(&self, signal: Signal) {
+        let (by, reason) = (Reason::new("somebody"), Reason::new("because"));
+        let entry = SignalEntry { signal, by, reason };
+        let id = WriteId { writer: HolderId(9), number: 1 };
+        let step = signal_write(&self.record(), entry, id, self.now, &self.settings);
+        let SignalStep::Write(write) = step else { panic!("{step:?}") };
+        assert!(matches!(self.land(&write), CommitResult::Committed(_)));
+    }
+
+    fn done(&mut self, command: &Command) -> Outputs {
+        self.feed(Input::Reply(command.reply(Ok(Done::default()))))
+    }
+}
+
+fn commands(out: &Outputs) -> Vec<Arc<Command>> {
+    let of = |body: &Body| match body {
+        Body::Command(command) => Some(command.clone()),
+        _ => None,
+    };
+    out.commands.iter().filter_map(|envelope| of(&envelope.body)).collect()
+}
+
+fn has(out: &Outputs, wanted: impl Fn(&Notice) -> bool) -> bool {
+    out.notices.iter().any(wanted)
+}
+
+#[test]
+fn an_accept_that_landed_unheard_and_was_signalled_to_is_its_own() {
+    let mut rig = Rig::new();
+    let accept = rig.submit(Transaction::builder(Pattern::Saga)).writes.remove(0);
+    assert!(matches!(rig.land(&accept), CommitResult::Committed(_)));
+    rig.give(Signal::Cancel);
+    // The answer was lost; sent again, the accept finds the signal's version.
+    let conflict = rig.land(&accept);
+    let asked = rig.written(&accept, conflict);
+    assert_eq!(asked.loads, [rig.tx]);
+    let out = rig.load();
+    assert!(has(&out, |notice| matches!(notice, Notice::Accepted(_))), "{out:?}");
+    assert_eq!(out.writes[0].kind, RecordKind::Verdict, "it was cancelled: {out:?}");
+}
+
+#[test]
+fn an_id_that_belongs_to_another_transaction_is_not_accepted() {
+    let mut rig = Rig::new();
+    let first = rig.submit(Transaction::builder(Pattern::Saga)).writes.remove(0);
+    rig.land(&first);
+    rig.engine = Rig::owner(&rig.store, rig.tx, 2, &rig.settings);
+    let second = rig.submit(Transaction::builder(Pattern::FireAndForget)).writes.remove(0);
+    let conflict = rig.land(&second);
+    rig.written(&second, conflict);
+    let out = rig.load();
+    assert!(has(&out, |notice| matches!(notice, Notice::NotAccepted(..))), "{out:?}");
+    assert_eq!(rig.engine.open_count(), 0);
+}
+
+#[test]
+fn what_has_a_signal_to_hear_is_not_parked() {
+    let mut rig = Rig::new();
+    let builder = Transaction::builder(Pattern::TwoPhaseSaga).approval(Duration::from_secs(60));
+    let accept = rig.submit(builder).writes.remove(0);
+    let sent = rig.land_and_tell(&accept);
+    let park = rig.done(&commands(&sent)[0]).writes.remove(0);
+    assert_eq!(park.summary.status, Status::Parked);
+    rig.give(Signal::Approve);
+    let conflict = rig.land(&park);
+    rig.written(&park, conflict);
+    let again = rig.load().writes.remove(0);
+    let out = rig.land_and_tell(&again);
+    assert!(!has(&out, |notice| matches!(notice, Notice::Parked(_))), "{out:?}");
+    assert_eq!(commands(&out)[0].phase, Phase::Execute, "it was approved: {out:?}");
+}
+
+#[test]
+fn without_a_signal_it_is_parked_and_leaves_the_memory() {
+    let mut rig = Rig::new();
+    let builder = Transaction::builder(Pattern::TwoPhaseSaga).approval(Duration::from_secs(60));
+    let accept = rig.submit(builder).writes.remove(0);
+    let sent = rig.land_and_tell(&accept);
+    let park = rig.done(&commands(&sent)[0]).writes.remove(0);
+    let out = rig.land_and_tell(&park);
+    assert!(has(&out, |notice| matches!(notice, Notice::Parked(_))), "{out:?}");
+    assert_eq!(rig.engine.open_count(), 0);
+}
+
+#[test]
+fn what_was_read_before_it_ended_is_not_opened_again() {
+    let mut rig = Rig::new();
+    let accept = rig.submit(Transaction::builder(Pattern::Saga)).writes.remove(0);
+    let sent = rig.land_and_tell(&accept);
+    let stale = rig.record();
+    let end = rig.done(&commands(&sent)[0]).writes.remove(0);
+    rig.land_and_tell(&end);
+    assert_eq!(rig.record().due, None);
+    // The scan had read it before.
+    let record = Ok(Some(Box::new(stale)));
+    let out = rig.feed(Input::Loaded { tx: rig.tx, record, store_now: rig.now });
+    let resume = &out.writes[0];
+    assert_eq!(resume.kind, RecordKind::Resumed);
+    let conflict = rig.land(resume);
+    rig.written(resume, conflict);
+    let out = rig.load();
+    assert!(out.writes.is_empty() && out.commands.is_empty(), "{out:?}");
+    assert!(has(&out, |notice| matches!(notice, Notice::Told(_, Outcome::Committed))));
+    assert_eq!(rig.engine.open_count(), 0);
+}
+
+#[test]
+fn what_a_verification_found_is_durable_before_anything_is_executed() {
+    let mut rig = Rig::noting_from(Duration::ZERO);
+    let builder = Transaction::builder(Pattern::TwoPhaseSaga).verify(VerifyWhen::Always, 0);
+    let accept = rig.submit(builder).writes.remove(0);
+    let sent = rig.land_and_tell(&accept);
+    // The note of the attempt is still on its way when the status arrives.
+    let attempt = sent.writes[0].clone();
+    assert_eq!(attempt.kind, RecordKind::Progress);
+    rig.done(&commands(&sent)[0]);
+    let asked = rig.land_and_tell(&attempt);
+    let status = commands(&asked)[0].clone();
+    assert_eq!((status.phase, status.operation), (Phase::Status, OPERATION));
+    let note = asked.writes[0].clone();
+    rig.done(&status);
+    let out = rig.land_and_tell(&note);
+    assert!(out.commands.is_empty(), "what was found is not durable yet: {out:?}");
+    let out = rig.land_and_tell(&out.writes[0]);
+    assert_eq!(commands(&out)[0].phase, Phase::Execute);
+}
+
+#[test]
+fn the_end_of_a_delegated_commit_lands_over_an_operators_signal() {
+    let mut rig = Rig::new();
+    let accept = rig.submit(Transaction::builder(Pattern::TwoPhaseCommit)).writes.remove(0);
+    let delegated = rig.land_and_tell(&accept).writes.remove(0);
+    assert_eq!(delegated.kind, RecordKind::Delegated);
+    let sent = rig.land_and_tell(&delegated);
+    let out = rig.done(&commands(&sent)[0]);
+    assert!(has(&out, |notice| matches!(notice, Notice::Told(_, Outcome::Committed))));
+    let end = out.writes[0].clone();
+    rig.give(Signal::Retry);
+    let conflict = rig.land(&end);
+    let again = rig.written(&end, conflict).writes.remove(0);
+    rig.land_and_tell(&again);
+    assert_eq!(rig.record().due, None);
+    assert_eq!(rig.engine.open_count(), 0);
+}

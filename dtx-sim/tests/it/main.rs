@@ -1,0 +1,6 @@
+//! What the simulator must show.
+#![forbid(unsafe_code)]
+
+mod budget;
+mod rules;
+mod runs;
