@@ -304,8 +304,11 @@ impl ShardEngine {
         }
         match result {
             // A version that moved on belongs to a signal or an inquiry, which change nothing
-            // about a decided transaction: the write takes the version that was found.
-            Conflict { found: Some(found), verdict } if verdict == closing.write.verdict => {
+            // about a decided transaction: the write takes the version that was found. A
+            // one-phase commit has no verdict before its end.
+            Conflict { found: Some(found), verdict }
+                if verdict.is_none() || verdict == closing.write.verdict =>
+            {
                 closing.write.id = self.shared.write_id();
                 closing.write.expect = crate::store::Expect::Version(found);
                 out.writes.push(closing.write.clone());

@@ -206,14 +206,8 @@ impl Turn<'_, '_> {
                 self.write_next();
             }
             CommitResult::Conflict { found: None, .. } => self.open.end = Some(End::SetAside),
-            CommitResult::Conflict { found: Some(_), .. } => {
-                if self.is_accept() {
-                    self.not_accepted(Refused::Store(id_taken()));
-                } else {
-                    // Somebody wrote in between (rule 8): see what, then go on from there.
-                    self.out.loads.push(self.tx);
-                }
-            }
+            // Somebody wrote in between (rule 8): see what, then go on from there.
+            CommitResult::Conflict { found: Some(_), .. } => self.out.loads.push(self.tx),
             CommitResult::DuplicateKey { tx } => self.not_accepted(Refused::DuplicateKey(tx)),
             CommitResult::Fenced => {
                 self.out.notices.push(Notice::LeaseLost(self.shared.fence.shard));
@@ -262,10 +256,11 @@ impl Turn<'_, '_> {
                 }
                 self.open.end = Some(End::Closed);
             }
-            RecordKind::Progress if self.open.status == Status::Parked => {
-                self.open.end = Some(End::Parked);
-            }
+            RecordKind::Progress if self.open.status == Status::Parked => self.park(),
             RecordKind::Progress if last => self.open.end = Some(End::Closed),
+            // A later progress record waits with what was found since this one was made: only
+            // once that is durable too is any of it acted on.
+            RecordKind::Progress if self.open.queue.contains(&Record::PROGRESS) => {}
             RecordKind::Progress => {
                 for event in std::mem::take(&mut self.open.after_progress) {
                     self.feed(event);
@@ -273,6 +268,17 @@ impl Turn<'_, '_> {
                 self.check_gate();
             }
             RecordKind::Signal => {}
+        }
+    }
+
+    /// Leaves the memory until the gate's time, unless there is something to be heard or written
+    /// first: nobody else would look before that time.
+    fn park(&mut self) {
+        let unheard = self.open.signals_seen < self.open.state.signals.len();
+        if unheard || !self.open.queue.is_empty() || self.open.gate.is_none() {
+            self.open.status = Status::Open;
+        } else {
+            self.open.end = Some(End::Parked);
         }
     }
 
@@ -287,6 +293,10 @@ impl Turn<'_, '_> {
             self.written(id, CommitResult::Committed(record.version));
             return;
         }
+        if self.is_accept() {
+            self.adopt_accept(record);
+            return;
+        }
         if record.version <= self.open.version {
             // A read that shows nothing new settles nothing (rule 9): the same write again.
             self.open.write_again_at = self.cx.now + self.shared.settings.write_retry;
@@ -298,6 +308,10 @@ impl Turn<'_, '_> {
         };
         self.open.version = record.version;
         self.open.state.signals = state.signals;
+        if record.due.is_none() {
+            self.over(record.summary.status);
+            return;
+        }
         let Some(write) = self.open.unsettled.take() else {
             self.after_adopting(record.verdict, None);
             return;
@@ -315,6 +329,37 @@ impl Turn<'_, '_> {
         } else {
             self.after_adopting(record.verdict, Some(again));
         }
+    }
+
+    /// The accept met a row. With the same definition it is its own, which has landed and was
+    /// signalled to since; else the id is taken, by the abort of an inquiry or by another.
+    fn adopt_accept(&mut self, record: TxRecord) {
+        let definition = self.open.unsettled.as_ref().and_then(|write| write.definition.clone());
+        let state = crate::engine::StoredState::decode(&record.state);
+        match (state, definition) {
+            (Ok(state), Some(definition)) if definition == record.definition => {
+                self.open.version = record.version;
+                self.open.state.signals = state.signals;
+                self.open.unsettled = None;
+                self.durable(RecordKind::Accepted, record.verdict, false);
+                self.write_next();
+            }
+            _ => self.not_accepted(Refused::Store(id_taken())),
+        }
+    }
+
+    /// It has ended already: what was taken up was read before its last record landed.
+    fn over(&mut self, status: Status) {
+        self.open.unsettled = None;
+        self.open.queue.clear();
+        self.ground();
+        if let Status::Finished(outcome) = status
+            && self.open.told.is_none()
+        {
+            self.open.told = Some(outcome);
+            self.out.notices.push(Notice::Told(self.tx, outcome));
+        }
+        self.open.end = Some(End::Closed);
     }
 
     /// The record could not be read: the unsettled write asks again.
