@@ -1,7 +1,7 @@
 //! One transaction's turn: its records and what follows once they are durable.
 
 use crate::{
-    answer::Reason,
+    answer::{Done, Reason},
     engine::{
         Context, Notice, Outputs, Refused, Signal,
         open::{End, OpenTx, Record},
@@ -79,6 +79,9 @@ impl Turn<'_, '_> {
             self.land(OperationIndex(operation as u16));
         }
         self.open.gate = None;
+        // What was stuck on the way forward is not asked for any more.
+        self.open.stuck.clear();
+        self.open.status = Status::Open;
     }
 
     fn attention(&mut self, operation: OperationIndex, phase: Phase, exception: bool) {
@@ -142,6 +145,8 @@ impl Turn<'_, '_> {
         if let Some(outcome) = record.last {
             self.note(JournalEvent::Told(outcome));
         }
+        let heard = u16::try_from(self.open.signals_seen).unwrap_or(u16::MAX);
+        self.open.state.signals_heard = heard.max(self.open.state.signals_heard);
         let accept = record.kind == RecordKind::Accepted;
         let transaction = &self.open.transaction;
         let fire = transaction.pattern() == Pattern::FireAndForget;
@@ -419,7 +424,11 @@ impl Turn<'_, '_> {
             && self.open.signals_seen < self.open.state.signals.len()
         {
             let entry = self.open.state.signals[self.open.signals_seen].clone();
+            let is_made = self.open.signals_seen < self.open.moves_made;
             self.open.signals_seen += 1;
+            if is_made && entry.signal.is_operator_move() {
+                continue;
+            }
             match entry.signal {
                 Signal::Approve => self.check_gate(),
                 Signal::Reject | Signal::Cancel => self.feed(Event::Cancelled),
@@ -451,6 +460,8 @@ impl Turn<'_, '_> {
         if self.open.stuck.is_empty() {
             self.open.status = Status::Open;
         }
+        // Kept with the next record, so that a resume does not come to the same end again.
+        self.open.state.answers.push((operation, phase, Ok(Done::default())));
         let heard = Heard::Done { read_only: false, reversed: false };
         self.feed(Event::Answer { operation, phase, heard });
     }
