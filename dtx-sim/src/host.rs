@@ -239,6 +239,10 @@ impl World {
         answer: &PhaseAnswer,
     ) {
         let (tx, operation, phase) = (command.tx, command.operation, command.phase);
+        if self.hosts[host].is_foreign() {
+            // Without an inbox anything may come again and late (rule 13).
+            return self.sight((tx, operation), |sight| sight.done.push(phase));
+        }
         let view = self.views.get(&tx);
         let sight = view.and_then(|view| view.operations.get(&operation));
         let known = sight.is_some_and(|sight| sight.done.contains(&phase));
@@ -264,17 +268,22 @@ impl World {
             }
             _ => {}
         }
-        let epoch = command.epoch;
-        let ran = sight_ran(answer) && !known;
-        let stale = self
-            .views
-            .get(&tx)
-            .and_then(|view| view.operations.get(&operation))
-            .is_some_and(|sight| sight.epoch > epoch);
-        if ran && stale {
+        if scope.is_some() && !known && ran(answer) {
+            self.ran(command);
+        }
+    }
+
+    /// A participant begins what a command asks for.
+    pub(crate) fn ran(&mut self, command: &Command) {
+        let (tx, epoch) = (command.tx, command.epoch);
+        let mut seen = epoch;
+        self.sight((tx, command.operation), |sight| {
+            seen = sight.epoch;
+            sight.epoch = sight.epoch.max(epoch);
+        });
+        if seen > epoch {
             self.broken(Some(tx), "fencing: a participant ran a command of an old epoch");
         }
-        self.sight((tx, operation), |sight| sight.epoch = sight.epoch.max(epoch));
     }
 
     /// The inbox row of an operation.
@@ -325,6 +334,6 @@ impl World {
     }
 }
 
-fn sight_ran(answer: &PhaseAnswer) -> bool {
+fn ran(answer: &PhaseAnswer) -> bool {
     matches!(answer, Ok(_) | Err(NotDone::Rejected(_)))
 }

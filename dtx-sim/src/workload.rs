@@ -93,7 +93,7 @@ impl Workload {
                 hosts.push(host(name, kind, rng));
             }
         }
-        let count = rng.range(4, 12);
+        let count = rng.range(6, 12);
         let span = rng.range(SECOND / 4, 6 * SECOND);
         let clients = (0..count)
             .map(|index| {
