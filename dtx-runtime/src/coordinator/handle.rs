@@ -103,12 +103,8 @@ impl Handle {
         self.read_outcome(true).await
     }
 
-<<<<<<< HEAD
     async fn read_outcome(&self, finished: bool) -> Result<Outcome, OutcomeError> {
-=======
-    async fn from_store(&self, finished: bool) -> Result<Outcome, OutcomeError> {
         let mut pause = POLL;
->>>>>>> 46671e4 (Coordinator: bounded queues, a shutdown that cannot be cut off, signals that the owner hears; tests)
         loop {
             match self.inner.shared.store.load(&[self.tx]).await {
                 Ok(mut records) => {

@@ -349,7 +349,7 @@ impl Lane {
 
     /// Commands never wait for room here: the lane must go on taking replies, or a full queue of
     /// a participant and a full queue of replies could wait for each other.
-    fn enqueue(&mut self, mut commands: Vec<Command>) {
+    fn enqueue(&mut self, mut commands: Vec<Envelope>) {
         let room = self.parts.settings.commands_max.saturating_sub(self.commands.len());
         if commands.len() > room {
             let unsent = (commands.len() - room) as u64;

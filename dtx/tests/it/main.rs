@@ -5,3 +5,4 @@ mod kit;
 mod patterns;
 mod submit;
 mod writes;
+mod dbg;
