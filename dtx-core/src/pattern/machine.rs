@@ -512,7 +512,9 @@ impl Run<'_> {
         if progress.phase.is_some_and(|asked| asked >= phase) {
             return false;
         }
-        if let Some(before) = self.table.before(phase)
+        // A one-phase commit has nothing before it (rule 4).
+        if self.machine.state != State::Delegating
+            && let Some(before) = self.table.before(phase)
             && !progress.has_done(before)
         {
             return false;
