@@ -87,7 +87,6 @@ async fn events_name_participant_phase_and_answer() {
     while let Some(event) = within(events.recv()).await {
         seen.push((event.participant.as_str().to_owned(), event.phase, event.answer.is_ok()));
     }
-    eprintln!("{:?} {seen:?}", node.script.runs());
     assert_eq!(within(handle.outcome()).await.unwrap(), Outcome::Compensated);
     for wanted in [
         ("a", Phase::Prepare, true),

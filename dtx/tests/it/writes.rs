@@ -59,7 +59,6 @@ async fn the_write_budget_holds_whatever_the_number_of_participants() {
                 }
                 _ => Say::Done,
             });
-            eprintln!("{pattern} {count}");
             let (outcome, found) =
                 counted(&node, parallel(pattern, &all[..count]).build().unwrap()).await;
             assert!(matches!(outcome, Outcome::Aborted | Outcome::Compensated), "{pattern}");
