@@ -7,6 +7,8 @@ pub use dtx_core::{
     transport,
 };
 pub use dtx_runtime::{coordinator, participant};
+#[cfg(feature = "redb")]
+pub use dtx_store_redb::RedbStore;
 #[cfg(feature = "inmem")]
 pub use dtx_transport_inmem::InMemoryTransport;
 

@@ -14,5 +14,7 @@ pub use dtx_runtime::{
         TwoPhaseCommit, Validate, Vote,
     },
 };
+#[cfg(feature = "redb")]
+pub use dtx_store_redb::RedbStore;
 #[cfg(feature = "inmem")]
 pub use dtx_transport_inmem::InMemoryTransport;

@@ -12,6 +12,7 @@ use crate::{
     store::{JournalEntry, Outcome, RecordKind, Status, TxWrite, Verdict},
     time::Timestamp,
     transaction::Transaction,
+    transport::Headers,
 };
 
 /// A transaction that is on its way.
@@ -49,6 +50,8 @@ pub(super) struct OpenTx {
     pub(super) gate: Option<Box<GateRun>>,
     pub(super) resume: Option<Resume>,
     pub(super) end: Option<End>,
+    /// Shared by all of its messages.
+    pub(super) headers: Option<Arc<Headers>>,
 }
 
 /// How a transaction is to be taken up.
@@ -130,6 +133,7 @@ impl OpenTx {
         Self {
             machine: Machine::new(&transaction),
             flights: vec![Flight::LANDED; transaction.operations().len()].into(),
+            headers: Headers::of(&transaction),
             transaction,
             version: Version::default(),
             state: Box::new(state),

@@ -11,7 +11,7 @@ use crate::{
     store::{CommitResult, Outcome, TxRecord, TxWrite},
     time::Timestamp,
     transaction::Transaction,
-    transport::{Command, Reply},
+    transport::{Envelope, Reply},
 };
 
 /// What the engine is told about the moment. Everything in it comes from the driver.
@@ -82,7 +82,7 @@ pub struct Outputs {
     /// To be written; each transaction has at most one unsettled write.
     pub writes: Vec<TxWrite>,
     /// To be published.
-    pub commands: Vec<Command>,
+    pub commands: Vec<Envelope>,
     /// To be loaded and handed in as [`Input::Loaded`].
     pub loads: Vec<TxId>,
     /// For whoever waits.

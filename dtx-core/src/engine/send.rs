@@ -1,6 +1,6 @@
 //! One transaction's turn: its commands, their attempts, and the answers to them.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
@@ -18,7 +18,7 @@ use crate::{
     store::{Answered, JournalEvent, RecordKind, Status},
     time::Timestamp,
     transaction::{Consistency, RetryPolicy},
-    transport::{Command, DependencyOutput, Reply},
+    transport::{Body, Command, DependencyOutput, Envelope, Reply},
 };
 
 impl Turn<'_, '_> {
@@ -109,7 +109,8 @@ impl Turn<'_, '_> {
         let attempt = flight.attempt + 1;
         let timeout = self.cx.peers.attempt_timeout(&participant, attempt, &settings);
         let command = self.command(operation, phase, attempt, flight);
-        self.out.commands.push(command);
+        let body = Body::Command(Arc::new(command));
+        self.out.commands.push(Envelope { body, headers: self.open.headers.clone() });
         self.note(JournalEvent::Sent { operation, phase, attempt });
         let flight = &mut self.open.flights[operation.get()];
         flight.attempt = attempt;

@@ -168,6 +168,16 @@ fn a_strategy_of_ones_own_is_used_within_the_bounds() {
 }
 
 #[test]
+fn settings_of_no_time_at_all_still_give_the_shortest_time() {
+    let mut settings = BoundsSettings { life_max: Duration::ZERO, ..BoundsSettings::default() };
+    let pattern = Pattern::TwoPhaseCommit;
+    settings.base.set(pattern, Phase::Prepare, Duration::ZERO).expect("has the phase");
+    let transaction = builder(pattern).build().expect("is right");
+    let found = expiry(&transaction, &settings, &Strategies::new(), at(Phase::Prepare));
+    assert_eq!(found.map(|expiry| expiry.time_to_live), Some(TIME_TO_LIVE_MIN));
+}
+
+#[test]
 fn the_transactions_own_end_beats_the_strategys() {
     let bounds = TimeBounds { on_expiry: Some(OnExpiry::Attention), ..TimeBounds::default() };
     let transaction = bounded(Pattern::TwoPhaseCommit, bounds);

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use serde::Serialize;
 
+use crate::transaction::Action;
 use crate::{
     answer::PhaseAnswer,
     ids::{AcceptSequence, Epoch, OperationIndex, ShardId, TxId, Version},

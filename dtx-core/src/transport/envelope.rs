@@ -11,6 +11,7 @@ use crate::{
     name::{ActionName, OperationName, ParticipantName},
     pattern::{Pattern, Phase},
     store::Verdict,
+    transaction::Transaction,
     transport::{ResponseSubject, Subject},
 };
 
@@ -28,7 +29,7 @@ pub struct Envelope {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Body {
     /// Coordinator to participant.
-    Command(Box<Command>),
+    Command(Arc<Command>),
     /// Participant to coordinator.
     Reply(Reply),
     /// Participant to any coordinator: what was decided?
@@ -199,6 +200,18 @@ pub struct InquiryAnswer {
     pub retry_after: Duration,
 }
 
+impl Headers {
+    /// The headers of a transaction's messages; `None` when it has no metadata.
+    pub fn of(transaction: &Transaction) -> Option<Arc<Self>> {
+        let metadata: Vec<(String, String)> =
+            transaction.metadata().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
+        let find = |name: &str| metadata.iter().find(|(k, _)| k == name).map(|(_, v)| v.clone());
+        let trace =
+            find("traceparent").map(|parent| TraceContext { parent, state: find("tracestate") });
+        (!metadata.is_empty()).then(|| Arc::new(Self { metadata, trace }))
+    }
+}
+
 impl Envelope {
     /// A message without headers.
     pub fn new(body: Body) -> Self {
@@ -274,6 +287,6 @@ mod tests {
         let bytes = |body| Envelope::new(body).body_bytes();
         assert_eq!(bytes(Body::Reply(command.reply(Ok(Done::with("1234567"))))), 7);
         assert_eq!(bytes(Body::Reply(command.reply(Err(NotDone::unknown("why"))))), 0);
-        assert_eq!(bytes(Body::Command(Box::new(command))), 10);
+        assert_eq!(bytes(Body::Command(Arc::new(command))), 10);
     }
 }

@@ -71,7 +71,7 @@ impl Handle {
             }
         }
         // Another owner has it, it is parked, or it ended earlier: the store knows.
-        let outcome = self.from_store(false).await?;
+        let outcome = self.read_outcome(false).await?;
         self.told = Some(outcome);
         Ok(outcome)
     }
@@ -94,10 +94,10 @@ impl Handle {
                 return Ok(outcome);
             }
         }
-        self.from_store(true).await
+        self.read_outcome(true).await
     }
 
-    async fn from_store(&self, finished: bool) -> Result<Outcome, OutcomeError> {
+    async fn read_outcome(&self, finished: bool) -> Result<Outcome, OutcomeError> {
         loop {
             let record = self.inner.shared.store.load(&[self.tx]).await;
             let record = record.map_err(OutcomeError::Store)?.pop().flatten();

@@ -17,7 +17,7 @@ use dtx_core::{
     store::{CommitResult, Lease, StateStore, TxWrite},
     time::Timestamp,
     transaction::Transaction,
-    transport::{Body, Command, Envelope, Reply, Transport},
+    transport::{Envelope, Reply, Transport},
 };
 use tokio::sync::mpsc;
 
@@ -77,7 +77,7 @@ pub(super) struct Lane {
     lazy: VecDeque<TxWrite>,
     /// Since when the oldest lazy write waits.
     lazy_since: Option<Timestamp>,
-    commands: VecDeque<Command>,
+    commands: VecDeque<Envelope>,
     commit: Option<Work<Committed>>,
     publish: Option<Work<()>>,
     draining: Vec<tokio::sync::oneshot::Sender<()>>,
@@ -171,8 +171,7 @@ impl Lane {
                 .batch_commands_max
                 .min(self.parts.transport.info().limits.batch_messages_max);
             let count = self.commands.len().min(most);
-            let wrap = |command| Envelope::new(Body::Command(Box::new(command)));
-            let batch: Vec<Envelope> = self.commands.drain(..count).map(wrap).collect();
+            let batch: Vec<Envelope> = self.commands.drain(..count).collect();
             Counters::add(&self.parts.counters.commands, count as u64);
             let transport = self.parts.transport.clone();
             // A command that could not be published is one that got lost: it is sent again when
@@ -267,7 +266,7 @@ impl Lane {
             self.waiters.lose(|tx| tx.shard(shards) == shard);
             self.awaited.retain(|write| write.tx.shard(shards) != shard);
             self.lazy.retain(|write| write.tx.shard(shards) != shard);
-            self.commands.retain(|command| command.shard != shard);
+            self.commands.retain(|command| command.tx().shard(shards) != shard);
             // Whoever listens may be gone already, when the coordinator stops.
             let _ = self.parts.lost.send(shard);
         }

@@ -298,3 +298,140 @@ impl Participant {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use dtx_core::answer::{Answer, rejected};
+
+    use super::*;
+    use crate::participant::{Context, Unit};
+
+    /// A carrier's API as the user already has it.
+    struct Carrier;
+
+    impl Carrier {
+        async fn hold(&self, key: &str, day: &str) -> io::Result<bool> {
+            Ok(!key.is_empty() && day != "sunday")
+        }
+        async fn free(&self, _key: &str) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    struct BookSlot {
+        carrier: Carrier,
+    }
+
+    impl Action for BookSlot {
+        const NAME: &'static str = "book-slot";
+        type Input = String;
+        type Output = String;
+    }
+
+    impl Reserve for BookSlot {
+        async fn reserve(&self, cx: &mut Context<'_>, day: &String) -> Answer<()> {
+            let held = self.carrier.hold(cx.idempotency_key(), day).await?;
+            if held { Ok(()) } else { rejected("no slot left") }
+        }
+        async fn release(&self, cx: &mut Context<'_>, _: &String) -> Answer<()> {
+            Ok(self.carrier.free(cx.idempotency_key()).await?)
+        }
+    }
+
+    impl Validate for BookSlot {
+        async fn validate(&self, _: &mut Context<'_>, _: &String) -> Answer<()> {
+            Ok(())
+        }
+    }
+
+    impl Execute for BookSlot {
+        async fn execute(&self, cx: &mut Context<'_>, _: &String) -> Answer<String> {
+            Ok(cx.operation_key().to_owned())
+        }
+    }
+
+    /// A unit of work with a transaction of its own, as a database brings one.
+    #[derive(Debug)]
+    struct Table;
+
+    impl Unit for Table {
+        type Tx<'a> = &'a mut u64;
+    }
+
+    struct Pay;
+
+    impl Action for Pay {
+        const NAME: &'static str = "pay";
+        const VERSION: u32 = 2;
+        type Input = u64;
+        type Output = ();
+    }
+
+    impl Execute<Table> for Pay {
+        async fn execute(&self, cx: &mut Context<'_, Table>, due: &u64) -> Answer<()> {
+            let balance: &mut u64 = cx.tx();
+            match balance.checked_sub(*due) {
+                Some(left) => {
+                    *balance = left;
+                    Ok(())
+                }
+                None => rejected("not enough money"),
+            }
+        }
+    }
+
+    fn offers(participant: &Participant, version: u32, pattern: Pattern, phase: Phase) -> bool {
+        let action = ActionName::new("book-slot").expect("a name");
+        participant.offers(&action, version, pattern, phase)
+    }
+
+    #[test]
+    fn a_participant_says_what_it_offers() {
+        let shipping = Participant::new("shipping").expect("a name");
+        let shipping = shipping.three_phase(BookSlot { carrier: Carrier });
+        assert_eq!(shipping.check(), Ok(()));
+        let three = Pattern::ThreePhaseSaga;
+        for phase in [Phase::Reserve, Phase::Validate, Phase::Execute, Phase::Release] {
+            assert!(offers(&shipping, 1, three, phase), "{phase}");
+            assert!(shipping.capabilities()[0].offers(three, phase));
+        }
+        assert!(!offers(&shipping, 1, three, Phase::Compensate));
+        assert!(!offers(&shipping, 2, three, Phase::Reserve), "another version");
+        assert!(!offers(&shipping, 1, Pattern::TwoPhaseCommit, Phase::Prepare));
+    }
+
+    /// The same name as [`BookSlot`] has.
+    struct Impostor;
+
+    impl Action for Impostor {
+        const NAME: &'static str = "book-slot";
+        type Input = String;
+        type Output = String;
+    }
+
+    impl Execute for Impostor {
+        async fn execute(&self, _: &mut Context<'_>, _: &String) -> Answer<String> {
+            rejected("I am not he")
+        }
+    }
+
+    #[test]
+    fn two_types_cannot_offer_the_same_phase() {
+        let shipping = Participant::new("shipping").expect("a name");
+        let shipping = shipping.three_phase(BookSlot { carrier: Carrier });
+        let again = shipping.clone().retriable(BookSlot { carrier: Carrier });
+        assert_eq!(again.check(), Ok(()), "the same type again is no contradiction");
+        let twice = shipping.retriable(Impostor).check();
+        assert!(matches!(twice, Err(ParticipantError::Twice { version: 1, .. })), "{twice:?}");
+    }
+
+    #[test]
+    fn a_handler_can_be_written_for_a_unit_of_work() {
+        fn executes<U: Unit, A: Execute<U>>(_: &A) -> u32 {
+            A::VERSION
+        }
+        assert_eq!(executes::<Table, _>(&Pay), 2);
+    }
+}

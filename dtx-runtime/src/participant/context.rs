@@ -18,7 +18,7 @@ use super::unit::{Detached, Unit};
 /// The part of a call that does not depend on the unit of work.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
-    pub(crate) command: Box<Command>,
+    pub(crate) command: Arc<Command>,
     pub(crate) headers: Option<Arc<Headers>>,
     pub(crate) forward: Option<Bytes>,
     pub(crate) deadline: Option<Instant>,
@@ -29,7 +29,7 @@ pub(crate) struct Call {
 
 impl Call {
     pub(crate) fn new(
-        command: Box<Command>,
+        command: Arc<Command>,
         headers: Option<Arc<Headers>>,
         forward: Option<Bytes>,
         deadline: Option<Instant>,
@@ -132,15 +132,16 @@ impl<'a, U: Unit> Context<'a, U> {
         Ok(serde_json::from_slice(&input.output)?)
     }
 
-    /// The stored output of the forward phase that this backward phase reverses; `None` in
-    /// forward phases, and where the participant has no inbox.
+    /// The stored output of the forward phase that this backward phase reverses. `None` in
+    /// forward phases, where that phase has no output (a 2PC vote) or its answer is not known, and
+    /// where the participant has no inbox.
     ///
     /// # Errors
     /// `Unknown` when the stored output has another form.
     pub fn forward<T: DeserializeOwned>(&self) -> Answer<Option<T>> {
         match &self.call.forward {
-            Some(output) => Ok(Some(serde_json::from_slice(output)?)),
-            None => Ok(None),
+            Some(output) if !output.is_empty() => Ok(Some(serde_json::from_slice(output)?)),
+            _ => Ok(None),
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! A backend implements [`StoreHarness`] and writes one line in an integration test:
 //!
-//! ```ignore
+//! ```text
 //! dtx_testkit::store_conformance!(MyHarness);
 //! ```
 //!

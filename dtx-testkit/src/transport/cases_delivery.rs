@@ -1,6 +1,6 @@
 //! What is published arrives, whole and once.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use dtx_core::{
@@ -120,7 +120,7 @@ pub(super) async fn keeps_every_field(harness: &dyn TransportHarness) {
     let mut bare = command_to(PAYMENT, 2);
     (bare.deadline, bare.ttl) = (None, None);
     (bare.one_phase, bare.reply) = (false, false);
-    let sent = [full, bare].map(|command| Envelope::new(Body::Command(Box::new(command))));
+    let sent = [full, bare].map(|command| Envelope::new(Body::Command(Arc::new(command))));
     assert_kept(&transport, to(PAYMENT), &sent).await;
 
     let reason = || Reason::new("no slot left");
@@ -152,7 +152,7 @@ pub(super) async fn keeps_every_field(harness: &dyn TransportHarness) {
 }
 
 async fn assert_kept(
-    transport: &std::sync::Arc<dyn dtx_core::transport::Transport>,
+    transport: &Arc<dyn dtx_core::transport::Transport>,
     interest: Interest,
     sent: &[Envelope],
 ) {
@@ -177,10 +177,7 @@ pub(super) async fn keeps_bodies_and_headers(harness: &dyn TransportHarness) {
     let sent = payloads.map(|payload| {
         let mut command = command_to(PAYMENT, 1);
         command.payload = payload;
-        Envelope {
-            body: Body::Command(Box::new(command)),
-            headers: Some(std::sync::Arc::new(headers())),
-        }
+        Envelope { body: Body::Command(Arc::new(command)), headers: Some(Arc::new(headers())) }
     });
     assert_kept(&transport, to(PAYMENT), &sent).await;
 }
@@ -193,7 +190,7 @@ pub(super) async fn keeps_the_order_that_it_declares(harness: &dyn TransportHarn
         let of_batch = (0..5).map(|step| {
             let mut command = command_to(PAYMENT, 1);
             command.attempt = batch * 5 + step + 1;
-            Envelope::new(Body::Command(Box::new(command)))
+            Envelope::new(Body::Command(Arc::new(command)))
         });
         publish(&transport, &of_batch.collect::<Vec<_>>()).await;
     }

@@ -1,5 +1,7 @@
 //! Everything is bounded: at each limit, and one past it.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use dtx_core::{
     error::{Effect, ErrorKind},
@@ -48,7 +50,7 @@ pub(super) async fn a_full_queue_waits(harness: &dyn TransportHarness) {
     // One past it, and one for somebody else, which the full queue does not concern.
     let mut inventory = subscribe(&transport, to(INVENTORY)).await;
     let messages = [command(PAYMENT, max), command(INVENTORY, max + 1)];
-    let publisher = std::sync::Arc::clone(&transport);
+    let publisher = Arc::clone(&transport);
     let waiting = tokio::spawn(async move { publish(&publisher, &messages).await });
     assert_each_once(&drain(&mut *inventory, 1).await, [max + 1]);
     assert!(!waiting.is_finished(), "publish did not wait");
@@ -82,7 +84,7 @@ pub(super) async fn a_batch_at_the_limit_and_one_past(harness: &dyn TransportHar
 fn with_body(number: u32, bytes: usize) -> Envelope {
     let mut command = command_to(PAYMENT, number);
     command.payload = Bytes::from(vec![b'x'; bytes]);
-    Envelope::new(Body::Command(Box::new(command)))
+    Envelope::new(Body::Command(Arc::new(command)))
 }
 
 pub(super) async fn a_body_at_the_limit_and_one_past(harness: &dyn TransportHarness) {

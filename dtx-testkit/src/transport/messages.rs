@@ -66,7 +66,7 @@ pub(super) fn command_to(to: &str, number: u32) -> Command {
 }
 
 pub(super) fn command(to: &str, number: u32) -> Envelope {
-    Envelope::new(Body::Command(Box::new(command_to(to, number))))
+    Envelope::new(Body::Command(Arc::new(command_to(to, number))))
 }
 
 pub(super) fn commands(to: &str, numbers: impl IntoIterator<Item = u32>) -> Vec<Envelope> {

@@ -199,6 +199,7 @@ impl MutantTransport {
 
 fn spoil_command(fault: Fault, message: &mut Envelope) {
     if let Body::Command(command) = &mut message.body {
+        let command = Arc::make_mut(command);
         if fault == Fault::ForgetsTheEpoch {
             command.epoch = Epoch::default();
         } else {
@@ -217,7 +218,7 @@ fn to_others(message: &Envelope) -> Envelope {
                 messages::PAYMENT => messages::INVENTORY,
                 _ => messages::PAYMENT,
             };
-            command.participant = messages::participant(other);
+            Arc::make_mut(command).participant = messages::participant(other);
         }
         Body::Reply(reply) => reply.shard = ShardId(reply.shard.0 ^ 3),
         Body::Inquiry(inquiry) => inquiry.host = HolderId(0),

@@ -1,4 +1,5 @@
 use super::{is_no, refused};
+use crate::transaction::Action;
 use crate::{
     answer::Refusal,
     pattern::{Pattern, Pattern::*, Phase, Phase::*},

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::{collection::vec, prelude::*};
 
+use crate::transaction::Action;
 use crate::{
     answer::{NotDone, PhaseAnswer, Refusal},
     ids::{Epoch, OperationIndex, TxId},

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::{is_no, is_unknown, refused};
+use crate::transaction::Action;
 use crate::{
     answer::Refusal,
     ids::OperationIndex,

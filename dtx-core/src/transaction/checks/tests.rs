@@ -130,6 +130,14 @@ fn dependencies_that_make_no_order_are_found() {
 }
 
 #[test]
+fn the_order_in_which_dependencies_are_named_makes_no_other_transaction() {
+    let saga = |before: [&str; 2]| {
+        fine(transaction(Pattern::Saga).operation(op("b")).operation(op("c").depends_on(before)))
+    };
+    assert_eq!(saga(["a", "b"]), saga(["b", "a"]));
+}
+
+#[test]
 fn only_patterns_with_an_order_have_dependencies() {
     for pattern in Pattern::ALL {
         let builder = transaction(pattern).operation(op("b").depends_on(["a"]));

@@ -12,6 +12,7 @@ use std::{
 use dtx_core::{
     answer::{Done, NotDone, PhaseAnswer},
     pattern::Phase,
+    resource::barrier,
     transport::Command,
 };
 use tokio::{sync::mpsc, time::Instant};
@@ -136,8 +137,17 @@ fn run(
                 }
             }
         };
+        let answer = match &held {
+            Some(held) => barrier::stamp(&held.row, &call.command, answer),
+            None => unremembered(&call.command, answer),
+        };
         Ran { call, origin, expires, held, answer }
     })
+}
+
+/// Without a row nobody knows whether there was an effect, and the handler was asked to reverse it.
+fn unremembered(command: &Command, answer: PhaseAnswer) -> PhaseAnswer {
+    answer.map(|done| Done { reversed: command.phase == Phase::Compensate, ..done })
 }
 
 /// A handler that panics has an unknown effect, like one that fails.

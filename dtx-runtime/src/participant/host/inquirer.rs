@@ -71,8 +71,7 @@ async fn look(shared: &Shared, interval: Duration) {
     };
     let due: Vec<_> = shared.watch.due(interval).into_iter().map(inquiry).collect();
     if !due.is_empty() {
-        count(&shared.counters.inquiries, due.len());
-        shared.publish(&due).await;
+        count(&shared.counters.inquiries, shared.publish(&due).await);
     }
 }
 

@@ -25,7 +25,7 @@ pub(crate) enum Origin {
 /// A command on its way through the host.
 #[derive(Debug)]
 pub(crate) struct Job {
-    pub(crate) command: Box<Command>,
+    pub(crate) command: Arc<Command>,
     pub(crate) headers: Option<Arc<Headers>>,
     /// After this nothing new is begun. Counted from the receipt, since clocks of machines differ.
     pub(crate) expires: Option<Instant>,
@@ -47,7 +47,7 @@ impl Job {
     /// A command that the host gives itself.
     pub(crate) fn of_inquiry(command: Command) -> Self {
         let origin = Origin::Inquiry;
-        Self { command: Box::new(command), headers: None, expires: None, origin }
+        Self { command: Arc::new(command), headers: None, expires: None, origin }
     }
 
     pub(crate) fn key(&self) -> OperationKey {

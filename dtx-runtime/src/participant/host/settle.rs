@@ -43,7 +43,7 @@ impl Shared {
                 }
             }
         }
-        self.publish(&replies).await;
+        count(&self.counters.replies, self.publish(&replies).await);
         completion
     }
 
@@ -89,7 +89,8 @@ impl Shared {
     }
 
     async fn bury(&self, job: Job, reason: Reason, deliveries: u32) -> bool {
-        let letter = DeadLetter::new(*job.command, reason, deliveries);
+        let letter =
+            DeadLetter::new(std::sync::Arc::unwrap_or_clone(job.command), reason, deliveries);
         match self.dead_letters.add(letter, self.store().map(AsRef::as_ref)).await {
             Ok(()) => {
                 count(&self.counters.dead_letters, 1);
@@ -102,16 +103,19 @@ impl Shared {
         }
     }
 
-    pub(crate) async fn publish(&self, messages: &[Envelope]) {
+    /// Publishes, and says how many of the messages went out.
+    pub(crate) async fn publish(&self, messages: &[Envelope]) -> usize {
+        let mut published = 0;
         for batch in messages.chunks(self.transport.info().limits.batch_messages_max.max(1)) {
             for result in self.transport.publish(batch).await {
                 match result {
-                    Ok(()) => count(&self.counters.replies, 1),
+                    Ok(()) => published += 1,
                     Err(error) => {
                         tracing::warn!(participant = %self.participant, %error, "a message was lost");
                     }
                 }
             }
         }
+        published
     }
 }

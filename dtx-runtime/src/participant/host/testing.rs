@@ -314,7 +314,7 @@ impl Coordinator {
     }
 
     pub(crate) async fn send(&self, commands: impl IntoIterator<Item = Command>) {
-        let envelope = |command| Envelope::new(Body::Command(Box::new(command)));
+        let envelope = |command| Envelope::new(Body::Command(Arc::new(command)));
         let messages: Vec<_> = commands.into_iter().map(envelope).collect();
         for result in self.transport.publish(&messages).await {
             result.expect("published");
