@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod cpu;
+mod embedded;
 mod memory;
 mod noop;
 
@@ -13,7 +14,7 @@ use clap::Parser;
 #[command(name = "floors", about = "Measures dtx against floors of the same run")]
 struct Args {
     /// Which to run; all without it.
-    #[arg(value_parser = ["cpu", "memory"])]
+    #[arg(value_parser = ["cpu", "embedded", "latency", "memory"])]
     only: Vec<String>,
     /// Seconds of each window.
     #[arg(long, default_value_t = 2)]
@@ -32,6 +33,12 @@ fn main() {
     let mut missed = 0;
     if wanted("cpu") {
         missed += cpu::run(args.seconds, args.windows);
+    }
+    if wanted("embedded") {
+        missed += embedded::throughput(args.seconds, args.windows);
+    }
+    if wanted("latency") {
+        missed += embedded::latency();
     }
     if wanted("memory") {
         missed += memory::run();
