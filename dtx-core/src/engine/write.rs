@@ -360,7 +360,7 @@ impl Turn<'_, '_> {
         self.hear_signals();
     }
 
-    fn wants_back(&self) -> bool {
+    pub(super) fn wants_back(&self) -> bool {
         let seen = self.open.signals_seen.min(self.open.state.signals.len());
         self.open.state.signals[seen..]
             .iter()

@@ -106,7 +106,12 @@ pub fn claim(row: Option<InboxRow>, context: &ClaimContext<'_>, command: &Comman
             Claim::Run { row, forward }
         }
         Decision::Record => {
-            let done = Done::default();
+            // What an earlier backward phase reversed stays reversed, whoever asks again how.
+            let reversed = row
+                .entries
+                .iter()
+                .any(|(_, entry)| matches!(entry, Entry::Done(done) if done.reversed));
+            let done = Done { reversed, ..Done::default() };
             row.set(command.phase, Entry::Done(done.clone()));
             row.recall = None;
             row.changed_at = context.now;
