@@ -198,8 +198,9 @@ impl Turn<'_, '_> {
             answer: Answered::from(&reply.answer),
         });
         if self.open.observed {
-            let answer = reply.answer.clone();
-            self.out.notices.push(Notice::Progress { tx: self.tx, operation, phase, answer });
+            let (tx, answer) = (self.tx, reply.answer.clone());
+            let participant = reply.participant.clone();
+            self.out.notices.push(Notice::Progress { tx, operation, participant, phase, answer });
         }
         if let Err(NotDone::Unknown(_)) = &reply.answer {
             if current {

@@ -31,8 +31,10 @@ const FINISHED_BYTES: usize = 192;
 /// Transactions per second of a writer that does nothing but write their rows: the accepts of
 /// one half of what is in flight and the ends of the other half in each commit.
 fn bare_window(path: &Path, window: Duration) -> f64 {
-    let database =
-        Database::builder().set_concurrency_mode(ConcurrencyMode::SingleWriter).create(path).unwrap();
+    let database = Database::builder()
+        .set_concurrency_mode(ConcurrencyMode::SingleWriter)
+        .create(path)
+        .unwrap();
     let definition = codec::encode(&noop::transaction(Pattern::TwoPhaseSaga));
     let head = vec![7; HEAD_BYTES + definition.len()];
     let (open, finished) = (vec![7; OPEN_BYTES], vec![7; FINISHED_BYTES]);

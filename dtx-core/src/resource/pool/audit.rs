@@ -77,6 +77,31 @@ impl Audit {
     }
 }
 
+/// One change of the quantity of a pool, as its own row says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolEffect {
+    /// Of which transaction.
+    pub tx: TxId,
+    /// Of which operation.
+    pub operation: OperationIndex,
+    /// What was added; negative when it was taken.
+    pub change: i64,
+    /// Whether it reverses an earlier one.
+    pub is_reversal: bool,
+}
+
+/// The effects that the rows of one scope of a pool hold, in their order. Rows that are no
+/// effects, and damaged ones, which [`audit`] counts, are left out.
+pub fn effects<'a>(
+    rows: impl IntoIterator<Item = (&'a RowKey, &'a StoredRow)>,
+) -> impl Iterator<Item = PoolEffect> {
+    rows.into_iter().filter(|(key, _)| key.0.starts_with(EFFECT_PREFIX)).filter_map(|(_, row)| {
+        let EffectRow { tx, operation, change, is_reversal, .. } =
+            codec::decode(&row.value).ok()?;
+        Some(PoolEffect { tx, operation, change, is_reversal })
+    })
+}
+
 /// Counts all rows of one scope of a pool again. `now` is the store's clock.
 pub fn audit<'a>(
     rows: impl IntoIterator<Item = (&'a RowKey, &'a StoredRow)>,

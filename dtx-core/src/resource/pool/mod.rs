@@ -8,7 +8,7 @@ mod row;
 mod state;
 
 pub use admin::OpenError;
-pub use audit::{Audit, audit};
+pub use audit::{Audit, PoolEffect, audit, effects};
 pub use row::{LEVEL_MAX, NAME_MAX, PoolOutput};
 
 pub(super) use admin::{extend, open};
