@@ -103,7 +103,7 @@ impl<'a> Run<'a> {
 
     /// The operations that have a phase: in 1.5PS the critical ones are executed and the others
     /// delivered; elsewhere all have all phases.
-    fn having(&self, phase: Phase) -> impl Iterator<Item = usize> + use<'_> {
+    fn having(&self, phase: Phase) -> impl Iterator<Item = usize> {
         (0..self.machine.operations.len()).filter(move |index| self.has(*index, phase))
     }
 
