@@ -13,6 +13,7 @@ use crate::{
         write::Turn,
     },
     ids::{AcceptSequence, ShardId, TxId, WriteId},
+    pattern::Effect,
     store::{Fence, Outcome, RecordKind, Status, TxRecord, TxWrite},
     time::Timestamp,
     transaction::{Transaction, codec},
@@ -41,6 +42,8 @@ pub(super) struct Shared {
     /// Whether a record of the shard could not be read, so that its sequence is not known.
     unreadable: bool,
     timers: BinaryHeap<Reverse<(Timestamp, TxId)>>,
+    /// Room for the effects of a step, kept so that a step allocates nothing.
+    pub(super) effects: Vec<Effect>,
 }
 
 #[derive(Debug)]
@@ -96,6 +99,7 @@ impl ShardEngine {
                 complete: false,
                 unreadable: false,
                 timers: BinaryHeap::new(),
+                effects: Vec::new(),
             },
             open: BTreeMap::new(),
             closing: BTreeMap::new(),

@@ -30,10 +30,13 @@ pub(super) struct Turn<'a, 'c> {
 impl Turn<'_, '_> {
     /// Hands an event to the machine and carries its effects out.
     pub(super) fn feed(&mut self, event: Event) {
-        let mut effects = Vec::new();
+        let mut effects = std::mem::take(&mut self.shared.effects);
         let transaction = self.open.transaction.clone();
         match self.open.machine.advance(&transaction, event, &mut effects) {
-            Ok(()) => effects.into_iter().for_each(|effect| self.carry_out(effect)),
+            Ok(()) => {
+                effects.drain(..).for_each(|effect| self.carry_out(effect));
+                self.shared.effects = effects;
+            }
             // The tables are complete for what this engine feeds; if they are not after all, the
             // transaction stops where it is and an operator sees why.
             Err(undefined) => self.except(Reason::new(undefined.to_string())),

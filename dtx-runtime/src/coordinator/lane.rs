@@ -69,6 +69,7 @@ type Committed = (Vec<(TxId, WriteId)>, Vec<CommitResult>);
 /// The state of the task.
 pub(super) struct Lane {
     parts: LaneParts,
+    now: Timestamp,
     /// Weak, so that the lane ends when its coordinator is dropped.
     own: mpsc::WeakSender<LaneInput>,
     engines: BTreeMap<ShardId, ShardEngine>,
@@ -94,7 +95,9 @@ const INPUTS_AT_ONCE: usize = 512;
 impl Lane {
     pub(super) fn new(parts: LaneParts, own: mpsc::WeakSender<LaneInput>) -> Self {
         let waiters = Waiters::new(parts.counters.clone());
+        let now = parts.clock.now();
         Self {
+            now,
             parts,
             own,
             engines: BTreeMap::new(),
@@ -119,7 +122,10 @@ impl Lane {
             let wake = self.wake_after();
             tokio::select! {
                 biased;
-                done = finished(&mut self.commit) => self.committed(done),
+                done = finished(&mut self.commit) => {
+                    self.now = self.parts.clock.now();
+                    self.committed(done);
+                }
                 () = finished(&mut self.publish) => self.publish = None,
                 count = inputs.recv_many(&mut taken, INPUTS_AT_ONCE) => {
                     if count == 0 {
@@ -128,6 +134,7 @@ impl Lane {
                 }
                 () = tokio::time::sleep(wake), if wake != Duration::MAX => {}
             }
+            self.now = self.parts.clock.now();
             let mut stop = None;
             for input in taken.drain(..) {
                 match input {
@@ -144,8 +151,9 @@ impl Lane {
         self.finish(stop).await;
     }
 
+    /// The time at which this round began. One reading of the clock serves all that arrived.
     fn now(&self) -> Timestamp {
-        self.parts.clock.now()
+        self.now
     }
 
     /// How long nothing happens unless something arrives.
