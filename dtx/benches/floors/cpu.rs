@@ -51,7 +51,7 @@ fn channel_window(window: Duration) -> f64 {
                 })
             })
             .collect();
-        tokio::time::sleep(window).await;
+        tokio::time::sleep_until(tokio::time::Instant::now() + window).await;
         stop.store(true, Ordering::Relaxed);
         for caller in callers {
             caller.await.unwrap();
@@ -89,7 +89,7 @@ fn transaction_window(pattern: Pattern, window: Duration) -> (f64, f64) {
                 })
             })
             .collect();
-        tokio::time::sleep(window).await;
+        tokio::time::sleep_until(tokio::time::Instant::now() + window).await;
         stop.store(true, Ordering::Relaxed);
         for caller in callers {
             caller.await.unwrap();

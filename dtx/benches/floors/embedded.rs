@@ -110,7 +110,7 @@ fn dtx_window(path: &Path, window: Duration) -> f64 {
                 })
             })
             .collect();
-        tokio::time::sleep(window).await;
+        tokio::time::sleep_until(tokio::time::Instant::now() + window).await;
         stop.store(true, Ordering::Relaxed);
         for caller in callers {
             caller.await.unwrap();
