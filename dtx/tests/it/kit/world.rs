@@ -140,9 +140,15 @@ pub(crate) fn steps(pattern: Pattern, who: &[&str]) -> TransactionBuilder {
     })
 }
 
-/// One operation for each of these participants, one after the other.
+/// One operation for each of these participants, one after the other where the pattern has an
+/// order.
 pub(crate) fn chain(pattern: Pattern, who: &[&str]) -> TransactionBuilder {
-    steps(pattern, who).in_sequence()
+    match pattern {
+        Pattern::Saga | Pattern::CriticalEventual | Pattern::TwoPhaseSaga => {
+            steps(pattern, who).in_sequence()
+        }
+        _ => steps(pattern, who),
+    }
 }
 
 /// Waits, but not for ever.
@@ -162,7 +168,8 @@ pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool)
 /// Waits until the store holds no open transaction.
 pub(crate) async fn settle(node: &Node) {
     eventually("everything ends", async || {
-        let page = node.dtx.list(&Filter::default()).await.unwrap();
+        let filter = Filter { limit: 10_000, ..Filter::default() };
+        let page = node.dtx.list(&filter).await.unwrap();
         page.items.iter().all(|record| record.due.is_none())
     })
     .await;
