@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bounds;
+mod cancellation;
 mod faults;
 mod kit;
 mod leases;
