@@ -48,6 +48,14 @@ async fn a_write_of_which_nobody_knows_whether_it_landed_is_settled_by_itself() 
                     let goes = !refused || alone;
                     let forward = matches!(outcome, Outcome::Committed | Outcome::Dispatched);
                     assert_eq!(forward, goes, "{what}");
+                    assert!(is_written_ahead(&node.log), "{what}");
+                    if kind == RecordKind::Accepted {
+                        assert_eq!(node.store.faults_left(), 0, "{what}");
+                    }
+                    let notes = node.store.notes(handle.tx());
+                    let mut ids: Vec<_> = notes.iter().filter(|n| n.kind == kind).collect();
+                    ids.dedup_by_key(|note| note.id);
+                    assert!(ids.len() <= 1, "the same write again (rule 9): {what}");
                     let history = node.dtx.history(handle.tx()).await.unwrap();
                     let mut entries: Vec<_> =
                         history.iter().map(|entry| format!("{entry:?}")).collect();

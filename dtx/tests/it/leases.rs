@@ -23,6 +23,7 @@ fn slow(node: &Node) {
 /// All transactions of the store end soundly.
 async fn all_sound(node: &Node, count: usize) {
     settle(node).await;
+    assert!(is_written_ahead(&node.log));
     let page = node.dtx.list(&Filter { limit: 10_000, ..Filter::default() }).await.unwrap();
     assert_eq!(page.items.len(), count);
     for record in page.items {

@@ -149,7 +149,7 @@ async fn a_no_after_the_decision_is_an_exception_and_never_goes_back() {
 async fn what_is_taken_up_too_often_waits_for_an_operator_each_time_anew() {
     let world = World::new();
     let hosts = world.node(quick(), &["a", "b", "c"]).await;
-    drop(within(hosts.dtx.shutdown(Duration::ZERO)).await);
+    within(hosts.dtx.shutdown(Duration::ZERO)).await;
     let mut settings = quick();
     settings.engine.resumes_max = 2;
     settings.engine.deadline = Duration::from_secs(3_600);

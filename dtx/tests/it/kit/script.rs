@@ -30,7 +30,6 @@ pub(crate) struct Ask {
 pub(crate) struct Call {
     pub(crate) who: String,
     pub(crate) tx: TxId,
-    pub(crate) operation: OperationIndex,
     pub(crate) phase: Phase,
     /// How often this very phase was run, this time included.
     pub(crate) run: usize,
@@ -118,7 +117,7 @@ impl Script {
             *count += 1;
             *count
         };
-        let call = Call { who: ask.who.clone(), tx, operation, phase, run };
+        let call = Call { who: ask.who.clone(), tx, phase, run };
         self.0.runs.lock().unwrap().push(call.clone());
         let say = (self.0.rule.lock().unwrap())(&call);
         match say {
