@@ -463,10 +463,11 @@ impl Turn<'_, '_> {
         if self.open.stuck.is_empty() {
             self.open.status = Status::Open;
         }
-        // Kept with the next record, so that a resume does not come to the same end again.
+        // Durable before it is acted on, so that a resume does not stop at the same place again.
         self.open.state.answers.push((operation, phase, Ok(Done::default())));
         let heard = Heard::Done { read_only: false, reversed: false };
-        self.feed(Event::Answer { operation, phase, heard });
+        self.open.after_progress.push(Event::Answer { operation, phase, heard });
+        self.record(Record::PROGRESS);
     }
 
     fn abandon(&mut self) {

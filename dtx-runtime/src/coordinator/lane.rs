@@ -17,7 +17,7 @@ use dtx_core::{
     store::{CommitResult, Fence, Lease, StateStore, TxWrite},
     time::Timestamp,
     transaction::Transaction,
-    transport::{Envelope, Reply, Transport},
+    transport::{Body, Envelope, Reply, Transport},
 };
 use tokio::sync::{Semaphore, mpsc};
 
@@ -357,14 +357,15 @@ impl Lane {
 
     /// Commands never wait for room here: the lane must go on taking replies, or a full queue of
     /// a participant and a full queue of replies could wait for each other.
-    fn enqueue(&mut self, mut commands: Vec<Envelope>) {
-        let room = self.parts.settings.commands_max.saturating_sub(self.commands.len());
-        if commands.len() > room {
-            let unsent = (commands.len() - room) as u64;
-            Counters::add(&self.parts.counters.commands_unsent, unsent);
-            commands.truncate(room);
+    fn enqueue(&mut self, commands: Vec<Envelope>) {
+        for envelope in commands {
+            let is_full = self.commands.len() >= self.parts.settings.commands_max;
+            if is_full && matches!(&envelope.body, Body::Command(command) if command.attempt > 1) {
+                Counters::add(&self.parts.counters.commands_unsent, 1);
+            } else {
+                self.commands.push_back(envelope);
+            }
         }
-        self.commands.extend(commands);
     }
 
     fn load(&self, ids: Vec<TxId>) {

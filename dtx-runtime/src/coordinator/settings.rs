@@ -16,8 +16,8 @@ pub struct CoordinatorSettings {
     pub batch_writes_max: usize,
     /// The most commands in one publish; the transport's own limit is kept in any case.
     pub batch_commands_max: usize,
-    /// How many commands of one lane may wait for the transport. Further ones are left out, as if
-    /// they had got lost: they are sent again when their answers stay out.
+    /// How many commands of one lane may wait for the transport before repeats are left out, as if
+    /// they had got lost. First attempts always wait: there is one for each operation in flight.
     pub commands_max: usize,
     /// How long one publish may take. What a full queue did not take by then counts as lost, so
     /// that a participant that has stopped reading does not hold up the others.

@@ -58,7 +58,7 @@ pub struct CoordinatorStats {
     pub commits: u64,
     /// Commands given to the transport.
     pub commands: u64,
-    /// Commands that the transport did not take, or not within `publish_timeout`, and those for
+    /// Commands that the transport did not take, or not within `publish_timeout`, and repeats for
     /// which `commands_max` left no room. They are sent again as if they had got lost.
     pub commands_unsent: u64,
     /// Answers that readers of `Handle::events` missed because they were too slow.

@@ -201,3 +201,26 @@ impl Waiters {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_went_away_leaves_nothing_behind() {
+        let mut waiters = Waiters::new(Arc::default());
+        let tx = TxId::from_parts(1, [1; 10]);
+        let (outcome, mut stays) = oneshot::channel();
+        waiters.attach(tx, Waiter { outcome: Some(outcome), ..Waiter::default() }, None);
+        for _ in 0..100 {
+            let (outcome, gone) = oneshot::channel();
+            drop(gone);
+            waiters.attach(tx, Waiter { outcome: Some(outcome), ..Waiter::default() }, None);
+        }
+        assert_eq!(waiters.more[&tx].len(), 2, "the one that waits, and the newest");
+        waiters.tell(Notice::Told(tx, Outcome::Committed), &mut Vec::new());
+        assert_eq!(stays.try_recv(), Ok(Outcome::Committed));
+        waiters.tell(Notice::Closed(tx), &mut Vec::new());
+        assert!(waiters.more.is_empty() && waiters.one.is_empty());
+    }
+}

@@ -226,3 +226,14 @@ async fn after_the_shutdown_nothing_is_accepted_and_who_waited_is_told() {
     assert!(matches!(within(node.dtx.submit(one())).await, Err(SubmitError::Closed)));
     assert!(matches!(within(node.dtx.try_submit(one())).await, Err(SubmitError::Closed)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_long_asks_the_store_seldom() {
+    let node = Node::three().await;
+    let wait = Duration::from_secs(300);
+    let one = steps(Pattern::TwoPhaseSaga, &["a"]).approval(wait).build().unwrap();
+    let mut handle = node.submit(one).await;
+    assert_eq!(within(handle.outcome()).await.unwrap(), Outcome::Aborted);
+    let loads = node.store.loads();
+    assert!((250..350).contains(&loads), "{loads} in 300 seconds");
+}

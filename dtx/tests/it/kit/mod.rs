@@ -6,9 +6,10 @@ mod spy;
 mod wire;
 mod world;
 
-pub(crate) use script::{Ask, Call, Say, Script, Step};
-pub(crate) use spy::{Fault, Held, Note, Spy};
-pub(crate) use wire::{Fate, Sent, Wire};
+pub(crate) use script::{Ask, Say, Script, Step};
+pub(crate) use spy::{Fault, Held, Spy};
+pub(crate) use wire::{Fate, Wire};
 pub(crate) use world::{
-    LONG, Node, World, chain, eventually, is_sound, out_of, quick, settle, steps, within,
+    LONG, Node, World, chain, eventually, is_sound, is_written_ahead, out_of, quick, settle, steps,
+    within,
 };

@@ -30,7 +30,6 @@ pub(crate) struct Ask {
 pub(crate) struct Call {
     pub(crate) who: String,
     pub(crate) tx: TxId,
-    pub(crate) operation: OperationIndex,
     pub(crate) phase: Phase,
     /// How often this very phase was run, this time included.
     pub(crate) run: usize,
@@ -110,7 +109,7 @@ impl Script {
             .status(step())
     }
 
-    async fn answer(&self, cx: &Context<'_>, ask: &Ask) -> Answer<()> {
+    async fn answer(&self, cx: &Context<'_>, ask: &Ask, effect: Effect) -> Answer<()> {
         let (tx, operation, phase) = (cx.tx_id(), cx.operation(), cx.phase());
         let run = {
             let mut counts = self.0.counts.lock().unwrap();
@@ -118,7 +117,7 @@ impl Script {
             *count += 1;
             *count
         };
-        let call = Call { who: ask.who.clone(), tx, operation, phase, run };
+        let call = Call { who: ask.who.clone(), tx, phase, run };
         self.0.runs.lock().unwrap().push(call.clone());
         let say = (self.0.rule.lock().unwrap())(&call);
         match say {
@@ -129,13 +128,21 @@ impl Script {
         }
         let mut effects = self.0.effects.lock().unwrap();
         let counts = effects.entry((tx, operation)).or_default();
-        match phase {
-            Phase::Execute | Phase::Commit | Phase::Deliver => counts.0 += 1,
-            Phase::Compensate => counts.1 += 1,
-            _ => {}
+        match effect {
+            Effect::Made => counts.0 += 1,
+            Effect::Reversed => counts.1 += 1,
+            Effect::None => {}
         }
         Ok(())
     }
+}
+
+/// What a phase does to the world once it is done.
+#[derive(Clone, Copy, Debug)]
+enum Effect {
+    None,
+    Made,
+    Reversed,
 }
 
 /// The scripted action.
@@ -152,64 +159,64 @@ impl Action for Step {
 
 impl Execute for Step {
     async fn execute(&self, cx: &mut Context<'_>, ask: &Ask) -> Answer<()> {
-        self.script.answer(cx, ask).await
+        self.script.answer(cx, ask, Effect::Made).await
     }
 }
 
 impl Compensate for Step {
     async fn compensate(&self, cx: &mut Context<'_>, ask: &Ask) -> Answer<()> {
-        self.script.answer(cx, ask).await
+        self.script.answer(cx, ask, Effect::Reversed).await
     }
 }
 
 impl Prepare for Step {
     async fn prepare(&self, cx: &mut Context<'_>, ask: &Ask) -> Answer<()> {
-        self.script.answer(cx, ask).await
+        self.script.answer(cx, ask, Effect::None).await
     }
 
     async fn cancel(&self, cx: &mut Context<'_>, ask: &Ask) -> Answer<()> {
-        self.script.answer(cx, ask).await
+        self.script.answer(cx, ask, Effect::None).await
     }
 }
 
 impl Reserve for Step {
     async fn reserve(&self, cx: &mut Context<'_>, ask: &Ask) -> Answer<()> {
-        self.script.answer(cx, ask).await
+        self.script.answer(cx, ask, Effect::None).await
     }
 
     async fn release(&self, cx: &mut Context<'_>, ask: &Ask) -> Answer<()> {
-        self.script.answer(cx, ask).await
+        self.script.answer(cx, ask, Effect::None).await
     }
 }
 
 impl Validate for Step {
     async fn validate(&self, cx: &mut Context<'_>, ask: &Ask) -> Answer<()> {
-        self.script.answer(cx, ask).await
+        self.script.answer(cx, ask, Effect::None).await
     }
 }
 
 impl TwoPhaseCommit for Step {
     async fn prepare(&self, cx: &mut Context<'_>, ask: &Ask) -> Answer<Vote> {
-        self.script.answer(cx, ask).await.map(|()| Vote::Commit)
+        self.script.answer(cx, ask, Effect::None).await.map(|()| Vote::Commit)
     }
 
     async fn commit(&self, cx: &mut Context<'_>, ask: &Ask) -> Answer<()> {
-        self.script.answer(cx, ask).await
+        self.script.answer(cx, ask, Effect::Made).await
     }
 
     async fn abort(&self, cx: &mut Context<'_>, ask: &Ask) -> Answer<()> {
-        self.script.answer(cx, ask).await
+        self.script.answer(cx, ask, Effect::None).await
     }
 }
 
 impl Deliver for Step {
     async fn deliver(&self, cx: &mut Context<'_>, ask: &Ask) -> Answer<()> {
-        self.script.answer(cx, ask).await
+        self.script.answer(cx, ask, Effect::Made).await
     }
 }
 
 impl Status for Step {
     async fn status(&self, cx: &mut Context<'_>, ask: &Ask) -> Answer<()> {
-        self.script.answer(cx, ask).await
+        self.script.answer(cx, ask, Effect::None).await
     }
 }

@@ -14,9 +14,8 @@ use dtx::{
     ids::{ShardId, TxId, WriteId},
     store::{
         Catalog, CommitResult, Cursor, Filter, JournalEntry, Lease, LeaseRequest, MemoryStore,
-        OpenPage, Outcome, Page, ParticipantStore, Purge, RecordKind, RowKey, RowSet,
-        RowWriteResult, Scope, ScopeRead, ScopeRows, StateStore, Status, StoreInfo, StoredRow,
-        TxRecord, TxWrite, Verdict,
+        OpenPage, Page, ParticipantStore, Purge, RecordKind, RowKey, RowSet, RowWriteResult, Scope,
+        ScopeRead, ScopeRows, StateStore, StoreInfo, StoredRow, TxRecord, TxWrite, Verdict,
     },
     time::Timestamp,
     transaction::Key,
@@ -33,17 +32,12 @@ pub(crate) struct Note {
     pub(crate) kind: RecordKind,
     pub(crate) lazy: bool,
     pub(crate) verdict: Option<Verdict>,
-    pub(crate) ended: Option<Outcome>,
 }
 
 impl Note {
     fn of(write: &TxWrite) -> Self {
-        let ended = match write.summary.status {
-            Status::Finished(outcome) => Some(outcome),
-            _ => None,
-        };
         let TxWrite { tx, id, kind, lazy, verdict, .. } = *write;
-        Self { tx, id, kind, lazy, verdict, ended }
+        Self { tx, id, kind, lazy, verdict }
     }
 }
 

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use dtx::{
     InMemoryTransport,
     error::{ErrorKind, TransportError},
-    ids::{Epoch, OperationIndex, TxId},
+    ids::TxId,
     pattern::Phase,
     transport::{Body, Envelope, PublishResult, Subscribe, Subscription, Transport, TransportInfo},
 };
@@ -33,9 +33,7 @@ pub(crate) enum Seen {
 #[derive(Clone, Debug)]
 pub(crate) struct Sent {
     pub(crate) tx: TxId,
-    pub(crate) operation: OperationIndex,
     pub(crate) phase: Phase,
-    pub(crate) epoch: Epoch,
 }
 
 /// What becomes of a message.
@@ -120,9 +118,7 @@ impl Wire {
         match &message.body {
             Body::Command(command) => {
                 counts.0 += 1;
-                let (tx, operation) = (command.tx, command.operation);
-                let (phase, epoch) = (command.phase, command.epoch);
-                let sent = Sent { tx, operation, phase, epoch };
+                let sent = Sent { tx: command.tx, phase: command.phase };
                 self.switches.log.lock().unwrap().push(Seen::Sent(sent));
             }
             Body::Reply(_) => counts.1 += 1,

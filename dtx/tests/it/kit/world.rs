@@ -1,6 +1,7 @@
 //! A world: one store and one transport, with nodes that come and go.
 
 use std::{
+    collections::BTreeMap,
     future::Future,
     sync::{Arc, Mutex},
     time::Duration,
@@ -8,16 +9,20 @@ use std::{
 
 use dtx::{
     coordinator::{CoordinatorSettings, Dtx, DtxBuilder},
-    ids::ShardCount,
+    ids::{ShardCount, TxId},
     participant::HostSettings,
+    pattern::Phase,
     prelude::*,
-    store::{Clock, Filter, MemorySettings, StoreLimits},
+    store::{Clock, Filter, MemorySettings, RecordKind, StoreLimits, Verdict},
     time::Timestamp,
     transaction::TransactionBuilder,
 };
 use tokio::time::Instant;
 
-use super::{Ask, Script, Spy, Step, Wire, wire::Log};
+use super::{
+    Ask, Script, Spy, Step, Wire,
+    wire::{Log, Seen},
+};
 
 /// How long, on the tests' clock, nothing here may ever take.
 pub(crate) const LONG: Duration = Duration::from_secs(600);
@@ -140,9 +145,15 @@ pub(crate) fn steps(pattern: Pattern, who: &[&str]) -> TransactionBuilder {
     })
 }
 
-/// One operation for each of these participants, one after the other.
+/// One operation for each of these participants, one after the other where the pattern has an
+/// order.
 pub(crate) fn chain(pattern: Pattern, who: &[&str]) -> TransactionBuilder {
-    steps(pattern, who).in_sequence()
+    match pattern {
+        Pattern::Saga | Pattern::CriticalEventual | Pattern::TwoPhaseSaga => {
+            steps(pattern, who).in_sequence()
+        }
+        _ => steps(pattern, who),
+    }
 }
 
 /// Waits, but not for ever.
@@ -162,7 +173,8 @@ pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool)
 /// Waits until the store holds no open transaction.
 pub(crate) async fn settle(node: &Node) {
     eventually("everything ends", async || {
-        let page = node.dtx.list(&Filter::default()).await.unwrap();
+        let filter = Filter { limit: 10_000, ..Filter::default() };
+        let page = node.dtx.list(&filter).await.unwrap();
         page.items.iter().all(|record| record.due.is_none())
     })
     .await;
@@ -183,4 +195,26 @@ pub(crate) fn is_sound(outcome: Outcome, effects: &[(usize, usize)]) -> bool {
         Outcome::Compensated => effects.iter().all(|(done, undone)| done == undone),
         Outcome::Abandoned => true,
     }
+}
+
+/// Nothing that left over this world's transport had left before the record that it depends on
+/// was durable in its store (write-ahead).
+pub(crate) fn is_written_ahead(log: &Log) -> bool {
+    let mut durable: BTreeMap<TxId, (Option<Verdict>, bool)> = BTreeMap::new();
+    log.lock().unwrap().iter().all(|seen| match seen {
+        Seen::Durable(note) => {
+            let known = durable.entry(note.tx).or_default();
+            known.0 = known.0.or(note.verdict);
+            known.1 |= note.kind == RecordKind::Delegated;
+            true
+        }
+        Seen::Sent(sent) => {
+            durable.get(&sent.tx).is_some_and(|(verdict, is_delegated)| match sent.phase {
+                phase if phase.is_backward() => verdict.is_some_and(Verdict::is_backward),
+                Phase::Commit => *verdict == Some(Verdict::Commit) || *is_delegated,
+                Phase::Deliver => *verdict == Some(Verdict::Completed),
+                _ => true,
+            })
+        }
+    })
 }
