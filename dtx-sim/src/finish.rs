@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use dtx_core::{
     ids::{OperationIndex, TxId},
     pattern::{Pattern, Phase},
-    resource::{audit, effects},
+    resource::{EffectRow, audit},
     store::{Outcome, Status},
     transaction::Transaction,
 };
@@ -205,7 +205,7 @@ impl World {
         for host in 0..self.hosts.len() {
             for scope in self.scopes(host) {
                 let rows = self.store.scan(&scope, b"e", None, ROWS_MAX).items;
-                for effect in effects(rows.iter().map(|(key, row)| (key, row))) {
+                for effect in rows.iter().filter_map(|(key, row)| EffectRow::of(key, row)?.ok()) {
                     let operations = all.entry(effect.tx).or_default();
                     let counted = operations.entry(effect.operation).or_default();
                     if effect.is_reversal {

@@ -1,7 +1,7 @@
 //! One transaction's turn: its records and what follows once they are durable.
 
 use crate::{
-    answer::Reason,
+    answer::{Done, Reason},
     engine::{
         Context, Notice, Outputs, Refused, Signal,
         open::{End, OpenTx, Record},
@@ -30,10 +30,13 @@ pub(super) struct Turn<'a, 'c> {
 impl Turn<'_, '_> {
     /// Hands an event to the machine and carries its effects out.
     pub(super) fn feed(&mut self, event: Event) {
-        let mut effects = Vec::new();
+        let mut effects = std::mem::take(&mut self.shared.effects);
         let transaction = self.open.transaction.clone();
         match self.open.machine.advance(&transaction, event, &mut effects) {
-            Ok(()) => effects.into_iter().for_each(|effect| self.carry_out(effect)),
+            Ok(()) => {
+                effects.drain(..).for_each(|effect| self.carry_out(effect));
+                self.shared.effects = effects;
+            }
             // The tables are complete for what this engine feeds; if they are not after all, the
             // transaction stops where it is and an operator sees why.
             Err(undefined) => self.except(Reason::new(undefined.to_string())),
@@ -79,6 +82,9 @@ impl Turn<'_, '_> {
             self.land(OperationIndex(operation as u16));
         }
         self.open.gate = None;
+        // What was stuck on the way forward is not asked for any more.
+        self.open.stuck.clear();
+        self.open.status = Status::Open;
     }
 
     fn attention(&mut self, operation: OperationIndex, phase: Phase, exception: bool) {
@@ -142,6 +148,8 @@ impl Turn<'_, '_> {
         if let Some(outcome) = record.last {
             self.note(JournalEvent::Told(outcome));
         }
+        let heard = u16::try_from(self.open.signals_seen).unwrap_or(u16::MAX);
+        self.open.state.signals_heard = heard.max(self.open.state.signals_heard);
         let accept = record.kind == RecordKind::Accepted;
         let transaction = &self.open.transaction;
         let fire = transaction.pattern() == Pattern::FireAndForget;
@@ -405,7 +413,7 @@ impl Turn<'_, '_> {
         self.hear_signals();
     }
 
-    fn wants_back(&self) -> bool {
+    pub(super) fn wants_back(&self) -> bool {
         let seen = self.open.signals_seen.min(self.open.state.signals.len());
         self.open.state.signals[seen..]
             .iter()
@@ -419,7 +427,11 @@ impl Turn<'_, '_> {
             && self.open.signals_seen < self.open.state.signals.len()
         {
             let entry = self.open.state.signals[self.open.signals_seen].clone();
+            let is_made = self.open.signals_seen < self.open.moves_made;
             self.open.signals_seen += 1;
+            if is_made && entry.signal.is_operator_move() {
+                continue;
+            }
             match entry.signal {
                 Signal::Approve => self.check_gate(),
                 Signal::Reject | Signal::Cancel => self.feed(Event::Cancelled),
@@ -451,8 +463,11 @@ impl Turn<'_, '_> {
         if self.open.stuck.is_empty() {
             self.open.status = Status::Open;
         }
+        // Durable before it is acted on, so that a resume does not stop at the same place again.
+        self.open.state.answers.push((operation, phase, Ok(Done::default())));
         let heard = Heard::Done { read_only: false, reversed: false };
-        self.feed(Event::Answer { operation, phase, heard });
+        self.open.after_progress.push(Event::Answer { operation, phase, heard });
+        self.record(Record::PROGRESS);
     }
 
     fn abandon(&mut self) {

@@ -6,8 +6,7 @@ use crate::{
     ids::{OperationIndex, TxId},
     resource::{
         barrier::{INBOX_PREFIX, InboxRow, parse_inbox_key},
-        codec,
-        pool::row::{EFFECT_PREFIX, EffectRow, PoolRow, effect_key, pool_key},
+        pool::row::{EffectRow, PoolRow, effect_key, pool_key},
     },
     store::{RowKey, StoredRow},
     time::Timestamp,
@@ -77,31 +76,6 @@ impl Audit {
     }
 }
 
-/// One change of the quantity of a pool, as its own row says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PoolEffect {
-    /// Of which transaction.
-    pub tx: TxId,
-    /// Of which operation.
-    pub operation: OperationIndex,
-    /// What was added; negative when it was taken.
-    pub change: i64,
-    /// Whether it reverses an earlier one.
-    pub is_reversal: bool,
-}
-
-/// The effects that the rows of one scope of a pool hold, in their order. Rows that are no
-/// effects, and damaged ones, which [`audit`] counts, are left out.
-pub fn effects<'a>(
-    rows: impl IntoIterator<Item = (&'a RowKey, &'a StoredRow)>,
-) -> impl Iterator<Item = PoolEffect> {
-    rows.into_iter().filter(|(key, _)| key.0.starts_with(EFFECT_PREFIX)).filter_map(|(_, row)| {
-        let EffectRow { tx, operation, change, is_reversal, .. } =
-            codec::decode(&row.value).ok()?;
-        Some(PoolEffect { tx, operation, change, is_reversal })
-    })
-}
-
 /// Counts all rows of one scope of a pool again. `now` is the store's clock.
 pub fn audit<'a>(
     rows: impl IntoIterator<Item = (&'a RowKey, &'a StoredRow)>,
@@ -116,8 +90,8 @@ pub fn audit<'a>(
         if *key == pool_key() {
             pool = PoolRow::decode(stored).ok();
             found.damaged += u64::from(pool.is_none());
-        } else if key.0.starts_with(EFFECT_PREFIX) {
-            let Ok(effect) = codec::decode::<EffectRow>(&stored.value) else {
+        } else if let Some(effect) = EffectRow::of(key, stored) {
+            let Ok(effect) = effect else {
                 found.damaged += 1;
                 continue;
             };
