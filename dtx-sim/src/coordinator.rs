@@ -198,20 +198,20 @@ impl World {
             Some(_) => {}
         }
         self.coordinators[coordinator].lanes[answer.lane].is_busy = false;
-        for ((shard, tx, id), result) in answer.results {
-            let result = self.misread(result);
+        for ((shard, tx, id, kind), result) in answer.results {
+            let result = self.misread(kind, result);
             self.feed(coordinator, shard, Input::Written { tx, id, result });
         }
         self.flush(coordinator, answer.lane);
     }
 
     /// Rules taken out: what the store said is not what the engine hears.
-    fn misread(&self, result: CommitResult) -> CommitResult {
+    fn misread(&self, kind: RecordKind, result: CommitResult) -> CommitResult {
         match (self.mutation, result) {
             (
                 Some(Mutation::VerdictConflictIgnored),
                 CommitResult::Conflict { found: Some(found), verdict: Some(_) },
-            ) => CommitResult::Committed(found),
+            ) if kind == RecordKind::Verdict => CommitResult::Committed(found),
             (Some(Mutation::UnknownWriteIsFailed), CommitResult::Failed(error))
                 if error.effect() == Effect::Unknown =>
             {

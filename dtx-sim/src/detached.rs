@@ -4,7 +4,7 @@
 
 use dtx_core::{
     answer::{Done, NotDone, PhaseAnswer, rejected},
-    ids::{AcceptSequence, HolderId, mix},
+    ids::{HolderId, mix},
     pattern::{Pattern, Phase},
     resource::barrier::{
         Claim, ClaimContext, Entry, InboxRow, claim, finish, forgotten_below, stamp,
@@ -72,7 +72,7 @@ impl World {
         let context = ClaimContext {
             host: instance,
             ended: &ended,
-            forgotten_below: mark.unwrap_or(AcceptSequence::default()),
+            forgotten_below: mark.unwrap_or_default(),
             now: rows.now,
         };
         match claim(row, &context, &job.command) {

@@ -4,8 +4,8 @@ use std::{cmp::Ordering, collections::BinaryHeap, sync::Arc};
 
 use dtx_core::{
     engine::SignalEntry,
-    ids::{Epoch, OperationIndex, ShardId, TxId},
-    store::{CommitResult, Cursor, TxRecord, TxWrite},
+    ids::{Epoch, OperationIndex, ShardId, TxId, WriteId},
+    store::{CommitResult, Cursor, RecordKind, TxRecord, TxWrite},
     time::Timestamp,
     transport::{Command, Inquiry, InquiryAnswer, Reply},
 };
@@ -84,7 +84,7 @@ pub(crate) struct StoreAnswer {
 }
 
 /// Which write an answer is about.
-pub(crate) type TxWriteKey = (ShardId, TxId, dtx_core::ids::WriteId);
+pub(crate) type TxWriteKey = (ShardId, TxId, WriteId, RecordKind);
 
 /// What breaks.
 #[derive(Clone, Copy, Debug)]

@@ -42,6 +42,8 @@ pub(crate) struct HostWrite {
     jobs: Vec<Job>,
     answers: Vec<PhaseAnswer>,
     set: RowSet,
+    /// When the rows were read that the answers come from.
+    read_at: u64,
 }
 
 /// A participant.
@@ -158,12 +160,13 @@ impl World {
         if !damaged.is_empty() {
             self.broken(None, "a participant's row could not be read");
         }
-        let Some(set) = write else { return self.answer_all(host, &jobs, answers) };
+        let read_at = self.now;
+        let Some(set) = write else { return self.answer_all(&jobs, answers, read_at) };
         let run = self.hosts[host].run;
         if self.is_mutant(Mutation::ReplyBeforeRow) {
-            self.answer_all(host, &jobs, answers.clone());
+            self.answer_all(&jobs, answers.clone(), read_at);
         }
-        let write = HostWrite { host, run, jobs, answers, set };
+        let write = HostWrite { host, run, jobs, answers, set, read_at };
         if self.swarm.split_us > 0 {
             let delay = self.rng.range(1, self.swarm.split_us);
             self.after(delay, Event::HostWrite(Box::new(write)));
@@ -174,7 +177,7 @@ impl World {
 
     /// The write of a batch reaches the store.
     pub(crate) fn host_write(&mut self, write: HostWrite) {
-        let HostWrite { host, run, jobs, answers, set } = write;
+        let HostWrite { host, run, jobs, answers, set, read_at } = write;
         let is_alive = self.hosts[host].is_up && self.hosts[host].run == run;
         // The write of a host that has crashed may have left before or not.
         if !is_alive && self.rng.chance(500) {
@@ -189,7 +192,7 @@ impl World {
                 }
                 let silent = self.is_mutant(Mutation::ReplyBeforeRow);
                 if is_alive && !silent {
-                    self.answer_all(host, &jobs, answers);
+                    self.answer_all(&jobs, answers, read_at);
                 }
             }
             Some(RowWriteResult::Conflict | RowWriteResult::TooLate) if is_alive => {
@@ -204,13 +207,18 @@ impl World {
         }
     }
 
-    fn answer_all(&mut self, _: usize, jobs: &[Job], answers: Vec<PhaseAnswer>) {
+    fn answer_all(&mut self, jobs: &[Job], answers: Vec<PhaseAnswer>, read_at: u64) {
         for (job, answer) in jobs.iter().zip(answers) {
-            self.reply(&job.command, answer);
+            self.reply_of(&job.command, answer, read_at);
         }
     }
 
     pub(crate) fn reply(&mut self, command: &Command, answer: PhaseAnswer) {
+        self.reply_of(command, answer, self.now);
+    }
+
+    /// An answer that comes from rows as they were at `read_at`.
+    fn reply_of(&mut self, command: &Command, answer: PhaseAnswer, read_at: u64) {
         let (tx, operation, phase) = (command.tx, command.operation, command.phase);
         let kind = match &answer {
             Ok(_) => 0,
@@ -224,7 +232,7 @@ impl World {
         });
         let sight = self.views.get(&tx).and_then(|view| view.operations.get(&operation));
         // In one batch the one may come right before the other.
-        let is_undone = sight.and_then(|sight| sight.undone_at).is_some_and(|at| at < self.now);
+        let is_undone = sight.and_then(|sight| sight.undone_at).is_some_and(|at| at < read_at);
         let keeps = !self.is_foreign(tx, operation);
         if kind == 0 && is_undone && keeps && !phase.is_backward() && phase != Phase::Status {
             self.broken(Some(tx), "rule 2: a forward repeat was answered done after going back");
@@ -300,13 +308,7 @@ impl World {
     }
 
     /// The inbox row of an operation.
-    pub(crate) fn inbox(
-        &self,
-        host: usize,
-        scope: &Scope,
-        (tx, operation): OperationKey,
-    ) -> Option<InboxRow> {
-        let _ = host;
+    pub(crate) fn inbox(&self, scope: &Scope, (tx, operation): OperationKey) -> Option<InboxRow> {
         let read = ScopeRead { scope: scope.clone(), keys: vec![inbox_key(tx, operation)] };
         let rows = self.store.read(&[read], self.store_now()).ok()?;
         let stored = rows.into_iter().next()?.rows.into_iter().next()??;
@@ -325,8 +327,7 @@ impl World {
         if command.phase.is_backward() {
             return None;
         }
-        let row =
-            self.inbox(host, &self.scope_of(host, command)?, (command.tx, command.operation))?;
+        let row = self.inbox(&self.scope_of(host, command)?, (command.tx, command.operation))?;
         match row.entry(command.phase) {
             Some(Entry::Done(done)) if row.is_undone() => Some(Ok(done.clone())),
             _ => None,
@@ -336,9 +337,9 @@ impl World {
     /// Rule taken out: whether there is nothing to take back, of which no trace is left.
     fn is_empty_compensation(&self, host: usize, command: &Command) -> bool {
         command.phase.is_backward()
-            && self.scope_of(host, command).is_some_and(|scope| {
-                self.inbox(host, &scope, (command.tx, command.operation)).is_none()
-            })
+            && self
+                .scope_of(host, command)
+                .is_some_and(|scope| self.inbox(&scope, (command.tx, command.operation)).is_none())
     }
 
     /// The keys that decide about a handler's command: its inbox row and the mark of its shard.

@@ -31,7 +31,7 @@ const ROWS_MAX: usize = 256;
 impl World {
     /// Remembers that an operation holds what no clock may release, if it does.
     pub(crate) fn watch(&mut self, host: usize, scope: Scope, key: OperationKey) {
-        let Some(row) = self.inbox(host, &scope, key) else { return };
+        let Some(row) = self.inbox(&scope, key) else { return };
         if let Some(recall) = row.recall() {
             self.hosts[host].pinned.insert(key, (scope, recall.ask_at));
             self.asks(host);
@@ -83,8 +83,7 @@ impl World {
             .collect();
         let silent = self.swarm.inquiry_off && !self.is_healed();
         for (key, scope) in due {
-            let Some(row) = self.inbox(host, &scope, key).filter(|row| row.recall().is_some())
-            else {
+            let Some(row) = self.inbox(&scope, key).filter(|row| row.recall().is_some()) else {
                 self.hosts[host].pinned.remove(&key);
                 continue;
             };
@@ -180,7 +179,7 @@ impl World {
         *later = ask_at;
         let scope = scope.clone();
         if answer.verdict.is_some_and(Verdict::is_backward)
-            && let Some(row) = self.inbox(host, &scope, key)
+            && let Some(row) = self.inbox(&scope, key)
         {
             self.recall(host, key, &row);
         }

@@ -55,7 +55,7 @@ impl Batches {
 }
 
 fn key(shard: ShardId, write: &TxWrite) -> TxWriteKey {
-    (shard, write.tx, write.id)
+    (shard, write.tx, write.id, write.kind)
 }
 
 pub(crate) fn unknown(operation: &'static str) -> StoreError {

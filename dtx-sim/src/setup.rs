@@ -111,7 +111,11 @@ impl World {
     }
 
     pub(crate) fn clock(&mut self) -> Clock {
-        let rate = if self.swarm.drift { self.rng.range(250_000, 2_000_000) } else { 1_000_000 };
+        let rate = match (self.swarm.drift, self.swarm.slow_clocks) {
+            (_, true) => self.rng.range(150_000, 400_000),
+            (true, false) => self.rng.range(250_000, 2_000_000),
+            (false, false) => 1_000_000,
+        };
         Clock::new(self.now, rate)
     }
 
@@ -128,8 +132,9 @@ impl World {
         };
         for pattern in Pattern::ALL {
             for phase in Phase::ALL {
-                let seconds = self.rng.range(1, 4);
-                let time = if self.swarm.expiry_off { NEVER } else { Duration::from_secs(seconds) };
+                let millis = self.rng.range(300, 4_000);
+                let bounded = Duration::from_millis(millis);
+                let time = if self.swarm.expiry_off { NEVER } else { bounded };
                 // What the pattern does not have has no time.
                 let _ = settings.bounds.base.set(pattern, phase, time);
             }

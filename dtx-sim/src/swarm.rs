@@ -8,6 +8,9 @@ pub(crate) const MS: u64 = 1_000;
 /// Microseconds of virtual time in a second.
 pub(crate) const SECOND: u64 = 1_000_000;
 
+/// In how many of a thousand seeds owners and participants dispute about what has passed.
+const DISPUTES: u32 = 120;
+
 /// The faults and the mechanisms of one run. Chances are per mille.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Swarm {
@@ -31,6 +34,8 @@ pub(crate) struct Swarm {
     pub(crate) store_us: u64,
     /// Coordinators' clocks run at different rates.
     pub(crate) drift: bool,
+    /// All of them are slow.
+    pub(crate) slow_clocks: bool,
     /// How many times a clock jumps.
     pub(crate) clock_steps: u64,
     /// Somebody cancels a transaction.
@@ -71,6 +76,34 @@ impl Swarm {
     }
 
     pub(crate) fn draw(rng: &mut Rng) -> Self {
+        let is_dispute = rng.chance(DISPUTES);
+        let swarm = Self::mixed(rng);
+        if is_dispute { swarm.into_dispute(rng) } else { swarm }
+    }
+
+    /// The owners' clocks are slow and the store is too, so that participants ask, and get their
+    /// abort, while an owner still believes that it may commit.
+    fn into_dispute(self, rng: &mut Rng) -> Self {
+        Self {
+            loss: 250,
+            slow: 0,
+            coordinator_crashes: 0,
+            coordinator_stalls: 0,
+            handovers: 0,
+            drift: true,
+            slow_clocks: true,
+            clock_steps: 0,
+            store_us: rng.range(100 * MS, 500 * MS),
+            deadline_us: rng.range(SECOND / 2, 2 * SECOND),
+            expiry_off: false,
+            inquiry_off: false,
+            wakes_off: rng.chance(500),
+            attempts_max: 20,
+            ..self
+        }
+    }
+
+    fn mixed(rng: &mut Rng) -> Self {
         let mut on = |per_mille: u32| rng.chance(per_mille);
         let (loss, duplicate, slow) = (on(600), on(500), on(500));
         let (crashes, stalls, handovers, down) = (on(500), on(350), on(250), on(400));
@@ -91,6 +124,7 @@ impl Swarm {
             store_faults: upto(store, 250) as u32,
             store_us: upto(true, 40 * MS),
             drift,
+            slow_clocks: false,
             clock_steps: upto(steps, 3),
             cancels: upto(cancels, 400) as u32,
             refusals: upto(refusals, 250) as u32,
@@ -101,7 +135,7 @@ impl Swarm {
             wakes_off: rng.chance(250),
             collect_off: rng.chance(250),
             attempts_max: *rng.pick(&[1, 3, 8, 20]),
-            deadline_us: rng.range(SECOND, latest),
+            deadline_us: rng.range(SECOND / 2, latest),
             split_us: if rng.chance(500) { rng.range(1, 60 * MS) } else { 0 },
         }
     }
