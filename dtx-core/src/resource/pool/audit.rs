@@ -6,8 +6,7 @@ use crate::{
     ids::{OperationIndex, TxId},
     resource::{
         barrier::{INBOX_PREFIX, InboxRow, parse_inbox_key},
-        codec,
-        pool::row::{EFFECT_PREFIX, EffectRow, PoolRow, effect_key, pool_key},
+        pool::row::{EffectRow, PoolRow, effect_key, pool_key},
     },
     store::{RowKey, StoredRow},
     time::Timestamp,
@@ -91,8 +90,8 @@ pub fn audit<'a>(
         if *key == pool_key() {
             pool = PoolRow::decode(stored).ok();
             found.damaged += u64::from(pool.is_none());
-        } else if key.0.starts_with(EFFECT_PREFIX) {
-            let Ok(effect) = codec::decode::<EffectRow>(&stored.value) else {
+        } else if let Some(effect) = EffectRow::of(key, stored) {
+            let Ok(effect) = effect else {
                 found.damaged += 1;
                 continue;
             };

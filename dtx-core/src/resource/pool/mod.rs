@@ -9,7 +9,7 @@ mod state;
 
 pub use admin::OpenError;
 pub use audit::{Audit, audit};
-pub use row::{LEVEL_MAX, NAME_MAX, PoolOutput};
+pub use row::{EffectRow, LEVEL_MAX, NAME_MAX, PoolOutput};
 
 pub(super) use admin::{extend, open};
 pub(super) use row::{pool_key, scope_of};

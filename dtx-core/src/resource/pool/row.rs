@@ -7,7 +7,7 @@ use crate::{
     answer::{NotDone, rejected},
     ids::{OperationIndex, TxId},
     name::ParticipantName,
-    resource::{DamagedRow, codec, holds::Hold},
+    resource::{DamagedRow, RowError, codec, holds::Hold},
     store::{RowKey, Scope, StoredRow},
     time::Timestamp,
 };
@@ -40,14 +40,27 @@ pub(super) struct PoolRow {
 
 /// One change of the quantity. Written once and never changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct EffectRow {
-    pub(super) tx: TxId,
-    pub(super) operation: OperationIndex,
+pub struct EffectRow {
+    /// Whose change it is.
+    pub tx: TxId,
+    /// Which operation of it.
+    pub operation: OperationIndex,
     /// What was added; negative when it was taken.
-    pub(super) change: i64,
+    pub change: i64,
     /// It reverses an earlier one.
-    pub(super) is_reversal: bool,
-    pub(super) at: Timestamp,
+    pub is_reversal: bool,
+    /// When, on the participant store's clock.
+    pub at: Timestamp,
+}
+
+impl EffectRow {
+    /// The effect that a row of a pool's scope records; `None` for a row of another kind.
+    ///
+    /// # Errors
+    /// [`RowError`] when the row cannot be read.
+    pub fn of(key: &RowKey, stored: &StoredRow) -> Option<Result<Self, RowError>> {
+        key.0.starts_with(EFFECT_PREFIX).then(|| codec::decode(&stored.value))
+    }
 }
 
 /// What an execution gives back, as JSON.
