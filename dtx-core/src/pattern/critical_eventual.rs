@@ -14,7 +14,6 @@ const ROWS: &[Row] = rows![
     Initial      , Start                      , Always       => Executing   , [Ask(Execute)];
     Initial      , ResumedForward             , All(Deliver) => Completed   , [Tell(Committed), FinishLazily, Close];
     Initial      , ResumedForward             , Always       => Delivering  , [Tell(Committed), Ask(Deliver)];
-    Initial      , ResumedBackward            , AllUndone    => Failed      , [FinishAwaited];
     Initial      , ResumedBackward            , Always       => Compensating, [Undo];
     Initial      , Overdue | Cancelled        , Always       => Compensating, [Decide(Turned)];
     Executing    , Done                       , All(Execute) => Executed    , [Decide(Completed)];
@@ -36,7 +35,7 @@ const ROWS: &[Row] = rows![
 ];
 
 /// The table of 1.5PS.
-pub const TABLE: Table = Table {
+pub const TABLE: Table<'static> = Table {
     name: "1.5ps",
     phases: &[Phase::Execute],
     drop: None,

@@ -17,5 +17,5 @@ const ROWS: &[Row] = rows![
 ];
 
 /// The table of 0.5PS.
-pub const TABLE: Table =
+pub const TABLE: Table<'static> =
     Table { name: "0.5ps", phases: &[Phase::Deliver], drop: None, reverse: None, rows: ROWS };

@@ -15,11 +15,12 @@ use crate::{
     pattern::{
         Pattern, Phase,
         progress::{Mark, Progress, Undo},
-        table::{Act, On, Row, State, Table, When},
+        run::{About, Fired, Run},
+        table::{On, State, Table},
         tables,
     },
     store::{Outcome, RecordKind, Verdict},
-    transaction::{StepKind, Transaction},
+    transaction::Transaction,
 };
 
 /// What happened.
@@ -162,14 +163,14 @@ pub fn step(
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Machine {
     pub(super) state: State,
-    operations: Box<[Progress]>,
+    pub(super) operations: Box<[Progress]>,
     /// The verdict that is durable.
-    verdict: Option<Verdict>,
+    pub(super) verdict: Option<Verdict>,
     /// `PivotSent` or `Delegated` is durable.
-    point_of_no_return: bool,
-    going_back: bool,
-    gate_open: bool,
-    reversed: bool,
+    pub(super) point_of_no_return: bool,
+    pub(super) going_back: bool,
+    pub(super) gate_open: bool,
+    pub(super) reversed: bool,
 }
 
 /// The part of a machine that an event may change before a row is found.
@@ -181,13 +182,6 @@ struct Saved {
     going_back: bool,
     gate_open: bool,
     reversed: bool,
-}
-
-/// What a row is tried with: the operation that the event is about, if any.
-#[derive(Clone, Copy, Debug)]
-struct About {
-    operation: OperationIndex,
-    phase: Phase,
 }
 
 impl Machine {
@@ -234,23 +228,25 @@ impl Machine {
         event: Event,
         effects: &mut Vec<Effect>,
     ) -> Result<(), UndefinedTransition> {
-        self.advance_by(tables::of(transaction), transaction, event, effects)
+        self.advance_by(tables::of(transaction), transaction, event, effects, &mut |_| ())
     }
 
-    /// [`Self::advance`] by another table, for tests that take rows out.
+    /// [`Self::advance`] by another table, for tests that take rows out. Every row that fires is
+    /// shown to `fired`.
     #[doc(hidden)]
     pub fn advance_by(
         &mut self,
-        table: &Table,
+        table: &Table<'_>,
         transaction: &Transaction,
         event: Event,
         effects: &mut Vec<Effect>,
+        fired: &mut dyn FnMut(Fired),
     ) -> Result<(), UndefinedTransition> {
         let before = self.saved(event);
         let Some((on, about)) = self.classify(table, transaction, event) else {
             return Ok(());
         };
-        let mut run = Run { machine: self, table, transaction, about, effects };
+        let mut run = Run { machine: self, table, transaction, about, effects, fired };
         run.fire(on).inspect_err(|_| self.restore(before))
     }
 
@@ -286,7 +282,7 @@ impl Machine {
     /// comes too late to matter.
     fn classify(
         &mut self,
-        table: &Table,
+        table: &Table<'_>,
         transaction: &Transaction,
         event: Event,
     ) -> Option<(On, Option<About>)> {
@@ -347,12 +343,13 @@ impl Machine {
 
     fn hear(
         &mut self,
-        table: &Table,
+        table: &Table<'_>,
         operation: OperationIndex,
         phase: Phase,
         heard: Heard,
     ) -> Option<On> {
         let first = table.first() == phase;
+        let can_reverse = table.reverse.is_some();
         let progress = self.operations.get_mut(operation.get())?;
         if phase.is_backward() {
             if progress.undo != Undo::Asked(phase) {
@@ -364,12 +361,15 @@ impl Machine {
                     self.reversed |= reversed;
                     Some(On::Undone)
                 }
-                Heard::Refused(Refusal::Executed) if phase != Phase::Compensate => {
+                Heard::Refused(Refusal::Executed) if can_reverse && phase != Phase::Compensate => {
                     progress.undo = Undo::Open;
                     progress.executed = true;
                     Some(On::WasExecuted)
                 }
-                Heard::Refused(_) | Heard::Rejected { .. } => Some(On::CannotUndo),
+                // Executed although nothing ever reverses it: only an operator can know why.
+                Heard::Refused(Refusal::Executed) => Some(On::CannotUndo),
+                // A no to going back settles nothing (rule 3): it is sent again, or given up.
+                Heard::Refused(_) | Heard::Rejected { .. } => None,
             };
         }
         if self.going_back || progress.phase != Some(phase) || progress.mark != Mark::Asked {
@@ -407,7 +407,7 @@ impl Machine {
     }
 
     /// After a durable forward verdict every operation has done what comes before the last phase.
-    fn assume_ready_for_the_last_phase(&mut self, table: &Table, transaction: &Transaction) {
+    fn assume_ready_for_the_last_phase(&mut self, table: &Table<'_>, transaction: &Transaction) {
         let last = *table.phases.last().unwrap_or(&Phase::Deliver);
         let reached = if transaction.pattern() == Pattern::CriticalEventual {
             Some(last)
@@ -419,242 +419,6 @@ impl Machine {
                 progress.phase = reached;
                 progress.mark = Mark::Done;
             }
-        }
-    }
-}
-
-/// One firing of rows.
-struct Run<'a> {
-    machine: &'a mut Machine,
-    table: &'a Table,
-    transaction: &'a Transaction,
-    about: Option<About>,
-    effects: &'a mut Vec<Effect>,
-}
-
-impl Run<'_> {
-    fn fire(&mut self, on: On) -> Result<(), UndefinedTransition> {
-        let row = self.find(on).ok_or(UndefinedTransition {
-            table: self.table.name,
-            state: self.machine.state,
-            on,
-        })?;
-        self.take(row);
-        // A state that was just entered may have something to do at once. The chain is short:
-        // no table enters a state twice this way.
-        let mut entered = row.to.is_some();
-        while entered {
-            let Some(row) = self.find(On::Entered) else { break };
-            self.take(row);
-            entered = row.to.is_some();
-        }
-        Ok(())
-    }
-
-    fn find(&self, on: On) -> Option<&'static Row> {
-        let state = self.machine.state;
-        self.table
-            .rows
-            .iter()
-            .find(|row| row.from.contains(&state) && row.on.contains(&on) && self.holds(row.when))
-    }
-
-    fn take(&mut self, row: &'static Row) {
-        if let Some(to) = row.to {
-            self.machine.state = to;
-        }
-        for act in row.acts {
-            self.act(*act);
-        }
-    }
-
-    fn holds(&self, when: When) -> bool {
-        let machine = &*self.machine;
-        match when {
-            When::Always => true,
-            When::All(phase) => {
-                self.having(phase).all(|index| machine.operations[index].has_done(phase))
-            }
-            When::AllUndone => (0..machine.operations.len())
-                .all(|i| !self.must_undo(i) || machine.operations[i].undo == Undo::Done),
-            When::GateShut => !machine.gate_open && self.transaction.has_gate(),
-            When::PivotNext => !machine.point_of_no_return && self.pivot_is_next(),
-            When::Undecided => machine.is_undecided(),
-            When::PivotSaidNo => self.about.is_some_and(|about| {
-                self.transaction.operation(about.operation).step() == StepKind::Pivot
-            }),
-            When::ValidationSaidNo => {
-                self.about.is_some_and(|about| about.phase == Phase::Validate)
-            }
-            When::Alone => machine.operations.len() == 1 && !self.transaction.has_gate(),
-        }
-    }
-
-    /// The operations that have a phase: in 1.5PS the critical ones are executed and the others
-    /// delivered; elsewhere all have all phases.
-    fn having(&self, phase: Phase) -> impl Iterator<Item = usize> + use<'_> {
-        let split = self.transaction.pattern() == Pattern::CriticalEventual;
-        let delivered = phase == Phase::Deliver;
-        self.transaction.operations().iter().enumerate().filter_map(move |(index, operation)| {
-            (!split || operation.consistency().is_critical() != delivered).then_some(index)
-        })
-    }
-
-    fn pivot_is_next(&self) -> bool {
-        self.transaction.operations().iter().enumerate().any(|(index, operation)| {
-            operation.step() == StepKind::Pivot && self.is_ready(index, Phase::Execute)
-        })
-    }
-
-    /// Whether an operation can be asked for a phase that it was not asked for yet.
-    fn is_ready(&self, index: usize, phase: Phase) -> bool {
-        let progress = &self.machine.operations[index];
-        if progress.phase.is_some_and(|asked| asked >= phase) {
-            return false;
-        }
-        if let Some(before) = self.table.before(phase)
-            && !progress.has_done(before)
-        {
-            return false;
-        }
-        if phase == Phase::Commit && progress.read_only {
-            return false;
-        }
-        // Dependencies order the executions; whatever comes before them takes nothing from them.
-        phase != Phase::Execute
-            || self.transaction.operations()[index]
-                .depends_on()
-                .iter()
-                .all(|on| self.machine.operations[on.get()].has_done(Phase::Execute))
-    }
-
-    /// Rule 3: everything goes back, sent or not, but what its handler itself rejected first.
-    fn must_undo(&self, index: usize) -> bool {
-        let operation = &self.transaction.operations()[index];
-        let reversible =
-            operation.step() == StepKind::Compensatable && operation.consistency().is_critical();
-        reversible && !self.machine.operations[index].untouched
-    }
-
-    fn act(&mut self, act: Act) {
-        match act {
-            Act::Ask(phase) => self.ask(phase),
-            Act::AskAgain => self.ask_again(),
-            Act::Undo => self.undo(),
-            Act::Decide(verdict) => self.decide(verdict),
-            Act::Record(kind) => {
-                self.effects.push(Effect::Record { kind, verdict: None, lazy: false, last: None });
-            }
-            Act::OpenGate => self.effects.push(Effect::OpenGate),
-            Act::Tell(outcome) => self.effects.push(Effect::Tell(outcome)),
-            Act::TellReversed => {
-                let outcome = self.outcome(Verdict::Turned);
-                self.effects.push(Effect::Tell(outcome));
-            }
-            Act::FinishAwaited => self.finish(false),
-            Act::FinishLazily => self.finish(true),
-            Act::DeadLetter => {
-                if let Some(about) = self.about {
-                    self.effects.push(Effect::DeadLetter(about.operation));
-                }
-            }
-            Act::Attention => self.attention(false),
-            Act::Except => self.attention(true),
-            Act::Close => self.effects.push(Effect::Close),
-        }
-    }
-
-    fn ask(&mut self, phase: Phase) {
-        let ready: Vec<usize> =
-            self.having(phase).filter(|index| self.is_ready(*index, phase)).collect();
-        for index in ready {
-            let progress = &mut self.machine.operations[index];
-            let one_phase = phase == Phase::Commit && progress.phase.is_none();
-            progress.phase = Some(phase);
-            progress.mark = Mark::Asked;
-            let operation = OperationIndex(index as u16);
-            self.effects.push(Effect::Send { operation, phase, one_phase });
-        }
-    }
-
-    fn ask_again(&mut self) {
-        let Some(About { operation, phase }) = self.about else { return };
-        self.machine.operations[operation.get()].mark = Mark::Asked;
-        let one_phase = self.machine.state == State::Delegating;
-        self.effects.push(Effect::Send { operation, phase, one_phase });
-    }
-
-    fn decide(&mut self, verdict: Verdict) {
-        if verdict.is_backward() {
-            self.machine.going_back = true;
-        }
-        // After `Completed` nothing is left but in 1.5PS, whose eventual part begins then.
-        let last = (verdict == Verdict::Completed && self.machine.state == State::Completed)
-            .then_some(Outcome::Committed);
-        let kind = RecordKind::Verdict;
-        self.effects.push(Effect::Record { kind, verdict: Some(verdict), lazy: false, last });
-    }
-
-    fn outcome(&self, verdict: Verdict) -> Outcome {
-        match verdict {
-            Verdict::Completed if self.table.first() == Phase::Deliver => Outcome::Dispatched,
-            Verdict::Completed | Verdict::Commit => Outcome::Committed,
-            Verdict::Turned if self.machine.reversed => Outcome::Compensated,
-            Verdict::Turned | Verdict::Abort => Outcome::Aborted,
-        }
-    }
-
-    fn finish(&mut self, lazy: bool) {
-        // A one-phase commit has no verdict of its own: the end carries what was answered.
-        let verdict = match (self.machine.verdict, self.machine.state) {
-            (Some(verdict), _) => verdict,
-            (None, State::Completed) => Verdict::Commit,
-            (None, _) => Verdict::Abort,
-        };
-        let last = Some(self.outcome(verdict));
-        let kind = RecordKind::Finished;
-        self.effects.push(Effect::Record { kind, verdict: Some(verdict), lazy, last });
-    }
-
-    /// Asks every operation whose dependents are all taken back, in reverse topological order.
-    fn undo(&mut self) {
-        let count = self.machine.operations.len();
-        let mut held = vec![false; count];
-        for (index, operation) in self.transaction.operations().iter().enumerate() {
-            if self.must_undo(index) && self.machine.operations[index].undo != Undo::Done {
-                for on in operation.depends_on() {
-                    held[on.get()] = true;
-                }
-            }
-        }
-        for (index, held) in held.into_iter().enumerate() {
-            if held || !self.must_undo(index) || self.machine.operations[index].undo != Undo::Open {
-                continue;
-            }
-            let phase = self.undo_phase(index);
-            self.machine.operations[index].undo = Undo::Asked(phase);
-            let operation = OperationIndex(index as u16);
-            self.effects.push(Effect::Send { operation, phase, one_phase: false });
-        }
-    }
-
-    fn undo_phase(&self, index: usize) -> Phase {
-        let progress = &self.machine.operations[index];
-        let maybe_executed = progress.executed || progress.phase == Some(Phase::Execute);
-        match (self.table.drop, self.table.reverse) {
-            (Some(_), Some(reverse)) if maybe_executed => reverse,
-            (Some(drop), _) => drop,
-            (None, reverse) => reverse.unwrap_or(Phase::Compensate),
-        }
-    }
-
-    fn attention(&mut self, exception: bool) {
-        if let Some(About { operation, phase }) = self.about {
-            if exception {
-                // It is still asked for: an operator tries again, or counts it as done.
-                self.machine.operations[operation.get()].mark = Mark::Asked;
-            }
-            self.effects.push(Effect::Attention { operation, phase, exception });
         }
     }
 }

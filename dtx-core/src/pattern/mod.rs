@@ -8,6 +8,7 @@ pub mod fire_and_forget;
 mod kind;
 pub mod machine;
 mod progress;
+mod run;
 pub mod saga;
 pub mod table;
 pub mod tables;
@@ -18,4 +19,6 @@ pub mod two_phase_saga;
 pub use kind::{Pattern, Phase, UnknownPattern};
 pub use machine::{Effect, Event, Heard, Machine, Step, UndefinedTransition, step};
 pub use progress::{Mark, Progress, Undo};
+#[doc(hidden)]
+pub use run::Fired;
 pub use table::State;

@@ -37,7 +37,7 @@ const ROWS: &[Row] = rows![
 ];
 
 /// The table of Saga.
-pub const TABLE: Table = Table {
+pub const TABLE: Table<'static> = Table {
     name: "saga",
     phases: &[Phase::Execute],
     drop: None,

@@ -179,7 +179,7 @@ impl Row {
 
 /// The table of a pattern.
 #[derive(Clone, Copy, Debug)]
-pub struct Table {
+pub struct Table<'r> {
     /// What the table is of, such as `2ps`.
     pub name: &'static str,
     /// The forward phases, in order.
@@ -190,10 +190,10 @@ pub struct Table {
     /// verdict.
     pub reverse: Option<Phase>,
     /// The rows.
-    pub rows: &'static [Row],
+    pub rows: &'r [Row],
 }
 
-impl Table {
+impl Table<'_> {
     /// The phase that an operation must have done before it is asked for `phase`.
     pub fn before(&self, phase: Phase) -> Option<Phase> {
         let at = self.phases.iter().position(|p| *p == phase)?;
@@ -218,22 +218,23 @@ impl Table {
         states
     }
 
-    /// The table as a Mermaid state diagram.
+    /// The table as a Mermaid state diagram: one arrow for all rows that lead from one state to
+    /// another. Rows that stay in their state are left out.
     pub fn to_mermaid(&self) -> String {
-        let mut lines: Vec<String> = vec!["stateDiagram-v2".into(), "    [*] --> Initial".into()];
+        let mut moves: Vec<(State, State, Vec<String>)> = Vec::new();
         for row in self.rows {
+            let Some(to) = row.to else { continue };
             for from in row.from {
-                let to = row.to.unwrap_or(*from);
-                let on: Vec<String> = row.on.iter().map(|on| format!("{on:?}")).collect();
-                let when = match row.when {
-                    When::Always => String::new(),
-                    when => format!(" [{when:?}]"),
-                };
-                let acts: Vec<String> = row.acts.iter().map(|act| format!("{act:?}")).collect();
-                let acts =
-                    if acts.is_empty() { String::new() } else { format!(" / {}", acts.join(", ")) };
-                lines.push(format!("    {from} --> {to}: {}{when}{acts}", on.join(", ")));
+                let known = moves.iter_mut().find(|known| (known.0, known.1) == (*from, to));
+                match known {
+                    Some((_, _, labels)) => labels.push(row.label()),
+                    None => moves.push((*from, to, vec![row.label()])),
+                }
             }
+        }
+        let mut lines: Vec<String> = vec!["stateDiagram-v2".into(), "    [*] --> Initial".into()];
+        for (from, to, labels) in moves {
+            lines.push(format!("    {from} --> {to}: {}", labels.join("<br/>")));
         }
         for end in [State::Completed, State::Failed] {
             if self.states().contains(&end) {
@@ -242,6 +243,42 @@ impl Table {
         }
         lines.join("\n")
     }
+
+    /// The table as a Markdown table, one line for each row.
+    pub fn to_markdown(&self) -> String {
+        let mut lines: Vec<String> =
+            vec!["| from | on | when | to | do |".into(), "|---|---|---|---|---|".into()];
+        for row in self.rows {
+            let from = list(row.from);
+            let to = row.to.map_or_else(|| "stays".into(), |to| to.to_string());
+            let (on, acts) = (list(row.on), list(row.acts));
+            lines.push(format!("| {from} | {on} | {} | {to} | {acts} |", row.when()));
+        }
+        lines.join("\n")
+    }
+}
+
+impl Row {
+    fn when(&self) -> String {
+        if self.when == When::Always { String::new() } else { format!("{:?}", self.when) }
+    }
+
+    /// The label of an arrow. It has no colon, semicolon or line break, which end a label.
+    fn label(&self) -> String {
+        let mut label = list(self.on);
+        if self.when != When::Always {
+            label += &format!(" [{:?}]", self.when);
+        }
+        if !self.acts.is_empty() {
+            label += &format!(" / {}", list(self.acts));
+        }
+        label
+    }
+}
+
+fn list(items: &[impl fmt::Debug]) -> String {
+    let items: Vec<String> = items.iter().map(|item| format!("{item:?}")).collect();
+    items.join(", ")
 }
 
 /// Writes a table: `From From, On On, if When => To, [Act Act];`, with `_` for "stays".

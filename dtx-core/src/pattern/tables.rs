@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// All tables.
-pub const ALL: [&Table; 7] = [
+pub const ALL: [&Table<'static>; 7] = [
     &fire_and_forget::TABLE,
     &saga::TABLE,
     &critical_eventual::TABLE,
@@ -20,7 +20,7 @@ pub const ALL: [&Table; 7] = [
 ];
 
 /// The table that a transaction runs by.
-pub fn of(transaction: &Transaction) -> &'static Table {
+pub fn of(transaction: &Transaction) -> &'static Table<'static> {
     match (transaction.pattern(), transaction.gate()) {
         (Pattern::FireAndForget, _) => &fire_and_forget::TABLE,
         (Pattern::Saga, _) => &saga::TABLE,

@@ -37,12 +37,12 @@ const ROWS: &[Row] = rows![
     Initial | Reserving | Validating | Validated | Aborting | Invalid
                  , Decided(Abort)             , Always       => Releasing   , [Tell(Aborted), Undo];
     Releasing    , Entered | Undone           , AllUndone    => Failed      , [FinishLazily, Close];
-    Releasing    , Undone                     , Always       => _           , [Undo];
+    Releasing    , Undone                     , Always       => _           , [];
     Releasing    , CannotUndo                 , Always       => _           , [Attention];
 ];
 
 /// The table of 3PS with `Gate::AllValidated`.
-pub const TABLE: Table = Table {
+pub const TABLE: Table<'static> = Table {
     name: "3ps",
     phases: &[Phase::Reserve, Phase::Validate, Phase::Execute],
     drop: Some(Phase::Release),
@@ -54,10 +54,9 @@ pub const TABLE: Table = Table {
 const INDEPENDENT_ROWS: &[Row] = rows![
     // from      , on                         , when         => to          , acts
     Initial      , Start                      , Always       => Reserving   , [Ask(Reserve)];
-    Initial      , ResumedBackward            , AllUndone    => Failed      , [FinishAwaited];
     Initial      , ResumedBackward            , Always       => Compensating, [Undo];
     Initial      , Overdue | Cancelled        , Always       => Compensating, [Decide(Turned)];
-    Reserving    , Done                       , All(Reserve) => Validating  , [Ask(Validate), Ask(Execute)];
+    Reserving    , Done                       , All(Reserve) => Validating  , [Ask(Validate)];
     Reserving    , Done                       , Always       => _           , [Ask(Validate), Ask(Execute)];
     Validating   , Done                       , All(Validate) => Executing  , [Ask(Execute)];
     Validating   , Done                       , Always       => _           , [Ask(Execute)];
@@ -68,8 +67,7 @@ const INDEPENDENT_ROWS: &[Row] = rows![
     Reserving | Validating | Executing | Completed
                  , Overdue | Cancelled        , Always       => Compensating, [Decide(Turned)];
     Completed    , Decided(Completed)         , Always       => _           , [Tell(Committed), Close];
-    Initial | Reserving | Validating | Executing | Completed | Compensating
-                 , Decided(Turned)            , AllUndone    => Failed      , [FinishAwaited];
+    Compensating , Decided(Turned)            , AllUndone    => Failed      , [FinishAwaited];
     Initial | Reserving | Validating | Executing | Completed | Compensating
                  , Decided(Turned)            , Always       => Compensating, [Undo];
     Compensating , Undone                     , AllUndone    => Failed      , [FinishAwaited];
@@ -79,7 +77,7 @@ const INDEPENDENT_ROWS: &[Row] = rows![
 ];
 
 /// The table of 3PS with `Gate::Independent`.
-pub const INDEPENDENT: Table = Table {
+pub const INDEPENDENT: Table<'static> = Table {
     name: "3ps-independent",
     phases: &[Phase::Reserve, Phase::Validate, Phase::Execute],
     drop: Some(Phase::Release),

@@ -35,15 +35,15 @@ const ROWS: &[Row] = rows![
     Delegating   , No                         , Always       => Failed      , [Tell(Aborted), FinishLazily, Close];
     Delegating   , Overdue | Cancelled        , Always       => Aborting    , [Decide(Abort)];
     Delegating   , Lost                       , Always       => _           , [AskAgain];
-    Initial | Preparing | Prepared | Aborting
+    Initial | Preparing | Prepared | Delegating | Aborting
                  , Decided(Abort)             , Always       => Releasing   , [Tell(Aborted), Undo];
     Releasing    , Entered | Undone           , AllUndone    => Failed      , [FinishLazily, Close];
-    Releasing    , Undone                     , Always       => _           , [Undo];
+    Releasing    , Undone                     , Always       => _           , [];
     Releasing    , CannotUndo                 , Always       => _           , [Attention];
 ];
 
 /// The table of 2PC.
-pub const TABLE: Table = Table {
+pub const TABLE: Table<'static> = Table {
     name: "2pc",
     phases: &[Phase::Prepare, Phase::Commit],
     drop: Some(Phase::Abort),

@@ -12,7 +12,6 @@ use crate::pattern::{
 const ROWS: &[Row] = rows![
     // from      , on                         , when         => to          , acts
     Initial      , Start                      , Always       => Preparing   , [Ask(Prepare)];
-    Initial      , ResumedBackward            , AllUndone    => Failed      , [FinishAwaited];
     Initial      , ResumedBackward            , Always       => Compensating, [Undo];
     Initial      , Overdue | Cancelled        , Always       => Compensating, [Decide(Turned)];
     Preparing    , Done                       , All(Prepare) => Prepared    , [];
@@ -36,7 +35,7 @@ const ROWS: &[Row] = rows![
 ];
 
 /// The table of 2PS.
-pub const TABLE: Table = Table {
+pub const TABLE: Table<'static> = Table {
     name: "2ps",
     phases: &[Phase::Prepare, Phase::Execute],
     drop: Some(Phase::Cancel),

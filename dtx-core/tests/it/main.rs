@@ -1,0 +1,11 @@
+//! Tests of dtx-core through its public API.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by failing")]
+
+mod coverage;
+mod golden;
+mod parallelism;
+mod properties;
+mod script;
+mod simulated;
+mod state_names;
+mod transactions;

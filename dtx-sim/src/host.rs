@@ -1,0 +1,330 @@
+//! A participant over a built-in resource: batches of commands become writes of its store.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use dtx_core::{
+    answer::{Done, NotDone, PhaseAnswer, Refusal},
+    ids::{AcceptSequence, HolderId, ShardId},
+    name::ParticipantName,
+    pattern::Phase,
+    resource::{
+        Plan, Resource, Work,
+        barrier::{Entry, InboxRow, inbox_key, mark_key},
+        plan, read_keys, route,
+    },
+    store::{RowSet, RowWriteResult, Scope, ScopeRead},
+    time::Timestamp,
+    transport::Command,
+};
+
+use crate::{
+    check,
+    event::{Event, OperationKey},
+    mutation::Mutation,
+    swarm::MS,
+    workload::HostKind,
+    world::{World, short},
+};
+
+/// A command in the hands of a participant.
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    pub(crate) command: Arc<Command>,
+    /// On the participant store's clock.
+    not_after: Option<Timestamp>,
+}
+
+/// A write on its way to the participant's store, with the answers that wait for it.
+#[derive(Debug)]
+pub(crate) struct HostWrite {
+    host: usize,
+    run: u32,
+    jobs: Vec<Job>,
+    answers: Vec<PhaseAnswer>,
+    set: RowSet,
+}
+
+/// A participant.
+#[derive(Debug)]
+pub(crate) struct Host {
+    pub(crate) name: ParticipantName,
+    pub(crate) kind: HostKind,
+    /// `None` for users' handlers.
+    pub(crate) resource: Option<Box<dyn Resource>>,
+    pub(crate) is_up: bool,
+    pub(crate) run: u32,
+    /// Its two instances, which share a queue group.
+    pub(crate) instances: [HolderId; 2],
+    /// What has come for each scope and is not taken up.
+    pub(crate) waiting: BTreeMap<Scope, Vec<Job>>,
+    /// What it holds that no clock may release, and when to ask.
+    pub(crate) pinned: BTreeMap<OperationKey, (Scope, Timestamp)>,
+    pub(crate) asks: bool,
+    /// The highest watermark that a command has brought.
+    pub(crate) watermarks: BTreeMap<ShardId, AcceptSequence>,
+}
+
+impl Host {
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.kind == HostKind::Foreign
+    }
+
+    /// Its memory is lost.
+    pub(crate) fn crash(&mut self) {
+        self.is_up = false;
+        self.run += 1;
+        self.waiting.clear();
+        self.pinned.clear();
+        self.watermarks.clear();
+        self.asks = false;
+    }
+}
+
+impl World {
+    /// A command arrives at a participant.
+    pub(crate) fn arrive(&mut self, host: usize, command: Arc<Command>) {
+        if !self.hosts[host].is_up {
+            self.counters.lost += 1;
+            return;
+        }
+        let marks = &mut self.hosts[host].watermarks;
+        let mark = marks.entry(command.shard).or_default();
+        *mark = (*mark).max(command.watermark);
+        let not_after = command.deadline.map(|left| self.store_now() + left);
+        self.begin(host, Job { command, not_after });
+    }
+
+    pub(crate) fn begin(&mut self, host: usize, job: Job) {
+        if self.is_mutant(Mutation::StoredDoneAfterUndone)
+            && let Some(answer) = self.stored_done(host, &job.command)
+        {
+            return self.reply(&job.command, answer);
+        }
+        if self.is_mutant(Mutation::NoTombstone) && self.is_empty_compensation(host, &job.command) {
+            return self.reply(&job.command, Ok(Done::default()));
+        }
+        let Some(resource) = self.hosts[host].resource.as_deref() else {
+            return self.begin_handler(host, job);
+        };
+        let scope = match route(resource, &job.command) {
+            Ok(scope) => scope,
+            Err(answer) => return self.reply(&job.command, answer),
+        };
+        if !self.swarm.split_writes {
+            return self.work(host, vec![job]);
+        }
+        let waiting = self.hosts[host].waiting.entry(scope).or_default();
+        waiting.push(job);
+        if waiting.len() == 1 {
+            let run = self.hosts[host].run;
+            let delay = self.rng.range(1, 4 * MS);
+            self.after(delay, Event::Work { host, run, jobs: Vec::new() });
+        }
+    }
+
+    /// The command of an inquiry's answer: nobody waits for its reply.
+    pub(crate) fn begin_own(&mut self, host: usize, command: Command) {
+        self.begin(host, Job { command: Arc::new(command), not_after: None });
+    }
+
+    /// Takes up what has come: one batch for each scope.
+    pub(crate) fn take_up(&mut self, host: usize, run: u32, jobs: Vec<Job>) {
+        if self.hosts[host].run != run || !self.hosts[host].is_up {
+            return;
+        }
+        if !jobs.is_empty() {
+            return self.work(host, jobs);
+        }
+        for (_, jobs) in std::mem::take(&mut self.hosts[host].waiting) {
+            self.work(host, jobs);
+        }
+    }
+
+    /// Reads, plans, and writes now or a moment later.
+    fn work(&mut self, host: usize, jobs: Vec<Job>) {
+        let now = self.store_now();
+        let resource = self.hosts[host].resource.as_deref();
+        let (Some(resource), Some(first)) = (resource, jobs.first()) else { return };
+        let Ok(scope) = route(resource, &first.command) else { return };
+        let keys = read_keys(resource, jobs.iter().map(|job| &*job.command));
+        let read = ScopeRead { scope: scope.clone(), keys };
+        let rows = self.store.read(std::slice::from_ref(&read), now).expect("the keys are valid");
+        let Some(rows) = rows.into_iter().next() else { return };
+        let works: Vec<_> = jobs
+            .iter()
+            .map(|job| Work { command: &job.command, not_after: job.not_after })
+            .collect();
+        let Plan { write, answers, damaged } = plan(resource, &scope, &read.keys, rows, &works);
+        if !damaged.is_empty() {
+            self.broken(None, "a participant's row could not be read");
+        }
+        let Some(set) = write else { return self.answer_all(host, &jobs, answers) };
+        let run = self.hosts[host].run;
+        if self.is_mutant(Mutation::ReplyBeforeRow) {
+            self.answer_all(host, &jobs, answers.clone());
+        }
+        let write = HostWrite { host, run, jobs, answers, set };
+        if self.swarm.split_writes {
+            let delay = self.rng.range(1, 6 * MS);
+            self.after(delay, Event::HostWrite(Box::new(write)));
+        } else {
+            self.host_write(write);
+        }
+    }
+
+    /// The write of a batch reaches the store.
+    pub(crate) fn host_write(&mut self, write: HostWrite) {
+        let HostWrite { host, run, jobs, answers, set } = write;
+        let is_alive = self.hosts[host].is_up && self.hosts[host].run == run;
+        // The write of a host that has crashed may have left before or not.
+        if !is_alive && self.rng.chance(500) {
+            return;
+        }
+        let now = self.store_now();
+        match self.store.write(std::slice::from_ref(&set), now).pop() {
+            Some(RowWriteResult::Written) => {
+                self.trace.mark(6, host as u64, jobs.len() as u64);
+                for (job, answer) in jobs.iter().zip(&answers) {
+                    self.stored(host, Some(&set.scope), &job.command, answer);
+                }
+                let silent = self.is_mutant(Mutation::ReplyBeforeRow);
+                if is_alive && !silent {
+                    self.answer_all(host, &jobs, answers);
+                }
+            }
+            Some(RowWriteResult::Conflict | RowWriteResult::TooLate) if is_alive => {
+                self.counters.replans += 1;
+                let delay = self.rng.range(1, MS);
+                self.after(delay, Event::Work { host, run, jobs });
+            }
+            Some(RowWriteResult::Failed(error)) => {
+                self.broken(None, format!("a participant's write failed: {error}"));
+            }
+            _ => {}
+        }
+    }
+
+    fn answer_all(&mut self, _: usize, jobs: &[Job], answers: Vec<PhaseAnswer>) {
+        for (job, answer) in jobs.iter().zip(answers) {
+            self.reply(&job.command, answer);
+        }
+    }
+
+    pub(crate) fn reply(&mut self, command: &Command, answer: PhaseAnswer) {
+        let (tx, operation, phase) = (command.tx, command.operation, command.phase);
+        let kind = match &answer {
+            Ok(_) => 0,
+            Err(NotDone::Rejected(_)) => 1,
+            Err(NotDone::Refused(_)) => 2,
+            Err(NotDone::Unknown(_)) => 3,
+        };
+        self.trace.mark(7, tx.salt() ^ u64::from(operation.0), phase as u64 * 4 + kind);
+        self.trace.line(self.now, &command.participant, "coordinators", || {
+            format!("{} {operation} {phase} {answer:?}", short(tx))
+        });
+        if !command.reply {
+            return;
+        }
+        self.counters.replies += 1;
+        let reply = Box::new(command.reply(answer));
+        self.send(|| Event::Reply(reply.clone()));
+    }
+
+    /// An answer is durable at its participant.
+    pub(crate) fn stored(
+        &mut self,
+        host: usize,
+        scope: Option<&Scope>,
+        command: &Command,
+        answer: &PhaseAnswer,
+    ) {
+        let (tx, operation, phase) = (command.tx, command.operation, command.phase);
+        let view = self.views.get(&tx);
+        let sight = view.and_then(|view| view.operations.get(&operation));
+        let known = sight.is_some_and(|sight| sight.done.contains(&phase));
+        match answer {
+            Ok(_) if !known && phase != Phase::Status => {
+                let (pattern, one) = (command.pattern, command.one_phase);
+                let verdict = check::carried_out(view, operation, phase, pattern, one);
+                self.expect(tx, verdict);
+                self.sight((tx, operation), |sight| sight.done.push(phase));
+                if let Some(scope) = scope {
+                    self.watch(host, scope.clone(), (tx, operation));
+                }
+            }
+            Err(NotDone::Rejected(_)) if !phase.is_backward() => {
+                self.sight((tx, operation), |sight| {
+                    if !sight.rejected.contains(&phase) {
+                        sight.rejected.push(phase);
+                    }
+                });
+            }
+            Err(NotDone::Refused(Refusal::Expired)) if phase == Phase::Validate => {
+                self.sight((tx, operation), |sight| sight.rejected.push(phase));
+            }
+            _ => {}
+        }
+        let epoch = command.epoch;
+        let ran = sight_ran(answer) && !known;
+        let stale = self
+            .views
+            .get(&tx)
+            .and_then(|view| view.operations.get(&operation))
+            .is_some_and(|sight| sight.epoch > epoch);
+        if ran && stale {
+            self.broken(Some(tx), "fencing: a participant ran a command of an old epoch");
+        }
+        self.sight((tx, operation), |sight| sight.epoch = sight.epoch.max(epoch));
+    }
+
+    /// The inbox row of an operation.
+    pub(crate) fn inbox(
+        &self,
+        host: usize,
+        scope: &Scope,
+        (tx, operation): OperationKey,
+    ) -> Option<InboxRow> {
+        let _ = host;
+        let read = ScopeRead { scope: scope.clone(), keys: vec![inbox_key(tx, operation)] };
+        let rows = self.store.read(&[read], self.store_now()).ok()?;
+        let stored = rows.into_iter().next()?.rows.into_iter().next()??;
+        InboxRow::decode(&stored.value).ok()
+    }
+
+    pub(crate) fn scope_of(&self, host: usize, command: &Command) -> Option<Scope> {
+        match self.hosts[host].resource.as_deref() {
+            Some(resource) => route(resource, command).ok(),
+            None => Some(self.handler_scope(host)),
+        }
+    }
+
+    /// Rule taken out: the stored answer of what was taken back.
+    fn stored_done(&self, host: usize, command: &Command) -> Option<PhaseAnswer> {
+        if command.phase.is_backward() {
+            return None;
+        }
+        let row =
+            self.inbox(host, &self.scope_of(host, command)?, (command.tx, command.operation))?;
+        match row.entry(command.phase) {
+            Some(Entry::Done(done)) if row.is_undone() => Some(Ok(done.clone())),
+            _ => None,
+        }
+    }
+
+    /// Rule taken out: whether there is nothing to take back, of which no trace is left.
+    fn is_empty_compensation(&self, host: usize, command: &Command) -> bool {
+        command.phase.is_backward()
+            && self.scope_of(host, command).is_some_and(|scope| {
+                self.inbox(host, &scope, (command.tx, command.operation)).is_none()
+            })
+    }
+
+    /// The keys that decide about a handler's command: its inbox row and the mark of its shard.
+    pub(crate) fn handler_keys(command: &Command) -> Vec<dtx_core::store::RowKey> {
+        vec![inbox_key(command.tx, command.operation), mark_key(command.shard)]
+    }
+}
+
+fn sight_ran(answer: &PhaseAnswer) -> bool {
+    matches!(answer, Ok(_) | Err(NotDone::Rejected(_)))
+}

@@ -1,0 +1,154 @@
+//! One run, from its seed to its report.
+
+use std::sync::Arc;
+
+use dtx_core::transaction::Transaction;
+
+use crate::{
+    event::Event,
+    mutation::Mutation,
+    report::Report,
+    rng::Rng,
+    swarm::{SECOND, Swarm},
+    workload::{ClientPlan, HostKind, HostPlan, Workload},
+    world::World,
+};
+
+/// After the faults everything must have ended within this time: more than every deadline, every
+/// backoff and every lease together.
+const LIVENESS_US: u64 = 240 * SECOND;
+/// After the last transaction ended, what a clock may release is gone after this time.
+const DRAIN_US: u64 = 20 * SECOND;
+/// No run is longer, whatever happens.
+const EVENTS_MAX: u64 = 400_000;
+
+/// A simulation that is ready to run. The same seed gives the same run.
+#[derive(Debug)]
+pub struct Sim {
+    world: World,
+    workload: Workload,
+}
+
+impl Sim {
+    /// The run of a seed.
+    pub fn new(seed: u64) -> Self {
+        Self::prepare(seed, None, false)
+    }
+
+    /// The run of a seed whose report holds a sequence diagram.
+    pub fn traced(seed: u64) -> Self {
+        Self::prepare(seed, None, true)
+    }
+
+    /// The run of a seed with a rule taken out.
+    #[doc(hidden)]
+    pub fn mutant(seed: u64, mutation: Mutation, is_traced: bool) -> Self {
+        Self::prepare(seed, Some(mutation), is_traced)
+    }
+
+    fn prepare(seed: u64, mutation: Option<Mutation>, is_traced: bool) -> Self {
+        let swarm = Swarm::draw(&mut Rng::new(seed, 2));
+        let workload = Workload::draw(&mut Rng::new(seed, 3), &swarm);
+        Self { world: World::new(seed, swarm, mutation, is_traced), workload }
+    }
+
+    /// Transactions without any fault, one after the other, over participants of stock that are
+    /// named in the transactions and that have 1,000 units of each of `items`.
+    pub fn calm(transactions: Vec<Transaction>, items: &[&str]) -> Self {
+        let mut names: Vec<String> = transactions
+            .iter()
+            .flat_map(|t| t.operations().iter().map(|o| o.participant().to_string()))
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        let pools: Vec<_> = items.iter().map(|item| ((*item).to_owned(), 1_000)).collect();
+        let host = |name| HostPlan { name, kind: HostKind::Stock, pools: pools.clone() };
+        let client = |(index, transaction)| ClientPlan {
+            transaction: Arc::new(transaction),
+            at: index as u64 * SECOND / 10,
+            cancel_at: None,
+            judged: None,
+        };
+        let workload = Workload {
+            hosts: names.into_iter().map(host).collect(),
+            clients: transactions.into_iter().enumerate().map(client).collect(),
+        };
+        Self { world: World::new(0, Swarm::calm(), None, false), workload }
+    }
+
+    /// Runs until everything has ended, or until it should have.
+    pub fn run(mut self) -> Report {
+        self.world.begin_run(self.workload);
+        while !self.world.is_over
+            && let Some((at, event)) = self.world.queue.pop()
+        {
+            self.world.now = at;
+            self.world.counters.events += 1;
+            self.world.happen(event);
+            if self.world.counters.events >= EVENTS_MAX {
+                self.world.broken(None, "liveness: the run does not come to rest");
+                break;
+            }
+        }
+        self.world.finish()
+    }
+}
+
+impl World {
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Submit(client) => self.submit(client),
+            Event::Remind(client) => self.remind(client),
+            Event::Command { host, command } => self.arrive(host, command),
+            Event::Reply(reply) => self.replied(*reply),
+            Event::Land { batch } => self.land(batch),
+            Event::Answered(answer) => self.answered(*answer),
+            Event::Load { coordinator, run, tx } => self.load(coordinator, run, tx),
+            Event::Loaded { coordinator, run, tx, found } => {
+                self.loaded(coordinator, run, tx, found);
+            }
+            Event::Recover { coordinator, run, shard, epoch, cursor } => {
+                self.recover(coordinator, run, (shard, epoch), cursor);
+            }
+            Event::Tick { coordinator, run } => self.tick(coordinator, run),
+            Event::Leases { coordinator, run } => self.leases(coordinator, run),
+            Event::Scan { coordinator, run } => self.scan(coordinator, run),
+            Event::Poke(tx) => self.poke(tx),
+            Event::Signal { client, entry } => self.signal(client, entry),
+            Event::SignalWrite { client, entry, write } => self.signal_write(client, entry, write),
+            Event::Work { host, run, jobs } => self.take_up(host, run, jobs),
+            Event::HostWrite(write) => self.host_write(*write),
+            Event::Effect(run) => self.effect(*run),
+            Event::Finish(run) => self.finish_run(*run),
+            Event::Ask { host, run } => self.ask(host, run),
+            Event::Inquiry { coordinator, inquiry } => self.inquiry(coordinator, inquiry),
+            Event::InquiryWrite { coordinator, inquiry, write } => {
+                self.inquiry_write(coordinator, inquiry, &write);
+            }
+            Event::InquiryAnswer { host, answer } => self.inquiry_answer(host, &answer),
+            Event::Collect { host } => self.collect(host),
+            Event::Trouble(trouble) => self.trouble(trouble),
+            Event::Heal => self.heal(),
+            Event::Settle => self.settle(),
+        }
+    }
+
+    /// Whether the run may end.
+    fn settle(&mut self) {
+        let healed = self.healed_at.unwrap_or(self.now);
+        let open = self.views.values().any(|view| view.is_open);
+        let unsure = self.clients.iter().any(|client| client.tries.is_empty());
+        if let Some(ended) = self.ended_at {
+            if self.now >= ended + DRAIN_US {
+                self.is_over = true;
+            }
+        } else if !open && !unsure {
+            self.ended_at = Some(self.now);
+        } else if self.now >= healed + LIVENESS_US {
+            self.is_over = true;
+        } else {
+            self.operate();
+        }
+        self.after(3 * SECOND, Event::Settle);
+    }
+}

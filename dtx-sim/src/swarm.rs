@@ -1,0 +1,103 @@
+//! What is wrong in a run: every seed draws which faults are on and how strong they are, and which
+//! mechanisms are off, because mechanisms that repair each other's damage hide bugs.
+
+use crate::rng::Rng;
+
+/// Microseconds of virtual time in a millisecond.
+pub(crate) const MS: u64 = 1_000;
+/// Microseconds of virtual time in a second.
+pub(crate) const SECOND: u64 = 1_000_000;
+
+/// The faults and the mechanisms of one run. Chances are per mille.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Swarm {
+    /// A message is lost.
+    pub(crate) loss: u32,
+    /// A message arrives twice.
+    pub(crate) duplicate: u32,
+    /// A message takes up to `slow_us`.
+    pub(crate) slow: u32,
+    pub(crate) slow_us: u64,
+    /// How long a message takes otherwise, at the most.
+    pub(crate) delay_us: u64,
+    /// How many times each kind of trouble comes.
+    pub(crate) coordinator_crashes: u64,
+    pub(crate) coordinator_stalls: u64,
+    pub(crate) handovers: u64,
+    pub(crate) participant_crashes: u64,
+    /// A commit fails in one of several ways.
+    pub(crate) store_faults: u32,
+    /// How long a commit takes at the most.
+    pub(crate) store_us: u64,
+    /// Coordinators' clocks run at different rates.
+    pub(crate) drift: bool,
+    /// How many times a clock jumps.
+    pub(crate) clock_steps: u64,
+    /// Somebody cancels a transaction.
+    pub(crate) cancels: u32,
+    /// A handler says no.
+    pub(crate) refusals: u32,
+    /// A handler does not know.
+    pub(crate) unknowns: u32,
+    /// A handler says no after it has promised.
+    pub(crate) broken_promises: u32,
+    /// A claim never expires.
+    pub(crate) expiry_off: bool,
+    /// Participants never ask what was decided while faults last.
+    pub(crate) inquiry_off: bool,
+    /// Owners are never woken and find signals by their scans only.
+    pub(crate) wakes_off: bool,
+    /// Participants never forget.
+    pub(crate) collect_off: bool,
+    /// How often a command is sent.
+    pub(crate) attempts_max: u32,
+    /// The write of a built-in participant is apart from its read.
+    pub(crate) split_writes: bool,
+}
+
+impl Swarm {
+    /// Nothing is wrong.
+    pub(crate) fn calm() -> Self {
+        Self {
+            delay_us: 2 * MS,
+            store_us: 3 * MS,
+            attempts_max: 8,
+            collect_off: true,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn draw(rng: &mut Rng) -> Self {
+        let mut on = |per_mille: u32| rng.chance(per_mille);
+        let (loss, duplicate, slow) = (on(600), on(500), on(500));
+        let (crashes, stalls, handovers, down) = (on(500), on(350), on(250), on(400));
+        let (store, drift, steps, cancels) = (on(500), on(400), on(250), on(400));
+        let (refusals, unknowns, broken) = (on(600), on(400), on(80));
+        let mut upto = |is_on: bool, most: u64| if is_on { rng.range(1, most) } else { 0 };
+        Self {
+            loss: upto(loss, 250) as u32,
+            duplicate: upto(duplicate, 300) as u32,
+            slow: upto(slow, 150) as u32,
+            slow_us: upto(true, 6 * SECOND),
+            delay_us: upto(true, 80 * MS),
+            coordinator_crashes: upto(crashes, 4),
+            coordinator_stalls: upto(stalls, 3),
+            handovers: upto(handovers, 3),
+            participant_crashes: upto(down, 4),
+            store_faults: upto(store, 250) as u32,
+            store_us: upto(true, 40 * MS),
+            drift,
+            clock_steps: upto(steps, 3),
+            cancels: upto(cancels, 400) as u32,
+            refusals: upto(refusals, 250) as u32,
+            unknowns: upto(unknowns, 300) as u32,
+            broken_promises: upto(broken, 200) as u32,
+            expiry_off: rng.chance(250),
+            inquiry_off: rng.chance(250),
+            wakes_off: rng.chance(250),
+            collect_off: rng.chance(250),
+            attempts_max: *rng.pick(&[1, 3, 8, 20]),
+            split_writes: rng.chance(500),
+        }
+    }
+}

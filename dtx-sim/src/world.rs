@@ -1,0 +1,236 @@
+//! Everything that there is in a run.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use dtx_core::{
+    engine::EngineSettings,
+    ids::{HolderId, OperationIndex, ShardCount, TxId, Version, mix},
+    name::ParticipantName,
+    store::{CommitResult, MemorySettings, MemoryState, StoreLimits, TxWrite},
+    time::Timestamp,
+};
+
+use crate::{
+    check::Violation,
+    client::Client,
+    coordinator::Coordinator,
+    detached::External,
+    event::{Event, OperationKey, Queue, StoreAnswer},
+    host::Host,
+    mutation::Mutation,
+    report::Counters,
+    rng::Rng,
+    service::Batches,
+    swarm::{MS, Swarm},
+    trace::Trace,
+    view::{Broken, View},
+};
+
+/// The store's clock at the beginning of virtual time: some moment, in microseconds since the
+/// Unix epoch.
+const STORE_EPOCH_US: u64 = 1_700_000_000_000_000;
+
+/// How many shards there are.
+pub(crate) const SHARDS: u16 = 4;
+/// How many commits the store takes side by side.
+pub(crate) const LANES: usize = 2;
+
+/// The most violations of one run that are kept.
+const VIOLATIONS_MAX: usize = 16;
+
+/// One run.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) seed: u64,
+    pub(crate) now: u64,
+    pub(crate) queue: Queue,
+    /// For everything that goes wrong or takes its time.
+    pub(crate) rng: Rng,
+    pub(crate) swarm: Swarm,
+    pub(crate) mutation: Option<Mutation>,
+    /// What the engines are told.
+    pub(crate) settings: Arc<EngineSettings>,
+    pub(crate) store: MemoryState,
+    pub(crate) batches: Batches,
+    pub(crate) coordinators: Vec<Coordinator>,
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) names: BTreeMap<ParticipantName, usize>,
+    pub(crate) clients: Vec<Client>,
+    /// Which client has which transaction.
+    pub(crate) owners: BTreeMap<TxId, usize>,
+    pub(crate) views: BTreeMap<TxId, View>,
+    pub(crate) external: BTreeMap<(usize, OperationKey), External>,
+    pub(crate) violations: Vec<Violation>,
+    pub(crate) trace: Trace,
+    pub(crate) counters: Counters,
+    pub(crate) healed_at: Option<u64>,
+    /// When the last transaction was seen to have ended.
+    pub(crate) ended_at: Option<u64>,
+    pub(crate) is_over: bool,
+    next_id: u64,
+}
+
+impl World {
+    pub(crate) fn new(
+        seed: u64,
+        swarm: Swarm,
+        mutation: Option<Mutation>,
+        is_traced: bool,
+    ) -> Self {
+        let shards = ShardCount::new(SHARDS).expect("a valid number of shards");
+        let limits = StoreLimits { batch_writes_max: 4096, value_bytes_max: 1 << 20 };
+        let settings = MemorySettings { lanes: LANES, shards, limits, opening: HolderId(1) };
+        Self {
+            seed,
+            now: 0,
+            queue: Queue::default(),
+            rng: Rng::new(seed, 1),
+            swarm,
+            mutation,
+            settings: Arc::default(),
+            store: MemoryState::new(settings),
+            batches: Batches::default(),
+            coordinators: Vec::new(),
+            hosts: Vec::new(),
+            names: BTreeMap::new(),
+            clients: Vec::new(),
+            owners: BTreeMap::new(),
+            views: BTreeMap::new(),
+            external: BTreeMap::new(),
+            violations: Vec::new(),
+            trace: Trace::new(is_traced),
+            counters: Counters::default(),
+            healed_at: None,
+            ended_at: None,
+            is_over: false,
+            next_id: 1,
+        }
+    }
+
+    pub(crate) fn store_now(&self) -> Timestamp {
+        Timestamp::from_micros(STORE_EPOCH_US + self.now)
+    }
+
+    pub(crate) fn is_mutant(&self, mutation: Mutation) -> bool {
+        self.mutation == Some(mutation)
+    }
+
+    pub(crate) fn is_healed(&self) -> bool {
+        self.healed_at.is_some()
+    }
+
+    /// An event after a while.
+    pub(crate) fn after(&mut self, delay: u64, event: Event) {
+        self.queue.push(self.now + delay, event);
+    }
+
+    /// A number that was not given before in this run.
+    pub(crate) fn fresh(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    pub(crate) fn holder(&mut self) -> HolderId {
+        let number = self.fresh();
+        HolderId(u128::from(mix(self.seed ^ number)) << 64 | u128::from(number))
+    }
+
+    /// How long a message takes; `None`: it is lost.
+    fn transit(&mut self) -> Option<u64> {
+        if self.is_healed() {
+            return Some(self.rng.range(1, MS));
+        }
+        if self.rng.chance(self.swarm.loss) {
+            return None;
+        }
+        let slow = self.rng.chance(self.swarm.slow);
+        let most = if slow { self.swarm.slow_us } else { self.swarm.delay_us };
+        Some(self.rng.range(1, most.max(1)))
+    }
+
+    /// Sends a message: it may be lost, come late, come twice and overtake others.
+    pub(crate) fn send(&mut self, mut event: impl FnMut() -> Event) {
+        match self.transit() {
+            Some(delay) => self.after(delay, event()),
+            None => self.counters.lost += 1,
+        }
+        if !self.is_healed()
+            && self.rng.chance(self.swarm.duplicate)
+            && let Some(delay) = self.transit()
+        {
+            self.counters.duplicates += 1;
+            self.after(delay, event());
+        }
+    }
+
+    pub(crate) fn broken(&mut self, tx: Option<TxId>, what: impl Into<String>) {
+        if self.violations.len() < VIOLATIONS_MAX {
+            let what = what.into();
+            self.trace.mark(99, self.now, 0);
+            self.trace.line(self.now, "check", "check", || what.clone());
+            self.violations.push(Violation { at: self.now, tx, what });
+        }
+    }
+
+    pub(crate) fn expect(&mut self, tx: TxId, result: Result<(), Broken>) {
+        if let Err(broken) = result {
+            self.broken(Some(tx), broken);
+        }
+    }
+
+    /// Applies writes at the store and notes what landed.
+    pub(crate) fn commit(&mut self, writes: &[TxWrite]) -> Vec<CommitResult> {
+        let results = self.store.commit(writes, self.store_now());
+        for (write, result) in writes.iter().zip(&results) {
+            if let CommitResult::Committed(version) = result {
+                self.landed(write, *version);
+            }
+        }
+        results
+    }
+
+    pub(crate) fn landed(&mut self, write: &TxWrite, version: Version) {
+        self.trace.mark(3, write.id.number, version.0);
+        let Some(&client) = self.owners.get(&write.tx) else { return };
+        let plan = &self.clients[client].plan;
+        let transaction = &plan.transaction;
+        let foreign = self.clients[client].has_foreign;
+        let view = self.views.entry(write.tx).or_insert_with(|| View::new(transaction.clone()));
+        let broken = view.land(write, version, foreign);
+        let (tx, now) = (write.tx, self.now);
+        self.trace.line(now, "store", "store", || {
+            format!("{} {:?} v{} {:?}", short(tx), write.kind, version.0, write.verdict)
+        });
+        for what in broken {
+            self.broken(Some(tx), what);
+        }
+    }
+
+    /// A participant durably answered an operation.
+    pub(crate) fn sight(
+        &mut self,
+        (tx, operation): OperationKey,
+        note: impl FnOnce(&mut crate::view::Sight),
+    ) {
+        if let Some(view) = self.views.get_mut(&tx) {
+            note(view.operations.entry(operation).or_default());
+        }
+    }
+
+    pub(crate) fn is_foreign(&self, tx: TxId, operation: OperationIndex) -> bool {
+        let Some(view) = self.views.get(&tx) else { return false };
+        let name = view.transaction.operation(operation).participant();
+        self.names.get(name).is_some_and(|host| self.hosts[*host].is_foreign())
+    }
+
+    /// Answers a batch of a coordinator, if it still runs.
+    pub(crate) fn answer(&mut self, delay: u64, answer: StoreAnswer) {
+        self.after(delay, Event::Answered(Box::new(answer)));
+    }
+}
+
+/// The last digits of a transaction's id, for people.
+pub(crate) fn short(tx: TxId) -> String {
+    let text = tx.to_string();
+    text[text.len() - 6..].to_owned()
+}
