@@ -5,6 +5,9 @@ mod cli;
 mod commands;
 mod exit;
 mod logging;
+mod output;
+mod progress;
+mod table;
 
 use clap::Parser;
 

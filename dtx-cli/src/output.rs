@@ -15,7 +15,7 @@ use crate::exit::Failure;
 ///
 /// # Errors
 /// When stdout cannot be written to for another reason.
-pub(crate) fn print(text: impl Display) -> Result<(), Failure> {
+pub(crate) fn line(text: impl Display) -> Result<(), Failure> {
     match writeln!(io::stdout().lock(), "{text}") {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::failed(error)),
         _ => Ok(()),
@@ -25,9 +25,9 @@ pub(crate) fn print(text: impl Display) -> Result<(), Failure> {
 /// Prints one JSON object on one line.
 ///
 /// # Errors
-/// As [`print`].
-pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
-    print(serde_json::to_string(value).map_err(Failure::failed)?)
+/// As [`line`].
+pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
+    line(serde_json::to_string(value).map_err(Failure::failed)?)
 }
 
 /// A table without lines, as other programs print them.

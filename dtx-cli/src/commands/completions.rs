@@ -21,6 +21,6 @@ pub(crate) struct CompletionsArgs {
 pub(crate) fn completions(args: &CompletionsArgs) -> Result<Exit, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "dtx", &mut script);
-    output::print(String::from_utf8_lossy(&script))?;
+    output::line(String::from_utf8_lossy(&script))?;
     Ok(Exit::Sound)
 }

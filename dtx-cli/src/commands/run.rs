@@ -1,15 +1,34 @@
 //! `dtx run`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use dtx::pattern::Pattern;
-use dtx_shop::{StoreAddress, TransportAddress};
+use dtx::{
+    RedbStore, error::ErrorKind, name::Namespace, pattern::Pattern, resource::LEVEL_MAX,
+    store::MemoryStore,
+};
+use dtx_shop::{
+    CONCURRENCY_DEFAULT, CONCURRENCY_MAX, FaultRates, LOSE_MAX, Orders, RUN_NAME_RULE, Rate,
+    Report, RunSettings, ShopError, StoreAddress, TransportAddress, default_run_name,
+};
 
-use crate::exit::{Exit, Failure};
+use crate::{
+    exit::{EXIT_HELP, Exit, Failure},
+    output,
+    progress::{Progress, ProgressMode},
+    table,
+};
+
+const EXAMPLES: &str = "Examples:
+  dtx run --orders data/cdnow_orders.csv --pattern 3ps --store redb:shop.redb
+  dtx run --orders data/cdnow_orders.csv --pattern saga --store memory --fail 0.2 --seed 7 --json
+  dtx run --orders data/cdnow_orders.csv --pattern 2pc --store memory --stock 100
+
+The same command again after it was killed goes on where it was: no order is charged twice.";
 
 /// The options of `dtx run`.
 #[derive(Debug, Args)]
+#[command(after_help = format!("{EXAMPLES}\n\n{EXIT_HELP}"))]
 pub(crate) struct RunArgs {
     /// The orders: a CSV file with the columns order_id,customer_id,date,quantity,amount_usd
     #[arg(long, value_name = "FILE")]
@@ -17,17 +36,137 @@ pub(crate) struct RunArgs {
     /// How each order is coordinated: 0.5ps, saga, 1.5ps, 2ps, 3ps or 2pc
     #[arg(long)]
     pattern: Pattern,
-    /// Where transactions and the shop's rows are kept: memory or redb:PATH
-    #[arg(long, value_name = "STORE")]
+    /// Where transactions and the shop's rows are kept: memory (gone at the end) or redb:PATH
+    #[arg(long, value_name = "STORE", default_value = "memory")]
     store: StoreAddress,
     /// What carries the messages: inmem
     #[arg(long, default_value_t)]
     transport: TransportAddress,
+    /// The name of the run, to which accounts, stock and keys belong [default: file stem and
+    /// pattern]
+    #[arg(long, value_name = "NAME")]
+    run: Option<String>,
+    /// How many orders are on their way at once
+    #[arg(long, value_name = "N", default_value_t = CONCURRENCY_DEFAULT)]
+    concurrency: usize,
+    /// How often a service says no where its pattern allows it, from 0 to 1
+    #[arg(long, value_name = "RATE", default_value_t)]
+    refuse: Rate,
+    /// How often a command, and how often a reply, is lost, from 0 to 0.5
+    #[arg(long, value_name = "RATE", default_value_t)]
+    lose: Rate,
+    /// Refuse and lose, each half as often as this
+    #[arg(long, value_name = "RATE", conflicts_with_all = ["refuse", "lose"])]
+    fail: Option<Rate>,
+    /// From what the faults are drawn: the same seed, the same faults
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// How many units are there [default: enough for all orders]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=LEVEL_MAX))]
+    stock: Option<u64>,
+    /// Print one JSON object on stdout instead of a table
+    #[arg(long)]
+    json: bool,
+    /// How progress is shown on stderr
+    #[arg(long, value_enum, default_value_t)]
+    progress: ProgressMode,
 }
 
 /// Runs the orders.
 pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
-    let RunArgs { orders, pattern, store, transport } = args;
-    println!("{} {pattern} {store} {transport}", orders.display());
-    Ok(Exit::Sound)
+    let settings = settings(&args)?;
+    let orders = Orders::read(&args.orders).map_err(Failure::usage)?;
+    for row in &orders.bad_rows {
+        eprintln!("warning: {row}; the row is left out");
+    }
+    let report = {
+        let progress = Progress::new(args.progress, settings.pattern.name(), orders.orders.len());
+        on_store(&orders, &settings, &progress).await?
+    };
+    if args.json {
+        output::json(&report)?;
+    } else {
+        output::line(&table::run_table(&report).to_string())?;
+    }
+    Ok(if report.is_sound() { Exit::Sound } else { Exit::Failed })
+}
+
+fn settings(args: &RunArgs) -> Result<RunSettings, Failure> {
+    if !(1..=CONCURRENCY_MAX).contains(&args.concurrency) {
+        let text = format!(
+            "--concurrency is {}; give 1 to {CONCURRENCY_MAX}, such as {CONCURRENCY_DEFAULT}",
+            args.concurrency
+        );
+        return Err(Failure::usage(text));
+    }
+    let faults = match args.fail {
+        Some(rate) => both(rate),
+        None => FaultRates { refuse: args.refuse, lose: args.lose },
+    };
+    if faults.lose.get() > LOSE_MAX {
+        let text = format!("--lose is {}; {LOSE_MAX} is the most", faults.lose);
+        return Err(Failure::usage(text));
+    }
+    let stem = args.orders.file_stem().unwrap_or_default().to_string_lossy();
+    let run = args.run.clone().unwrap_or_else(|| default_run_name(&stem, args.pattern));
+    let run = Namespace::new(&run)
+        .map_err(|_| Failure::usage(format!("--run is {run:?}; give {RUN_NAME_RULE}")))?;
+    Ok(RunSettings {
+        run,
+        pattern: args.pattern,
+        store: args.store.clone(),
+        transport: args.transport,
+        concurrency: args.concurrency,
+        faults,
+        seed: args.seed,
+        stock: args.stock,
+    })
+}
+
+/// `--fail`: both faults, each half as often.
+pub(crate) fn both(rate: Rate) -> FaultRates {
+    FaultRates { refuse: rate.half(), lose: rate.half() }
+}
+
+async fn on_store(
+    orders: &Orders,
+    settings: &RunSettings,
+    progress: &Progress,
+) -> Result<Report, Failure> {
+    let tell = |done| progress.set(done);
+    match &settings.store {
+        StoreAddress::Memory => {
+            dtx_shop::run(&MemoryStore::new(), orders, settings, &tell).await.map_err(failure)
+        }
+        StoreAddress::Redb(path) => {
+            let store = open_redb(path).await?;
+            let report = dtx_shop::run(&store, orders, settings, &tell).await.map_err(failure)?;
+            store.close().await.map_err(Failure::failed)?;
+            Ok(report)
+        }
+    }
+}
+
+/// Opens a file as its owner.
+pub(crate) async fn open_redb(path: &Path) -> Result<RedbStore, Failure> {
+    RedbStore::open(path).await.map_err(|error| {
+        if error.kind() == ErrorKind::Busy {
+            let text = format!(
+                "--store redb:{} is owned by another process; wait for it, or give another file",
+                path.display()
+            );
+            return Failure::failed(text);
+        }
+        Failure::failed(error)
+    })
+}
+
+/// Which errors of a run are mistakes on the command line.
+pub(crate) fn failure(error: ShopError) -> Failure {
+    match error {
+        ShopError::OptionChanged { .. } | ShopError::OptionsUnreadable { .. } => {
+            Failure::usage(error)
+        }
+        error => Failure::failed(error),
+    }
 }

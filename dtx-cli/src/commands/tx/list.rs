@@ -135,7 +135,7 @@ pub(super) async fn list(args: ListArgs) -> Result<Exit, Failure> {
     if args.json {
         let store = args.store.to_string();
         let transactions = records.iter().map(Row::of).collect();
-        output::print_json(&Listing { store, records: "durable", transactions, more })?;
+        output::json(&Listing { store, records: "durable", transactions, more })?;
         return Ok(Exit::Sound);
     }
     print_table(&records, more)?;
@@ -144,7 +144,7 @@ pub(super) async fn list(args: ListArgs) -> Result<Exit, Failure> {
 
 fn print_table(records: &[TxRecord], more: bool) -> Result<(), Failure> {
     if records.is_empty() {
-        output::print("No transaction matches.")?;
+        output::line("No transaction matches.")?;
     } else {
         let mut table =
             output::table(["TRANSACTION", "PATTERN", "STATUS", "OPS", "ACCEPTED", "KEY", "NOTES"]);
@@ -159,12 +159,12 @@ fn print_table(records: &[TxRecord], more: bool) -> Result<(), Failure> {
                 notes(record),
             ]);
         }
-        output::print(output::text_of(&table))?;
+        output::line(output::text_of(&table))?;
     }
     if more {
-        output::print("There are more; ask for them with --limit.")?;
+        output::line("There are more; ask for them with --limit.")?;
     }
-    output::print(DURABLE_ONLY)
+    output::line(DURABLE_ONLY)
 }
 
 fn notes(record: &TxRecord) -> String {

@@ -82,7 +82,7 @@ pub(super) async fn show(args: ShowArgs) -> Result<Exit, Failure> {
     let timeline: Vec<_> =
         journal.iter().map(|entry| moment(entry, &record, transaction.as_ref())).collect();
     if args.json {
-        output::print_json(&Shown {
+        output::json(&Shown {
             store: args.store.to_string(),
             records: "durable",
             row: Row::of(&record),
@@ -92,7 +92,7 @@ pub(super) async fn show(args: ShowArgs) -> Result<Exit, Failure> {
     } else {
         print_summary(&record, transaction.as_ref())?;
         print_timeline(&timeline)?;
-        output::print(DURABLE_ONLY)?;
+        output::line(DURABLE_ONLY)?;
     }
     Ok(Exit::Sound)
 }
@@ -195,10 +195,10 @@ fn print_summary(record: &TxRecord, transaction: Option<&Transaction>) -> Result
     }
     facts.extend(summary.exceptions.iter().map(|reason| ("exception", reason.to_string())));
     for (name, value) in facts.iter().filter(|(_, value)| !value.is_empty()) {
-        output::print(format_args!("{name:<13} {value}"))?;
+        output::line(format_args!("{name:<13} {value}"))?;
     }
     if let Some(transaction) = transaction {
-        output::print(format_args!("\n{}", operations(transaction)))?;
+        output::line(format_args!("\n{}", operations(transaction)))?;
     }
     Ok(())
 }
@@ -276,5 +276,5 @@ fn print_timeline(timeline: &[Moment]) -> Result<(), Failure> {
             text(&moment.what),
         ]);
     }
-    output::print(format_args!("\n{}\n", output::text_of(&table)))
+    output::line(format_args!("\n{}\n", output::text_of(&table)))
 }

@@ -1,0 +1,81 @@
+//! How far a run is, on stderr.
+
+use std::{
+    io::{IsTerminal, Write},
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use clap::ValueEnum;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// How progress is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProgressMode {
+    /// A bar when stderr is a terminal, else nothing.
+    #[default]
+    Auto,
+    /// A bar.
+    Bar,
+    /// Lines such as {"progress":120,"of":6919}.
+    Json,
+    /// Nothing.
+    None,
+}
+
+/// About how many lines a whole run prints.
+const LINES: usize = 200;
+
+/// Shows how far a run is.
+#[derive(Debug)]
+pub(crate) enum Progress {
+    Bar(ProgressBar),
+    Lines { of: usize, printed: AtomicUsize },
+    Silent,
+}
+
+impl Progress {
+    /// For a run of so many orders. `what` stands before the bar.
+    pub(crate) fn new(mode: ProgressMode, what: &str, of: usize) -> Self {
+        let is_bar = match mode {
+            ProgressMode::Auto => std::io::stderr().is_terminal(),
+            ProgressMode::Bar => true,
+            ProgressMode::Json => return Self::Lines { of, printed: AtomicUsize::new(usize::MAX) },
+            ProgressMode::None => false,
+        };
+        if !is_bar {
+            return Self::Silent;
+        }
+        let bar = ProgressBar::with_draw_target(Some(of as u64), ProgressDrawTarget::stderr());
+        let template = "{prefix} [{bar:40}] {pos}/{len} {per_sec} {eta}";
+        let style = ProgressStyle::with_template(template).expect("the template is valid");
+        bar.set_style(style.progress_chars("=> "));
+        bar.set_prefix(what.to_owned());
+        Self::Bar(bar)
+    }
+
+    /// So many orders have ended.
+    pub(crate) fn set(&self, done: usize) {
+        match self {
+            Self::Bar(bar) => bar.set_position(done as u64),
+            Self::Lines { of, printed } => {
+                let step = (of / LINES).max(1);
+                let before = printed.load(Ordering::Relaxed);
+                // The first, the last, and every step between them.
+                if before == usize::MAX || done == *of || done >= before + step {
+                    printed.store(done, Ordering::Relaxed);
+                    // Nobody may be reading any more, which is no reason to stop.
+                    let _ = writeln!(std::io::stderr(), "{{\"progress\":{done},\"of\":{of}}}");
+                }
+            }
+            Self::Silent => {}
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Self::Bar(bar) = self {
+            bar.finish_and_clear();
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! What is drawn, and from what.
+
+use dtx::{
+    pattern::{Pattern, Phase},
+    transport::{Command, Reply},
+};
+
+use super::{FaultRates, OrderBook};
+use crate::hash;
+
+/// What a draw is about. The same draw under the same seed always comes out the same.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Draw {
+    pub(crate) order: u64,
+    pub(crate) operation: u16,
+    pub(crate) phase: Phase,
+}
+
+/// Which way a message goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Direction {
+    Command,
+    Reply,
+}
+
+const REFUSAL: u64 = 1;
+const LOSS: u64 = 2;
+
+/// The faults of a run.
+#[derive(Debug)]
+pub(crate) struct Faults {
+    seed: u64,
+    rates: FaultRates,
+    pub(crate) orders: OrderBook,
+}
+
+impl Faults {
+    pub(crate) fn new(seed: u64, rates: FaultRates) -> Self {
+        Self { seed, rates, orders: OrderBook::default() }
+    }
+
+    /// Whether the service says no. A message is refused anew with each attempt, everything else
+    /// once and for all.
+    pub(crate) fn refuses(&self, draw: Draw, pattern: Pattern, attempt: u32) -> bool {
+        if !may_refuse(pattern, draw.phase) {
+            return false;
+        }
+        let attempt = if draw.phase == Phase::Deliver { attempt } else { 0 };
+        self.rates.refuse.hits(self.number(REFUSAL, draw, u64::from(attempt)))
+    }
+
+    /// Whether the command is lost on its way.
+    pub(crate) fn loses_command(&self, order: u64, command: &Command) -> bool {
+        let draw = Draw { order, operation: command.operation.0, phase: command.phase };
+        self.loses(draw, Direction::Command, command.attempt)
+    }
+
+    /// Whether the reply is lost on its way.
+    pub(crate) fn loses_reply(&self, order: u64, reply: &Reply) -> bool {
+        let draw = Draw { order, operation: reply.operation.0, phase: reply.phase };
+        self.loses(draw, Direction::Reply, reply.attempt)
+    }
+
+    fn loses(&self, draw: Draw, direction: Direction, attempt: u32) -> bool {
+        let which = u64::from(attempt) << 1 | u64::from(direction == Direction::Reply);
+        self.rates.lose.hits(self.number(LOSS, draw, which))
+    }
+
+    fn number(&self, what: u64, draw: Draw, which: u64) -> u64 {
+        let place = u64::from(draw.operation) << 8 | draw.phase as u64;
+        hash::fold(&[self.seed, what, draw.order, place, which])
+    }
+}
+
+/// Where a participant may say no: before it has promised anything.
+fn may_refuse(pattern: Pattern, phase: Phase) -> bool {
+    match (pattern, phase) {
+        (_, Phase::Deliver) => true,
+        (Pattern::Saga | Pattern::CriticalEventual, Phase::Execute) => true,
+        (Pattern::TwoPhaseSaga, Phase::Prepare | Phase::Execute) => true,
+        (Pattern::TwoPhaseCommit, Phase::Prepare) => true,
+        (Pattern::ThreePhaseSaga, Phase::Reserve | Phase::Validate) => true,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::faults::Rate;
+
+    fn faults(seed: u64, refuse: f64, lose: f64) -> Faults {
+        let rate = |rate| Rate::new(rate).expect("a rate");
+        Faults::new(seed, FaultRates { refuse: rate(refuse), lose: rate(lose) })
+    }
+
+    fn draw(order: u64, phase: Phase) -> Draw {
+        Draw { order, operation: 1, phase }
+    }
+
+    #[test]
+    fn a_refusal_is_the_same_for_every_attempt_but_of_a_message() {
+        let faults = faults(7, 0.5, 0.0);
+        let refused =
+            |order, phase, attempt| faults.refuses(draw(order, phase), Pattern::Saga, attempt);
+        let differs = |phase| {
+            (0..200).filter(|order| refused(*order, phase, 1) != refused(*order, phase, 2)).count()
+        };
+        assert_eq!(differs(Phase::Execute), 0);
+        assert!((60..140).contains(&differs(Phase::Deliver)));
+        let count = (0..2_000).filter(|order| refused(*order, Phase::Execute, 1)).count();
+        assert!((850..1_150).contains(&count), "{count}");
+    }
+
+    #[test]
+    fn another_seed_draws_other_orders() {
+        let refused = |seed| -> Vec<u64> {
+            let faults = faults(seed, 0.3, 0.0);
+            let is_refused = |order: &u64| {
+                faults.refuses(draw(*order, Phase::Prepare), Pattern::TwoPhaseCommit, 1)
+            };
+            (0..100).filter(is_refused).collect()
+        };
+        assert_eq!(refused(1), refused(1));
+        assert_ne!(refused(1), refused(2));
+    }
+
+    #[test]
+    fn nobody_says_no_where_the_pattern_allows_none() {
+        let always = faults(1, 1.0, 0.0);
+        let allowed = |pattern: Pattern| -> Vec<&str> {
+            let phases = Phase::ALL.into_iter();
+            let phases = phases.filter(|phase| always.refuses(draw(1, *phase), pattern, 1));
+            phases.map(Phase::name).collect()
+        };
+        assert_eq!(allowed(Pattern::FireAndForget), ["deliver"]);
+        assert_eq!(allowed(Pattern::Saga), ["execute", "deliver"]);
+        assert_eq!(allowed(Pattern::TwoPhaseSaga), ["prepare", "execute", "deliver"]);
+        assert_eq!(allowed(Pattern::ThreePhaseSaga), ["reserve", "validate", "deliver"]);
+        assert_eq!(allowed(Pattern::TwoPhaseCommit), ["prepare", "deliver"]);
+    }
+
+    #[test]
+    fn a_loss_is_drawn_for_each_direction_and_attempt() {
+        let faults = faults(7, 0.0, 0.5);
+        let lost = |order, direction, attempt| {
+            faults.loses(draw(order, Phase::Compensate), direction, attempt)
+        };
+        let differ = |a: (Direction, u32), b: (Direction, u32)| {
+            (0..200).filter(|order| lost(*order, a.0, a.1) != lost(*order, b.0, b.1)).count()
+        };
+        assert!((60..140).contains(&differ((Direction::Command, 1), (Direction::Command, 2))));
+        assert!((60..140).contains(&differ((Direction::Command, 1), (Direction::Reply, 1))));
+        assert_eq!(differ((Direction::Reply, 3), (Direction::Reply, 3)), 0);
+    }
+}
