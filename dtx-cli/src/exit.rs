@@ -68,11 +68,16 @@ impl Failure {
         Self { exit: Exit::Unknown, error: error.into(), fix: None }
     }
 
+    /// Another process owns the store.
+    pub(crate) fn busy(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { exit: Exit::Busy, error: error.into(), fix: Some(FIX_BUSY.to_owned()) }
+    }
+
     /// What was asked for could not be done. A store that another process owns is told apart.
     pub(crate) fn failed(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         let error = error.into();
         if is_busy(error.as_ref()) {
-            return Self { exit: Exit::Busy, error, fix: Some(FIX_BUSY.to_owned()) };
+            return Self::busy(error);
         }
         Self { exit: Exit::Failed, error, fix: None }
     }

@@ -155,7 +155,7 @@ pub(crate) async fn open_redb(path: &Path) -> Result<RedbStore, Failure> {
                 "--store redb:{} is owned by another process; wait for it, or give another file",
                 path.display()
             );
-            return Failure::failed(text);
+            return Failure::busy(text);
         }
         Failure::failed(error)
     })

@@ -9,11 +9,9 @@ use dtx::{
 use dtx_shop::StoreAddress;
 use serde::Serialize;
 
-use super::{
-    source::{DURABLE_ONLY, open},
-    words::{self, StatusWord},
-};
+use super::source::{DURABLE_ONLY, open};
 use crate::{
+    commands::words::{self, StatusWord},
     exit::{Exit, Failure},
     output,
 };
@@ -31,7 +29,7 @@ pub(super) struct ListArgs {
     #[arg(long)]
     pattern: Option<Pattern>,
     /// Only those whose key is in this namespace
-    #[arg(long)]
+    #[arg(long, value_parser = |text: &str| Namespace::new(text))]
     namespace: Option<Namespace>,
     /// Only those with exceptions that no operator has cleared
     #[arg(long)]

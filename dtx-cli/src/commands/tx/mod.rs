@@ -4,6 +4,5 @@ mod args;
 mod list;
 mod show;
 mod source;
-mod words;
 
 pub(crate) use args::{TxArgs, tx};

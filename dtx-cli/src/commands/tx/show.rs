@@ -15,9 +15,9 @@ use serde_json::Value;
 use super::{
     list::{Row, key_text},
     source::{DURABLE_ONLY, find, open},
-    words,
 };
 use crate::{
+    commands::words,
     exit::{Exit, Failure},
     output,
 };

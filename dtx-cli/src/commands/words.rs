@@ -5,7 +5,7 @@ use dtx::store::{Outcome, RecordKind, Status, Verdict};
 
 /// A status that can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum StatusWord {
+pub(crate) enum StatusWord {
     /// On its way
     Open,
     /// Waits for a signal or a time
@@ -41,7 +41,7 @@ impl From<StatusWord> for Status {
 }
 
 /// The word of a status; of a finished transaction, that of its outcome.
-pub(super) fn status(status: Status) -> String {
+pub(crate) fn status(status: Status) -> String {
     match status {
         Status::Open => "open".to_owned(),
         Status::Parked => "parked".to_owned(),
@@ -51,7 +51,7 @@ pub(super) fn status(status: Status) -> String {
 }
 
 /// The word of a verdict.
-pub(super) fn verdict(verdict: Verdict) -> &'static str {
+pub(crate) fn verdict(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Completed => "completed",
         Verdict::Turned => "turned",
@@ -61,7 +61,7 @@ pub(super) fn verdict(verdict: Verdict) -> &'static str {
 }
 
 /// The word of a record.
-pub(super) fn record(kind: RecordKind) -> &'static str {
+pub(crate) fn record(kind: RecordKind) -> &'static str {
     match kind {
         RecordKind::Accepted => "accepted",
         RecordKind::Resumed => "resumed",
