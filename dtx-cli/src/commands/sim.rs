@@ -3,7 +3,10 @@
 use std::{
     num::NonZeroUsize,
     ops::Range,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     thread,
     time::Instant,
 };
@@ -149,7 +152,7 @@ struct Part {
 /// Runs the seeds, each on the next thread that is free.
 fn explore(seeds: Range<u64>, progress: &Progress) -> Explored {
     let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let (next, done) = (AtomicU64::new(seeds.start), AtomicU64::new(0));
+    let (next, done) = (AtomicU64::new(seeds.start), Mutex::new(0));
     let end = seeds.end;
     let start = Instant::now();
     let work = || {
@@ -166,8 +169,10 @@ fn explore(seeds: Range<u64>, progress: &Progress) -> Explored {
             if !report.is_sound() {
                 part.failing.push((seed, texts(&report)));
             }
-            let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-            progress.set(usize::try_from(done).unwrap_or(usize::MAX));
+            // Told under the lock, so that it never goes back.
+            let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+            *done += 1;
+            progress.set(*done);
         }
     };
     let parts: Vec<_> = thread::scope(|scope| {
@@ -224,11 +229,7 @@ mod tests {
 
     fn part(events: &[u64], failing: &[u64]) -> Part {
         let failing = failing.iter().map(|seed| (*seed, vec!["a".to_owned(), "b".to_owned()]));
-        Part {
-            events: events.to_vec(),
-            failing: failing.collect(),
-            counters: Counters::default(),
-        }
+        Part { events: events.to_vec(), failing: failing.collect(), counters: Counters::default() }
     }
 
     #[test]

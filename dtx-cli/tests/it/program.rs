@@ -5,7 +5,10 @@ use crate::support::dtx;
 #[test]
 fn the_version_and_the_help_are_no_mistakes() {
     let version = dtx(&["--version"]);
-    assert_eq!((version.code, version.stdout.trim()), (0, concat!("dtx ", env!("CARGO_PKG_VERSION"))));
+    assert_eq!(
+        (version.code, version.stdout.trim()),
+        (0, concat!("dtx ", env!("CARGO_PKG_VERSION")))
+    );
     for command in ["run", "demo", "submit", "tx", "sim", "completions"] {
         let help = dtx(&[command, "--help"]);
         assert_eq!(help.code, 0, "{help:?}");

@@ -67,7 +67,7 @@ fn every_pattern_runs_with_every_legal_modifier() {
         json!({}),
         json!({"verification": {"when": "always"}}),
         json!({"verification": {"when": {"amount_over": 10}, "amount": 11}}),
-        json!({"verification": {"when": {"elapsed_over_ms": 0}}}),
+        json!({"verification": {"when": {"elapsed_over_ms": 1}}}),
         json!({"verification": {"when": {"recent_failures_over": 0}}}),
         json!({"verification": {"when": {"custom": "round-amount"}}}),
         json!({"approval": {"timeout_ms": 60_000}}),

@@ -70,9 +70,8 @@ fn one_transaction_is_shown_with_its_timeline() {
     let timeline = found["timeline"].as_array().expect("an array");
     let has = |wanted: Value| {
         let wanted = wanted.as_object().expect("an object");
-        let found = timeline
-            .iter()
-            .any(|moment| wanted.iter().all(|(name, value)| &moment[name] == value));
+        let found =
+            timeline.iter().any(|moment| wanted.iter().all(|(name, value)| &moment[name] == value));
         assert!(found, "{wanted:?} is not in {timeline:#?}");
     };
     for phase in ["reserve", "validate", "execute"] {

@@ -4,9 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use dtx::{
-    modifier::{
-        Condition, Conditions, Expiration, Facts, OnExpiry, PhaseFacts, Strategies,
-    },
+    modifier::{Condition, Conditions, Expiration, Facts, OnExpiry, PhaseFacts, Strategies},
     name::ActionName,
 };
 

@@ -38,7 +38,8 @@ pub(super) fn read(
     let text = std::fs::read(path).map_err(cannot)?;
     let parsed = parse(&text).and_then(|transactions| {
         for (place, transaction) in &transactions {
-            check(transaction, strategies, conditions).map_err(|wrong| format!("{place}{wrong}"))?;
+            check(transaction, strategies, conditions)
+                .map_err(|wrong| format!("{place}{wrong}"))?;
         }
         Ok(transactions)
     });
@@ -57,7 +58,8 @@ fn parse(text: &[u8]) -> Result<Vec<(String, Transaction)>, String> {
     match parts.len() {
         0 => return Err("there is no transaction in it; give at least one".to_owned()),
         count if count > TRANSACTIONS_MAX => {
-            let text = format!("{count} transactions are too many; {TRANSACTIONS_MAX} are the most");
+            let text =
+                format!("{count} transactions are too many; {TRANSACTIONS_MAX} are the most");
             return Err(text);
         }
         _ => {}
