@@ -86,7 +86,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
     if args.json {
         output::json(&report)?;
     } else {
-        output::line(&table::run_table(&report).to_string())?;
+        output::line(table::run_table(&report))?;
     }
     Ok(if report.is_sound() { Exit::Sound } else { Exit::Failed })
 }

@@ -19,12 +19,12 @@ pub(super) async fn open<S: ShopStore>(
     balance: u64,
     stock: u64,
 ) -> Result<(), BuiltinError> {
-    for account in names(transactions, "payment", |payload| account(payload)) {
+    for account in names(transactions, "payment", account) {
         let opened = Ledger::on(store).open_accounts("payment", &[(account, balance)]).await;
         unless_open(opened)?;
     }
     for service in ["inventory", "shipping"] {
-        for item in names(transactions, service, |payload| item(payload)) {
+        for item in names(transactions, service, item) {
             let opened = Reservations::on(store).open_items(service, &[(item, stock)]).await;
             unless_open(opened)?;
         }
