@@ -86,7 +86,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
     if args.json {
         output::json(&report)?;
     } else {
-        output::line(&table::run_table(&report).to_string())?;
+        output::line(table::run_table(&report))?;
     }
     Ok(if report.is_sound() { Exit::Sound } else { Exit::Failed })
 }
@@ -155,7 +155,7 @@ pub(crate) async fn open_redb(path: &Path) -> Result<RedbStore, Failure> {
                 "--store redb:{} is owned by another process; wait for it, or give another file",
                 path.display()
             );
-            return Failure::failed(text);
+            return Failure::busy(text);
         }
         Failure::failed(error)
     })
