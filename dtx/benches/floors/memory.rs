@@ -52,7 +52,9 @@ pub(crate) fn run() -> usize {
                     let dtx = dtx.clone();
                     submits.spawn(async move {
                         for _ in 0..count / CALLERS {
-                            drop(dtx.submit(noop::transaction(Pattern::TwoPhaseSaga)).await.unwrap());
+                            drop(
+                                dtx.submit(noop::transaction(Pattern::TwoPhaseSaga)).await.unwrap(),
+                            );
                         }
                     });
                 }
