@@ -54,7 +54,7 @@ async fn after_a_crash_the_next_one_takes_over_when_the_lease_has_ended() {
             for number in 0..24 {
                 let one = chain(pattern, &["a", "b", "c"]);
                 first.submit(one.build().unwrap()).await;
-                tokio::time::sleep(Duration::from_millis(number * 5)).await;
+                pass(Duration::from_millis(number * 5)).await;
             }
             first.freeze(true);
             let crashed = Instant::now();

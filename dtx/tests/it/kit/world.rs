@@ -166,7 +166,7 @@ pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool)
     let end = Instant::now() + LONG;
     while !holds().await {
         assert!(Instant::now() < end, "never: {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        pass(Duration::from_millis(20)).await;
     }
 }
 
@@ -181,7 +181,7 @@ pub(crate) async fn settle(node: &Node) {
             let history = node.dtx.history(open.tx).await.unwrap();
             panic!("it never ends: {open:#?} {history:#?} {:?}", node.dtx.stats());
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        pass(Duration::from_millis(50)).await;
     }
 }
 
@@ -222,4 +222,9 @@ pub(crate) fn is_written_ahead(log: &Log) -> bool {
             })
         }
     })
+}
+
+/// Time passes on the virtual clock of the test: everything that is due until then happens.
+pub(crate) async fn pass(time: Duration) {
+    tokio::time::sleep_until(tokio::time::Instant::now() + time).await;
 }
