@@ -226,5 +226,5 @@ pub(crate) fn is_written_ahead(log: &Log) -> bool {
 
 /// Time passes on the virtual clock of the test: everything that is due until then happens.
 pub(crate) async fn pass(time: Duration) {
-    tokio::time::sleep_until(tokio::time::Instant::now() + time).await;
+    tokio::time::sleep_until(Instant::now() + time).await;
 }
