@@ -48,8 +48,9 @@ const GRACE: Duration = Duration::from_secs(30);
 /// As [`GRACE`], where it is known that something will stay open.
 const GRACE_STUCK: Duration = Duration::from_secs(1);
 
-/// Latencies are kept in microseconds with three digits.
+/// Latencies are kept in microseconds with three digits; longer ones than this count as this.
 const LATENCY_DIGITS: u8 = 3;
+const LATENCY_MICROS_MAX: u64 = 3_600_000_000;
 
 /// What a run is.
 #[derive(Clone, Debug)]
@@ -206,7 +207,8 @@ impl Runner<'_> {
         concurrency: usize,
         progress: &(dyn Fn(usize) + Sync),
     ) -> Result<Driven, ShopError> {
-        let latency = Histogram::new(LATENCY_DIGITS).expect("three digits are possible");
+        let latency = Histogram::new_with_max(LATENCY_MICROS_MAX, LATENCY_DIGITS);
+        let latency = latency.expect("the bounds are possible");
         let mut driven = Driven { count: 0, stuck: 0, elapsed: Duration::ZERO, latency };
         let mut done = ended.len();
         progress(done);

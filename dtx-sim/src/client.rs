@@ -42,6 +42,12 @@ impl Client {
     fn is_settled(&self) -> bool {
         self.accepted.is_some() || self.refused.is_some()
     }
+
+    /// Whether it may still hand its transaction in.
+    pub(crate) fn may_submit(&self) -> bool {
+        let tries_again = self.plan.transaction.key().is_some() && !self.is_settled();
+        self.tries.is_empty() || tries_again
+    }
 }
 
 impl World {
@@ -142,7 +148,8 @@ impl World {
         let at = self.store_now();
         match signal_write(&record, (*entry).clone(), id, at, &self.settings) {
             SignalStep::Write(write) => {
-                let delay = self.rng.range(1, 60 * MS);
+                let slow = !self.is_healed() && self.rng.chance(300);
+                let delay = self.rng.range(1, if slow { SECOND } else { 60 * MS });
                 self.after(delay, Event::SignalWrite { client, entry, write });
             }
             SignalStep::Settled(_) | SignalStep::TooLate => {}

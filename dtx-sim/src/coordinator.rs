@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use dtx_core::{
     engine::{Context, Input, Notice, Outputs, Peers, ShardEngine},
     error::Effect,
-    ids::{Epoch, HolderId, ShardId, TxId},
+    ids::{Epoch, HolderId, ShardId},
     pattern::Phase,
     store::{CommitResult, Cursor, Lease, LeaseRequest, RecordKind, TxWrite, Verdict},
     time::Timestamp,
@@ -21,6 +21,8 @@ use crate::{
     world::{LANES, SHARDS, World, short},
 };
 
+/// What the coordinators are called in traces.
+pub(crate) const NAMES: [&str; 2] = ["c0", "c1"];
 /// How long a lease lasts.
 const LEASE_US: u64 = 3 * SECOND;
 /// The largest part of a lane's queue that is sent in one commit.
@@ -197,21 +199,19 @@ impl World {
         }
         self.coordinators[coordinator].lanes[answer.lane].is_busy = false;
         for ((shard, tx, id), result) in answer.results {
-            let result = self.misread(tx, result);
+            let result = self.misread(result);
             self.feed(coordinator, shard, Input::Written { tx, id, result });
         }
         self.flush(coordinator, answer.lane);
     }
 
     /// Rules taken out: what the store said is not what the engine hears.
-    fn misread(&mut self, tx: TxId, result: CommitResult) -> CommitResult {
+    fn misread(&self, result: CommitResult) -> CommitResult {
         match (self.mutation, result) {
             (
                 Some(Mutation::VerdictConflictIgnored),
                 CommitResult::Conflict { found: Some(found), verdict: Some(_) },
-            ) if self.views.get(&tx).is_some_and(|view| view.is_open) => {
-                CommitResult::Committed(found)
-            }
+            ) => CommitResult::Committed(found),
             (Some(Mutation::UnknownWriteIsFailed), CommitResult::Failed(error))
                 if error.effect() == Effect::Unknown =>
             {
@@ -230,7 +230,7 @@ impl World {
         }
         self.counters.commands += 1;
         self.trace.mark(2, tx.salt() ^ u64::from(command.operation.0), command.phase as u64);
-        let name = format_args!("c{coordinator}").to_string();
+        let name = NAMES[coordinator];
         self.trace.line(self.now, name, &command.participant, || {
             format!("{} {} {} #{}", short(tx), command.operation, command.phase, command.attempt)
         });
@@ -266,7 +266,7 @@ impl World {
                     view.told = Some(outcome);
                 }
                 self.counters.told += 1;
-                let name = format_args!("c{coordinator}").to_string();
+                let name = NAMES[coordinator];
                 self.trace.line(self.now, name, "client", || format!("{} {outcome}", short(tx)));
             }
             Notice::LeaseLost(shard) => {
@@ -410,6 +410,7 @@ impl World {
         let kept = self.store.renew(&held, now);
         let is_kept = |lease: &Lease| kept.iter().any(|k| k.shard == lease.shard);
         for lost in held.iter().filter(|lease| !is_kept(lease)) {
+            self.counters.leases_lost += 1;
             c.seats.remove(&lost.shard);
         }
         // At the start each asks for its own half, so that both have something to do.
@@ -428,7 +429,7 @@ impl World {
 
     fn take_seat(&mut self, coordinator: usize, lease: Lease) {
         self.trace.mark(4, u64::from(lease.shard.0), lease.epoch.0);
-        self.trace.line(self.now, format_args!("c{coordinator}").to_string(), "store", || {
+        self.trace.line(self.now, NAMES[coordinator], "store", || {
             format!("shard {} epoch {}", lease.shard, lease.epoch)
         });
         let (shard, epoch) = (lease.shard, lease.epoch);

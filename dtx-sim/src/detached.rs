@@ -94,6 +94,7 @@ impl World {
             }
             Claim::Run { row, .. } => {
                 if self.put_row(host, &job.command, expect, &row) {
+                    self.ran(&job.command);
                     let slow = self.swarm.slow > 0 && self.rng.chance(200);
                     let most = if slow { 2 * SECOND } else { 5 * MS };
                     let delay = self.rng.range(1, most);

@@ -110,7 +110,7 @@ impl World {
             Ok(scope) => scope,
             Err(answer) => return self.reply(&job.command, answer),
         };
-        if !self.swarm.split_writes {
+        if self.swarm.split_us == 0 {
             return self.work(host, vec![job]);
         }
         let waiting = self.hosts[host].waiting.entry(scope).or_default();
@@ -164,8 +164,8 @@ impl World {
             self.answer_all(host, &jobs, answers.clone());
         }
         let write = HostWrite { host, run, jobs, answers, set };
-        if self.swarm.split_writes {
-            let delay = self.rng.range(1, 6 * MS);
+        if self.swarm.split_us > 0 {
+            let delay = self.rng.range(1, self.swarm.split_us);
             self.after(delay, Event::HostWrite(Box::new(write)));
         } else {
             self.host_write(write);
@@ -222,6 +222,13 @@ impl World {
         self.trace.line(self.now, &command.participant, "coordinators", || {
             format!("{} {operation} {phase} {answer:?}", short(tx))
         });
+        let sight = self.views.get(&tx).and_then(|view| view.operations.get(&operation));
+        // In one batch the one may come right before the other.
+        let is_undone = sight.and_then(|sight| sight.undone_at).is_some_and(|at| at < self.now);
+        let keeps = !self.is_foreign(tx, operation);
+        if kind == 0 && is_undone && keeps && !phase.is_backward() && phase != Phase::Status {
+            self.broken(Some(tx), "rule 2: a forward repeat was answered done after going back");
+        }
         if !command.reply {
             return;
         }
@@ -239,6 +246,10 @@ impl World {
         answer: &PhaseAnswer,
     ) {
         let (tx, operation, phase) = (command.tx, command.operation, command.phase);
+        if self.hosts[host].is_foreign() {
+            // Without an inbox anything may come again and late (rule 13).
+            return self.sight((tx, operation), |sight| sight.done.push(phase));
+        }
         let view = self.views.get(&tx);
         let sight = view.and_then(|view| view.operations.get(&operation));
         let known = sight.is_some_and(|sight| sight.done.contains(&phase));
@@ -247,7 +258,13 @@ impl World {
                 let (pattern, one) = (command.pattern, command.one_phase);
                 let verdict = check::carried_out(view, operation, phase, pattern, one);
                 self.expect(tx, verdict);
-                self.sight((tx, operation), |sight| sight.done.push(phase));
+                let now = self.now;
+                self.sight((tx, operation), |sight| {
+                    sight.done.push(phase);
+                    if phase.is_backward() {
+                        sight.undone_at.get_or_insert(now);
+                    }
+                });
                 if let Some(scope) = scope {
                     self.watch(host, scope.clone(), (tx, operation));
                 }
@@ -264,17 +281,22 @@ impl World {
             }
             _ => {}
         }
-        let epoch = command.epoch;
-        let ran = sight_ran(answer) && !known;
-        let stale = self
-            .views
-            .get(&tx)
-            .and_then(|view| view.operations.get(&operation))
-            .is_some_and(|sight| sight.epoch > epoch);
-        if ran && stale {
+        if scope.is_some() && !known && is_kept(phase, answer) {
+            self.ran(command);
+        }
+    }
+
+    /// A participant begins what a command asks for.
+    pub(crate) fn ran(&mut self, command: &Command) {
+        let (tx, epoch) = (command.tx, command.epoch);
+        let mut seen = epoch;
+        self.sight((tx, command.operation), |sight| {
+            seen = sight.epoch;
+            sight.epoch = sight.epoch.max(epoch);
+        });
+        if seen > epoch {
             self.broken(Some(tx), "fencing: a participant ran a command of an old epoch");
         }
-        self.sight((tx, operation), |sight| sight.epoch = sight.epoch.max(epoch));
     }
 
     /// The inbox row of an operation.
@@ -325,6 +347,11 @@ impl World {
     }
 }
 
-fn sight_ran(answer: &PhaseAnswer) -> bool {
-    matches!(answer, Ok(_) | Err(NotDone::Rejected(_)))
+/// Whether a run leaves a trace in the inbox. The no to a delivery does not: it is tried again.
+fn is_kept(phase: Phase, answer: &PhaseAnswer) -> bool {
+    match answer {
+        Ok(_) => true,
+        Err(NotDone::Rejected(_)) => phase != Phase::Deliver,
+        Err(_) => false,
+    }
 }

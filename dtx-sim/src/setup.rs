@@ -13,7 +13,7 @@ use dtx_core::{
 use crate::{
     client::Client,
     clock::Clock,
-    coordinator::Coordinator,
+    coordinator::{Coordinator, NAMES},
     event::{Event, Trouble},
     host::Host,
     inquiry::COLLECT_US,
@@ -23,8 +23,6 @@ use crate::{
     world::World,
 };
 
-/// How many coordinators there are.
-const COORDINATORS: usize = 2;
 /// How long faults last.
 const FAULTS_US: (u64, u64) = (4 * SECOND, 14 * SECOND);
 /// With the mechanism off, nothing expires for this long.
@@ -34,7 +32,7 @@ impl World {
     pub(crate) fn begin_run(&mut self, workload: Workload) {
         self.open_hosts(&workload);
         self.settings = Arc::new(self.engine_settings());
-        for index in 0..COORDINATORS {
+        for index in 0..NAMES.len() {
             let holder = self.holder();
             let clock = self.clock();
             let mut coordinator = Coordinator::new(holder, clock);
@@ -113,7 +111,7 @@ impl World {
     }
 
     pub(crate) fn clock(&mut self) -> Clock {
-        let rate = if self.swarm.drift { self.rng.range(600_000, 1_600_000) } else { 1_000_000 };
+        let rate = if self.swarm.drift { self.rng.range(250_000, 2_000_000) } else { 1_000_000 };
         Clock::new(self.now, rate)
     }
 
@@ -121,7 +119,7 @@ impl World {
         let mut settings = EngineSettings {
             attempt_timeout_max: Duration::from_secs(2),
             retry: self.swarm.retry(),
-            deadline: Duration::from_millis(self.rng.range(6_000, 15_000)),
+            deadline: Duration::from_millis(self.swarm.deadline_us / MS),
             backoff_durable: Duration::from_millis(self.rng.range(150, 1_500)),
             park_after: Duration::from_millis(self.rng.range(100, 1_000)),
             breaker_failures: self.rng.range(3, 40) as u32,

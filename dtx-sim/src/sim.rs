@@ -137,16 +137,14 @@ impl World {
     fn settle(&mut self) {
         let healed = self.healed_at.unwrap_or(self.now);
         let open = self.views.values().any(|view| view.is_open);
-        let unsure = self.clients.iter().any(|client| client.tries.is_empty());
-        if let Some(ended) = self.ended_at {
-            if self.now >= ended + DRAIN_US {
-                self.is_over = true;
-            }
-        } else if !open && !unsure {
-            self.ended_at = Some(self.now);
+        let unsure = self.clients.iter().any(|client| client.may_submit());
+        if !open && !unsure {
+            let ended = *self.ended_at.get_or_insert(self.now);
+            self.is_over = self.now >= ended + DRAIN_US;
         } else if self.now >= healed + LIVENESS_US {
             self.is_over = true;
         } else {
+            self.ended_at = None;
             self.operate();
         }
         self.after(3 * SECOND, Event::Settle);

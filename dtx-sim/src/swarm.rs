@@ -41,6 +41,8 @@ pub(crate) struct Swarm {
     pub(crate) unknowns: u32,
     /// A handler says no after it has promised.
     pub(crate) broken_promises: u32,
+    /// How long a transaction without a deadline of its own may stay undecided.
+    pub(crate) deadline_us: u64,
     /// A claim never expires.
     pub(crate) expiry_off: bool,
     /// Participants never ask what was decided while faults last.
@@ -51,8 +53,8 @@ pub(crate) struct Swarm {
     pub(crate) collect_off: bool,
     /// How often a command is sent.
     pub(crate) attempts_max: u32,
-    /// The write of a built-in participant is apart from its read.
-    pub(crate) split_writes: bool,
+    /// How long the write of a built-in participant comes after its read; 0: at once.
+    pub(crate) split_us: u64,
 }
 
 impl Swarm {
@@ -62,6 +64,7 @@ impl Swarm {
             delay_us: 2 * MS,
             store_us: 3 * MS,
             attempts_max: 8,
+            deadline_us: 60 * SECOND,
             collect_off: true,
             ..Self::default()
         }
@@ -73,6 +76,7 @@ impl Swarm {
         let (crashes, stalls, handovers, down) = (on(500), on(350), on(250), on(400));
         let (store, drift, steps, cancels) = (on(500), on(400), on(250), on(400));
         let (refusals, unknowns, broken) = (on(600), on(400), on(80));
+        let latest = if on(500) { 3 * SECOND } else { 15 * SECOND };
         let mut upto = |is_on: bool, most: u64| if is_on { rng.range(1, most) } else { 0 };
         Self {
             loss: upto(loss, 250) as u32,
@@ -97,7 +101,8 @@ impl Swarm {
             wakes_off: rng.chance(250),
             collect_off: rng.chance(250),
             attempts_max: *rng.pick(&[1, 3, 8, 20]),
-            split_writes: rng.chance(500),
+            deadline_us: rng.range(SECOND, latest),
+            split_us: if rng.chance(500) { rng.range(1, 60 * MS) } else { 0 },
         }
     }
 }

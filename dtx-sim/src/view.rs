@@ -37,6 +37,8 @@ pub(crate) struct View {
 pub(crate) struct Sight {
     /// Phases that were carried out.
     pub(crate) done: Vec<Phase>,
+    /// When it was first taken back, in virtual time.
+    pub(crate) undone_at: Option<u64>,
     /// The handler's own no to a phase.
     pub(crate) rejected: Vec<Phase>,
     /// The highest epoch that its inbox has seen.
@@ -135,6 +137,13 @@ impl View {
         }
         if before.verified.is_some() && state.verified != before.verified {
             return Some("rule 8: what a verification found was overwritten");
+        }
+        if before.answers.len() > state.answers.len() {
+            return Some("rule 8: an answer was overwritten");
+        }
+        // An operator's retry begins to count anew.
+        if before.resumes > state.resumes && self.status != Status::NeedsAttention {
+            return Some("rule 8: the count of resumes was overwritten");
         }
         // The last, lazy write of a decided transaction may leave a late signal out.
         if self.verdict.is_none() && state.signals.len() < before.signals.len() {

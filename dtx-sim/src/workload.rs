@@ -93,7 +93,7 @@ impl Workload {
                 hosts.push(host(name, kind, rng));
             }
         }
-        let count = rng.range(4, 12);
+        let count = rng.range(7, 12);
         let span = rng.range(SECOND / 4, 6 * SECOND);
         let clients = (0..count)
             .map(|index| {
@@ -127,7 +127,7 @@ impl Draft<'_> {
             builder = builder.deadline(self.millis(1_500, 15_000));
         }
         let alone = pattern == Pattern::TwoPhaseCommit && self.rng.chance(300);
-        let count = if alone { 1 } else { self.rng.range(1, 4) as usize };
+        let count = if alone { 1 } else { self.rng.range(1, 5) as usize };
         builder = match pattern {
             Pattern::Saga => self.saga(builder, count),
             _ => self.others(builder, pattern, count),

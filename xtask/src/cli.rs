@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{check, ci, diagrams, examine, prove, steps::Steps, workspace::Workspace};
+use crate::{bench, check, ci, diagrams, examine, prove, steps::Steps, workspace::Workspace};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -46,6 +46,12 @@ enum Task {
         #[arg(long, default_value_t = prove::SEEDS_DEFAULT)]
         seeds: u64,
     },
+    /// Speed as ratios to floors of the same run: `cargo xtask bench -- --help`.
+    Bench {
+        /// Passed on to the benchmark.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Writes the generated diagrams into `docs/patterns.md`.
     Diagrams {
         /// Changes nothing and fails when the page is out of date.
@@ -83,6 +89,7 @@ fn start(task: &Task) -> Result<Steps, String> {
         Task::Prove { tier: Some(tier), seeds } => {
             prove::run(&workspace, &mut steps, tier, *seeds)?;
         }
+        Task::Bench { arguments } => bench::run(&workspace, &mut steps, arguments),
         Task::Diagrams { check } => {
             let mode = if *check { diagrams::Mode::Check } else { diagrams::Mode::Write };
             diagrams::step(&workspace, &mut steps, mode);

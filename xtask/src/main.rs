@@ -4,6 +4,7 @@
 //! still runs when the rest does not compile.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod check;
 mod ci;
 mod cli;

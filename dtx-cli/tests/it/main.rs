@@ -1,7 +1,10 @@
 //! The program as its users run it.
+#![allow(clippy::unwrap_used)]
 
-mod program;
-mod sim;
-mod submit;
+mod demo;
+mod input;
+mod kill;
+mod patterns;
+mod resume;
+mod stock;
 mod support;
-mod tx;

@@ -1,4 +1,4 @@
-//! Running the program.
+//! Running the program over the first rows of the shipped orders.
 
 use std::{
     path::{Path, PathBuf},
@@ -6,39 +6,81 @@ use std::{
 };
 
 use serde_json::Value;
+use tempfile::TempDir;
 
-/// What a run of the program came to.
-#[derive(Debug)]
-pub(crate) struct Ran {
-    pub(crate) code: i32,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
-}
+pub(crate) const PATTERNS: [&str; 6] = ["0.5ps", "saga", "1.5ps", "2ps", "3ps", "2pc"];
 
-impl Ran {
-    /// The one object on stdout.
-    #[track_caller]
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+const SHIPPED: &str = include_str!("../../../data/cdnow_orders.csv");
+
+/// A folder of its own for each test.
+pub(crate) struct Folder(TempDir);
+
+impl Folder {
+    pub(crate) fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// The first orders of the shipped file.
+    pub(crate) fn orders(&self, count: usize) -> PathBuf {
+        let lines: Vec<_> = SHIPPED.lines().take(count + 1).collect();
+        self.write("orders.csv", &(lines.join("\n") + "\n"))
+    }
+
+    pub(crate) fn redb(&self, name: &str) -> String {
+        format!("redb:{}", self.path(name).display())
     }
 }
 
-/// Runs the program to its end.
-pub(crate) fn dtx<S: AsRef<std::ffi::OsStr>>(arguments: &[S]) -> Ran {
-    let mut program = Command::new(env!("CARGO_BIN_EXE_dtx"));
-    let Output { status, stdout, stderr } =
-        program.args(arguments).env_remove("RUST_LOG").output().expect("the program starts");
-    let text = |bytes| String::from_utf8(bytes).expect("the program writes UTF-8");
-    let code = status.code().expect("the program ends by itself");
-    Ran { code, stdout: text(stdout), stderr: text(stderr) }
+/// `dtx run` of these orders, as JSON.
+pub(crate) fn run(orders: &Path, pattern: &str, store: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dtx"));
+    command.args(["run", "--pattern", pattern, "--store", store, "--json", "--orders"]);
+    command.arg(orders);
+    command
 }
 
-/// The folder of the example transactions.
-pub(crate) fn examples() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/transactions")
+pub(crate) fn dtx(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_dtx")).args(args).output().unwrap()
 }
 
-/// The path of one example.
-pub(crate) fn example(name: &str) -> String {
-    examples().join(format!("{name}.json")).display().to_string()
+pub(crate) fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// The one object on stdout of a run that ended well.
+pub(crate) fn report(command: &mut Command) -> Value {
+    let output = command.output().unwrap();
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{text}\n{}", stderr(&output));
+    assert_eq!(text.lines().count(), 1, "{text}");
+    let report = serde_json::from_str(&text).unwrap();
+    assert_sound(&report);
+    report
+}
+
+pub(crate) fn count(report: &Value, field: &str) -> u64 {
+    report[field].as_u64().unwrap_or_else(|| panic!("{field}: {report}"))
+}
+
+pub(crate) fn assert_sound(report: &Value) {
+    let sound = serde_json::json!({
+        "money_conserved": true,
+        "stock_conserved": true,
+        "oversold": 0,
+        "double_effects": 0,
+        "mixed_outcomes": 0,
+        "leaked_reservations": 0,
+        "unfinished": 0,
+    });
+    assert_eq!(report["invariants"], sound, "{report}");
 }

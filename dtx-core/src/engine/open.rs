@@ -39,6 +39,8 @@ pub(super) struct OpenTx {
     /// The earliest moment for which a timer is set.
     pub(super) timer_at: Timestamp,
     pub(super) signals_seen: usize,
+    /// Operators' moves before this one were made before the transaction was taken up.
+    pub(super) moves_made: usize,
     pub(super) status: Status,
     pub(super) dead_letters: u16,
     pub(super) exceptions: Vec<Reason>,
@@ -147,6 +149,7 @@ impl OpenTx {
             deadline_at,
             timer_at: Timestamp::MAX,
             signals_seen: 0,
+            moves_made: 0,
             status: Status::Open,
             dead_letters: 0,
             exceptions: Vec::new(),

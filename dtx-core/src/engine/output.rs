@@ -7,6 +7,7 @@ use crate::{
     engine::Peers,
     error::StoreError,
     ids::{OperationIndex, ShardId, TxId, WriteId},
+    name::ParticipantName,
     pattern::Phase,
     store::{CommitResult, Outcome, TxRecord, TxWrite},
     time::Timestamp,
@@ -114,6 +115,8 @@ pub enum Notice {
         tx: TxId,
         /// Of which operation.
         operation: OperationIndex,
+        /// Who answered.
+        participant: ParticipantName,
         /// In which phase.
         phase: Phase,
         /// What.

@@ -47,6 +47,9 @@ impl Turn<'_, '_> {
         match (verdict, point) {
             (Some(verdict), _) => self.feed(Event::Resume(verdict)),
             (None, Some(kind)) => self.feed(Event::ResumeAfter(kind)),
+            // A signal that was durable first stands (rule 8): it is heard before anything is
+            // asked for.
+            (None, None) if self.wants_back() => self.hear_signals(),
             (None, None) if self.open.deadline_at <= self.cx.now => self.feed(Event::Overdue),
             (None, None) => self.feed(Event::Start),
         }
@@ -195,8 +198,9 @@ impl Turn<'_, '_> {
             answer: Answered::from(&reply.answer),
         });
         if self.open.observed {
-            let answer = reply.answer.clone();
-            self.out.notices.push(Notice::Progress { tx: self.tx, operation, phase, answer });
+            let (tx, answer) = (self.tx, reply.answer.clone());
+            let participant = reply.participant.clone();
+            self.out.notices.push(Notice::Progress { tx, operation, participant, phase, answer });
         }
         if let Err(NotDone::Unknown(_)) = &reply.answer {
             if current {

@@ -13,7 +13,8 @@ use crate::{
         write::Turn,
     },
     ids::{AcceptSequence, ShardId, TxId, WriteId},
-    store::{Fence, RecordKind, Status, TxRecord, TxWrite},
+    pattern::Effect,
+    store::{Fence, Outcome, RecordKind, Status, TxRecord, TxWrite},
     time::Timestamp,
     transaction::{Transaction, codec},
 };
@@ -41,6 +42,8 @@ pub(super) struct Shared {
     /// Whether a record of the shard could not be read, so that its sequence is not known.
     unreadable: bool,
     timers: BinaryHeap<Reverse<(Timestamp, TxId)>>,
+    /// Room for the effects of a step, kept so that a step allocates nothing.
+    pub(super) effects: Vec<Effect>,
 }
 
 #[derive(Debug)]
@@ -96,6 +99,7 @@ impl ShardEngine {
                 complete: false,
                 unreadable: false,
                 timers: BinaryHeap::new(),
+                effects: Vec::new(),
             },
             open: BTreeMap::new(),
             closing: BTreeMap::new(),
@@ -120,6 +124,16 @@ impl ShardEngine {
     /// Whether a transaction is in memory.
     pub fn holds(&self, tx: TxId) -> bool {
         self.open.contains_key(&tx) || self.closing.contains_key(&tx)
+    }
+
+    /// Whether something is still to be told of a transaction.
+    pub fn is_open(&self, tx: TxId) -> bool {
+        self.open.contains_key(&tx)
+    }
+
+    /// The outcome that was told of a transaction that is still open.
+    pub fn told(&self, tx: TxId) -> Option<Outcome> {
+        self.open.get(&tx).and_then(|open| open.told)
     }
 
     /// When [`Input::Tick`] is wanted next. May be earlier than anything that is due.
@@ -199,6 +213,14 @@ impl ShardEngine {
         out: &mut Outputs,
     ) {
         let tx = record.tx;
+        if let Some(open) = self.open.get(&tx) {
+            // It is in memory, and was found due all the same: somebody wrote to it, who may
+            // have been unable to say so.
+            if record.version > open.version {
+                self.turn(tx, cx, out, |turn| turn.adopt(record));
+            }
+            return;
+        }
         if self.holds(tx) || record.due.is_none() {
             return;
         }
@@ -228,7 +250,9 @@ impl ShardEngine {
             cx.now.as_micros().saturating_sub(u64::try_from(age.as_micros()).unwrap_or(u64::MAX)),
         );
         let was_parked = record.summary.status == Status::Parked;
+        let moves_made = usize::from(state.signals_heard);
         let mut open = OpenTx::new(Arc::new(transaction), state, accepted_at, cx.now + left);
+        open.moves_made = moves_made;
         open.version = record.version;
         open.exceptions = record.summary.exceptions;
         open.dead_letters = 0;
@@ -304,8 +328,11 @@ impl ShardEngine {
         }
         match result {
             // A version that moved on belongs to a signal or an inquiry, which change nothing
-            // about a decided transaction: the write takes the version that was found.
-            Conflict { found: Some(found), verdict } if verdict == closing.write.verdict => {
+            // about a decided transaction: the write takes the version that was found. A
+            // one-phase commit has no verdict before its end.
+            Conflict { found: Some(found), verdict }
+                if verdict.is_none() || verdict == closing.write.verdict =>
+            {
                 closing.write.id = self.shared.write_id();
                 closing.write.expect = crate::store::Expect::Version(found);
                 out.writes.push(closing.write.clone());

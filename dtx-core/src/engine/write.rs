@@ -1,7 +1,7 @@
 //! One transaction's turn: its records and what follows once they are durable.
 
 use crate::{
-    answer::Reason,
+    answer::{Done, Reason},
     engine::{
         Context, Notice, Outputs, Refused, Signal,
         open::{End, OpenTx, Record},
@@ -30,10 +30,13 @@ pub(super) struct Turn<'a, 'c> {
 impl Turn<'_, '_> {
     /// Hands an event to the machine and carries its effects out.
     pub(super) fn feed(&mut self, event: Event) {
-        let mut effects = Vec::new();
+        let mut effects = std::mem::take(&mut self.shared.effects);
         let transaction = self.open.transaction.clone();
         match self.open.machine.advance(&transaction, event, &mut effects) {
-            Ok(()) => effects.into_iter().for_each(|effect| self.carry_out(effect)),
+            Ok(()) => {
+                effects.drain(..).for_each(|effect| self.carry_out(effect));
+                self.shared.effects = effects;
+            }
             // The tables are complete for what this engine feeds; if they are not after all, the
             // transaction stops where it is and an operator sees why.
             Err(undefined) => self.except(Reason::new(undefined.to_string())),
@@ -79,6 +82,9 @@ impl Turn<'_, '_> {
             self.land(OperationIndex(operation as u16));
         }
         self.open.gate = None;
+        // What was stuck on the way forward is not asked for any more.
+        self.open.stuck.clear();
+        self.open.status = Status::Open;
     }
 
     fn attention(&mut self, operation: OperationIndex, phase: Phase, exception: bool) {
@@ -142,6 +148,8 @@ impl Turn<'_, '_> {
         if let Some(outcome) = record.last {
             self.note(JournalEvent::Told(outcome));
         }
+        let heard = u16::try_from(self.open.signals_seen).unwrap_or(u16::MAX);
+        self.open.state.signals_heard = heard.max(self.open.state.signals_heard);
         let accept = record.kind == RecordKind::Accepted;
         let transaction = &self.open.transaction;
         let fire = transaction.pattern() == Pattern::FireAndForget;
@@ -206,14 +214,8 @@ impl Turn<'_, '_> {
                 self.write_next();
             }
             CommitResult::Conflict { found: None, .. } => self.open.end = Some(End::SetAside),
-            CommitResult::Conflict { found: Some(_), .. } => {
-                if self.is_accept() {
-                    self.not_accepted(Refused::Store(id_taken()));
-                } else {
-                    // Somebody wrote in between (rule 8): see what, then go on from there.
-                    self.out.loads.push(self.tx);
-                }
-            }
+            // Somebody wrote in between (rule 8): see what, then go on from there.
+            CommitResult::Conflict { found: Some(_), .. } => self.out.loads.push(self.tx),
             CommitResult::DuplicateKey { tx } => self.not_accepted(Refused::DuplicateKey(tx)),
             CommitResult::Fenced => {
                 self.out.notices.push(Notice::LeaseLost(self.shared.fence.shard));
@@ -262,10 +264,11 @@ impl Turn<'_, '_> {
                 }
                 self.open.end = Some(End::Closed);
             }
-            RecordKind::Progress if self.open.status == Status::Parked => {
-                self.open.end = Some(End::Parked);
-            }
+            RecordKind::Progress if self.open.status == Status::Parked => self.park(),
             RecordKind::Progress if last => self.open.end = Some(End::Closed),
+            // A later progress record waits with what was found since this one was made: only
+            // once that is durable too is any of it acted on.
+            RecordKind::Progress if self.open.queue.contains(&Record::PROGRESS) => {}
             RecordKind::Progress => {
                 for event in std::mem::take(&mut self.open.after_progress) {
                     self.feed(event);
@@ -273,6 +276,17 @@ impl Turn<'_, '_> {
                 self.check_gate();
             }
             RecordKind::Signal => {}
+        }
+    }
+
+    /// Leaves the memory until the gate's time, unless there is something to be heard or written
+    /// first: nobody else would look before that time.
+    fn park(&mut self) {
+        let unheard = self.open.signals_seen < self.open.state.signals.len();
+        if unheard || !self.open.queue.is_empty() || self.open.gate.is_none() {
+            self.open.status = Status::Open;
+        } else {
+            self.open.end = Some(End::Parked);
         }
     }
 
@@ -287,6 +301,10 @@ impl Turn<'_, '_> {
             self.written(id, CommitResult::Committed(record.version));
             return;
         }
+        if self.is_accept() {
+            self.adopt_accept(record);
+            return;
+        }
         if record.version <= self.open.version {
             // A read that shows nothing new settles nothing (rule 9): the same write again.
             self.open.write_again_at = self.cx.now + self.shared.settings.write_retry;
@@ -298,6 +316,10 @@ impl Turn<'_, '_> {
         };
         self.open.version = record.version;
         self.open.state.signals = state.signals;
+        if record.due.is_none() {
+            self.over(record.summary.status);
+            return;
+        }
         let Some(write) = self.open.unsettled.take() else {
             self.after_adopting(record.verdict, None);
             return;
@@ -315,6 +337,37 @@ impl Turn<'_, '_> {
         } else {
             self.after_adopting(record.verdict, Some(again));
         }
+    }
+
+    /// The accept met a row. With the same definition it is its own, which has landed and was
+    /// signalled to since; else the id is taken, by the abort of an inquiry or by another.
+    fn adopt_accept(&mut self, record: TxRecord) {
+        let definition = self.open.unsettled.as_ref().and_then(|write| write.definition.clone());
+        let state = crate::engine::StoredState::decode(&record.state);
+        match (state, definition) {
+            (Ok(state), Some(definition)) if definition == record.definition => {
+                self.open.version = record.version;
+                self.open.state.signals = state.signals;
+                self.open.unsettled = None;
+                self.durable(RecordKind::Accepted, record.verdict, false);
+                self.write_next();
+            }
+            _ => self.not_accepted(Refused::Store(id_taken())),
+        }
+    }
+
+    /// It has ended already: what was taken up was read before its last record landed.
+    fn over(&mut self, status: Status) {
+        self.open.unsettled = None;
+        self.open.queue.clear();
+        self.ground();
+        if let Status::Finished(outcome) = status
+            && self.open.told.is_none()
+        {
+            self.open.told = Some(outcome);
+            self.out.notices.push(Notice::Told(self.tx, outcome));
+        }
+        self.open.end = Some(End::Closed);
     }
 
     /// The record could not be read: the unsettled write asks again.
@@ -360,7 +413,7 @@ impl Turn<'_, '_> {
         self.hear_signals();
     }
 
-    fn wants_back(&self) -> bool {
+    pub(super) fn wants_back(&self) -> bool {
         let seen = self.open.signals_seen.min(self.open.state.signals.len());
         self.open.state.signals[seen..]
             .iter()
@@ -374,7 +427,11 @@ impl Turn<'_, '_> {
             && self.open.signals_seen < self.open.state.signals.len()
         {
             let entry = self.open.state.signals[self.open.signals_seen].clone();
+            let is_made = self.open.signals_seen < self.open.moves_made;
             self.open.signals_seen += 1;
+            if is_made && entry.signal.is_operator_move() {
+                continue;
+            }
             match entry.signal {
                 Signal::Approve => self.check_gate(),
                 Signal::Reject | Signal::Cancel => self.feed(Event::Cancelled),
@@ -406,8 +463,11 @@ impl Turn<'_, '_> {
         if self.open.stuck.is_empty() {
             self.open.status = Status::Open;
         }
+        // Durable before it is acted on, so that a resume does not stop at the same place again.
+        self.open.state.answers.push((operation, phase, Ok(Done::default())));
         let heard = Heard::Done { read_only: false, reversed: false };
-        self.feed(Event::Answer { operation, phase, heard });
+        self.open.after_progress.push(Event::Answer { operation, phase, heard });
+        self.record(Record::PROGRESS);
     }
 
     fn abandon(&mut self) {

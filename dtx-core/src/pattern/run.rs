@@ -103,12 +103,14 @@ impl<'a> Run<'a> {
 
     /// The operations that have a phase: in 1.5PS the critical ones are executed and the others
     /// delivered; elsewhere all have all phases.
-    fn having(&self, phase: Phase) -> impl Iterator<Item = usize> + use<'_> {
-        let split = self.transaction.pattern() == Pattern::CriticalEventual;
-        let delivered = phase == Phase::Deliver;
-        self.transaction.operations().iter().enumerate().filter_map(move |(index, operation)| {
-            (!split || operation.consistency().is_critical() != delivered).then_some(index)
-        })
+    fn having(&self, phase: Phase) -> impl Iterator<Item = usize> {
+        (0..self.machine.operations.len()).filter(move |index| self.has(*index, phase))
+    }
+
+    fn has(&self, index: usize, phase: Phase) -> bool {
+        self.transaction.pattern() != Pattern::CriticalEventual
+            || self.transaction.operations()[index].consistency().is_critical()
+                != (phase == Phase::Deliver)
     }
 
     fn pivot_is_next(&self) -> bool {
@@ -178,9 +180,10 @@ impl<'a> Run<'a> {
     }
 
     fn ask(&mut self, phase: Phase) {
-        let ready: Vec<usize> =
-            self.having(phase).filter(|index| self.is_ready(*index, phase)).collect();
-        for index in ready {
+        for index in 0..self.machine.operations.len() {
+            if !self.has(index, phase) || !self.is_ready(index, phase) {
+                continue;
+            }
             let progress = &mut self.machine.operations[index];
             let one_phase = phase == Phase::Commit && progress.phase.is_none();
             progress.phase = Some(phase);

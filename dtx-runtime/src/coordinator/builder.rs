@@ -3,7 +3,8 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    sync::{Arc, atomic::AtomicBool},
+    panic::resume_unwind,
+    sync::Arc,
 };
 
 use dtx_core::{
@@ -11,7 +12,7 @@ use dtx_core::{
     store::{Catalog, Durability, ParticipantStore, StateStore},
     transport::Transport,
 };
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -22,6 +23,7 @@ use super::{
     leases::Keeper,
     receive,
     settings::CoordinatorSettings,
+    stop::Stopping,
 };
 use crate::participant::{Host, HostHandle, HostSettings, Participant};
 
@@ -96,7 +98,25 @@ impl DtxBuilder {
     ///
     /// # Errors
     /// [`StartError`]; nothing is left running then.
-    pub async fn start(mut self) -> Result<Dtx, StartError> {
+    ///
+    /// # Cancel safety
+    /// Dropping the future stops what was started and gives the shards back.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime with its timers.
+    pub async fn start(self) -> Result<Dtx, StartError> {
+        // In a task of its own: what it has begun when its caller goes away is ended in order.
+        match tokio::spawn(self.start_here()).await {
+            Ok(started) => started,
+            Err(ended) => match ended.try_into_panic() {
+                Ok(panic) => resume_unwind(panic),
+                // Only the end of the runtime cancels it.
+                Err(_) => Err(StartError::RuntimeEnded),
+            },
+        }
+    }
+
+    async fn start_here(mut self) -> Result<Dtx, StartError> {
         let stores = self.store.take().ok_or(StartError::NoStore)?;
         let transport = self.transport.take().ok_or(StartError::NoTransport)?;
         let mut names = BTreeSet::new();
@@ -121,11 +141,10 @@ impl DtxBuilder {
         let tasks = TaskTracker::new();
         let settings = Arc::new(self.settings);
         let holder = HolderId(uuid::Uuid::new_v4().as_u128());
-        let in_flight = Arc::new(Semaphore::new(settings.in_flight_max));
         let clock = Clock::new(store_now);
         let (shared, lost) =
             Shared::start(stores.state, transport, settings, clock, holder, &tasks);
-        let (receiving, keeping) = (CancellationToken::new(), CancellationToken::new());
+        let receiving = CancellationToken::new();
         let (owned, owned_shards) = watch::channel(Vec::new());
         let keeper = Keeper::new(shared.clone(), lost, owned);
         tasks.spawn(receive::replies(shared.clone(), owned_shards, receiving.clone()));
@@ -135,14 +154,11 @@ impl DtxBuilder {
             catalog: stores.catalog,
             hosts: tokio::sync::Mutex::new(hosts),
             offers,
-            in_flight,
             receiving,
-            keeping: keeping.clone(),
-            tasks: tasks.clone(),
-            closed: AtomicBool::new(false),
+            stopping: Stopping::default(),
         });
         keeper.take_free().await.map_err(StartError::Store)?;
-        tasks.spawn(keeper.run(keeping));
+        tasks.spawn(keeper.run());
         Ok(Dtx { inner })
     }
 

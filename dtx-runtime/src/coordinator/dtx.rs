@@ -1,13 +1,6 @@
 //! The coordinator as its users see it.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use dtx_core::{
     answer::Reason,
@@ -21,8 +14,8 @@ use dtx_core::{
     transaction::{Key, Transaction, codec},
     transport::TransportInfo,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::sync::{OwnedSemaphorePermit, TryAcquireError, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     builder::DtxBuilder,
@@ -32,6 +25,7 @@ use super::{
     lanes::Shared,
     receive::fresh_write_id,
     stats::CoordinatorStats,
+    stop::{DrainReport, Stopping},
     waiters::{Accepted, Waiter},
 };
 use crate::participant::{Capability, HostHandle, HostStats};
@@ -40,7 +34,8 @@ use crate::participant::{Capability, HostHandle, HostStats};
 const SIGNAL_ATTEMPTS_MAX: usize = 32;
 
 /// A running coordinator with the participants that it hosts. Cheap to clone; it stops by
-/// [`shutdown`](Self::shutdown), or at once when the last clone is dropped.
+/// [`shutdown`](Self::shutdown), or at once when the last clone and the last [`Handle`] are
+/// dropped.
 #[derive(Clone, Debug)]
 pub struct Dtx {
     pub(super) inner: Arc<Inner>,
@@ -52,27 +47,15 @@ pub(super) struct Inner {
     pub(super) catalog: Arc<dyn Catalog>,
     pub(super) hosts: tokio::sync::Mutex<Vec<HostHandle>>,
     pub(super) offers: BTreeMap<ParticipantName, Vec<Capability>>,
-    pub(super) in_flight: Arc<Semaphore>,
     pub(super) receiving: CancellationToken,
-    pub(super) keeping: CancellationToken,
-    pub(super) tasks: TaskTracker,
-    pub(super) closed: AtomicBool,
+    pub(super) stopping: Stopping,
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
         self.receiving.cancel();
-        self.keeping.cancel();
+        self.shared.keeping.cancel();
     }
-}
-
-/// What a graceful shutdown left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DrainReport {
-    /// Whether everything that was open ended within the grace.
-    pub drained: bool,
-    /// How many transactions are left for the next owner.
-    pub handed_over: usize,
 }
 
 /// What a coordinator runs on.
@@ -108,7 +91,7 @@ impl Dtx {
     /// Dropping the future may leave the transaction accepted; it then goes on by itself.
     pub async fn submit(&self, transaction: Transaction) -> Result<Handle, SubmitError> {
         self.check(&transaction)?;
-        let in_flight = self.inner.in_flight.clone();
+        let in_flight = self.inner.shared.in_flight.clone();
         let permit = in_flight.acquire_owned().await.map_err(|_| SubmitError::Closed)?;
         self.accept(transaction, permit).await
     }
@@ -119,11 +102,11 @@ impl Dtx {
     /// [`SubmitError`].
     pub async fn try_submit(&self, transaction: Transaction) -> Result<Handle, SubmitError> {
         self.check(&transaction)?;
-        let permit =
-            self.inner.in_flight.clone().try_acquire_owned().map_err(|error| match error {
-                tokio::sync::TryAcquireError::Closed => SubmitError::Closed,
-                tokio::sync::TryAcquireError::NoPermits => SubmitError::Overloaded,
-            })?;
+        let in_flight = self.inner.shared.in_flight.clone();
+        let permit = in_flight.try_acquire_owned().map_err(|error| match error {
+            TryAcquireError::Closed => SubmitError::Closed,
+            TryAcquireError::NoPermits => SubmitError::Overloaded,
+        })?;
         self.accept(transaction, permit).await
     }
 
@@ -197,6 +180,7 @@ impl Dtx {
                 Ok(Handle::new(tx, inner, true, Some(told), Some(is_closed)))
             }
             Ok(Accepted::DuplicateKey(existing)) => self.same_key(existing, definition).await,
+            Ok(Accepted::NotOwned) => Err(SubmitError::NoShard),
             Ok(Accepted::Failed(error)) => Err(SubmitError::Store(error)),
             Err(_) if self.inner.is_stopped() => Err(SubmitError::Closed),
             Err(_) => Err(SubmitError::Lost(tx)),
@@ -306,29 +290,19 @@ impl Dtx {
 
     /// Accepts nothing more, waits up to `grace` for what is open, then writes what is left,
     /// stops the hosts, and gives the shards back. What is still open goes on at the next owner.
-    /// A second call does nothing.
+    /// A further call waits for the same end and gives the same report.
+    ///
+    /// # Cancel safety
+    /// Once it is polled, the shutdown goes on to its end, whether or not the future is dropped.
     pub async fn shutdown(&self, grace: Duration) -> DrainReport {
-        let inner = &self.inner;
-        if inner.closed.swap(true, Ordering::SeqCst) {
-            return DrainReport { drained: true, handed_over: 0 };
-        }
-        inner.in_flight.close();
-        let drained = tokio::time::timeout(grace, inner.shared.drain()).await.is_ok();
-        let handed_over = inner.shared.stop().await;
-        inner.receiving.cancel();
-        for host in std::mem::take(&mut *inner.hosts.lock().await) {
-            host.shutdown(grace).await;
-        }
-        inner.keeping.cancel();
-        inner.tasks.close();
-        inner.tasks.wait().await;
-        DrainReport { drained, handed_over }
+        self.inner.shutdown(grace).await
     }
 }
 
 impl Inner {
+    /// Whether a shutdown has begun.
     pub(super) fn is_stopped(&self) -> bool {
-        self.closed.load(Ordering::SeqCst)
+        self.shared.in_flight.is_closed()
     }
 
     async fn attach(self: &Arc<Self>, tx: TxId, is_new: bool) -> Handle {

@@ -34,6 +34,9 @@ pub enum StartError {
     /// The transport failed.
     #[error("the transport did not answer")]
     Transport(#[source] TransportError),
+    /// The runtime was shut down in the middle of the start.
+    #[error("the runtime ended")]
+    RuntimeEnded,
     /// A participant could not be hosted.
     #[error("participant {0} could not be hosted")]
     Host(ParticipantName, #[source] HostError),
@@ -49,8 +52,9 @@ pub enum SubmitError {
     /// The coordinator is shutting down.
     #[error("the coordinator is shut down")]
     Closed,
-    /// The coordinator owns no shard: other coordinators have them all.
-    #[error("this coordinator owns no shard")]
+    /// The coordinator owns no shard, because others have them all, or it just lost the one that
+    /// it had chosen. Nothing was written.
+    #[error("this coordinator owns no shard for the transaction")]
     NoShard,
     /// The store may lose what it acknowledged.
     #[error(
@@ -153,6 +157,9 @@ pub enum OutcomeError {
     /// The coordinator stopped before the outcome; the transaction goes on at the next owner.
     #[error("the coordinator stopped; transaction {0} goes on when its shard has an owner")]
     Stopped(TxId),
+    /// The store does not have it: nobody accepted it, or it was purged.
+    #[error("transaction {0} is unknown")]
+    Unknown(TxId),
     /// The store failed.
     #[error("the outcome could not be read")]
     Store(#[source] StoreError),

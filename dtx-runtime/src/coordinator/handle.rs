@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use dtx_core::{
     engine::Signal,
+    error::Retry,
     ids::TxId,
     store::{Outcome, Status},
 };
@@ -16,10 +17,14 @@ use super::{
     waiters::{TxEvent, Waiter},
 };
 
-/// How often the store is asked for an outcome that another owner will write.
-const POLL: Duration = Duration::from_millis(100);
+/// How soon the store is asked again for an outcome that another owner will write. Doubles up to
+/// [`POLL_MAX`], so that many who wait for long are no load.
+const POLL: Duration = Duration::from_millis(25);
 
-/// A transaction that was accepted.
+/// The longest pause between two questions.
+const POLL_MAX: Duration = Duration::from_secs(1);
+
+/// A transaction that was accepted. Keeps its coordinator running, as a [`Dtx`](super::Dtx) does.
 #[derive(Debug)]
 pub struct Handle {
     tx: TxId,
@@ -54,7 +59,8 @@ impl Handle {
     /// Waits for the outcome: until a record fixes it.
     ///
     /// # Errors
-    /// [`OutcomeError`] when the coordinator stops before, or the store cannot be read.
+    /// [`OutcomeError`] when the coordinator stops before, the transaction is unknown, or the
+    /// store fails for good.
     ///
     /// # Cancel safety
     /// Cancel safe: the outcome can be awaited again.
@@ -98,29 +104,41 @@ impl Handle {
     }
 
     async fn read_outcome(&self, finished: bool) -> Result<Outcome, OutcomeError> {
+        let mut pause = POLL;
         loop {
-            let record = self.inner.shared.store.load(&[self.tx]).await;
-            let record = record.map_err(OutcomeError::Store)?.pop().flatten();
-            if let Some(record) = record {
-                match record.summary.status {
-                    Status::Finished(outcome) => return Ok(outcome),
-                    _ if finished => {}
-                    _ => {
-                        if let Some(outcome) = fixed(&record) {
-                            return Ok(outcome);
+            match self.inner.shared.store.load(&[self.tx]).await {
+                Ok(mut records) => {
+                    let found = records.pop().flatten();
+                    let record = found.ok_or(OutcomeError::Unknown(self.tx))?;
+                    match record.summary.status {
+                        Status::Finished(outcome) => return Ok(outcome),
+                        _ if finished => {}
+                        _ => {
+                            if let Some(outcome) = fixed(&record) {
+                                return Ok(outcome);
+                            }
                         }
                     }
                 }
+                Err(error) if error.retry() == Retry::Never || self.inner.is_stopped() => {
+                    return Err(OutcomeError::Store(error));
+                }
+                Err(error) => tracing::debug!(%error, "the outcome could not be read; again soon"),
             }
             if self.inner.is_stopped() {
                 return Err(OutcomeError::Stopped(self.tx));
             }
-            tokio::time::sleep(POLL).await;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(POLL_MAX);
         }
     }
 
     /// The answers of its participants from now on. A reader that is slower than `events_max`
-    /// misses some. Ends when the transaction leaves this coordinator's memory.
+    /// misses some. Ends when the transaction leaves this coordinator's memory; at once, when
+    /// another coordinator drives it or it is parked.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
     pub async fn events(&self) -> mpsc::Receiver<TxEvent> {
         let (sender, receiver) = mpsc::channel(self.inner.shared.settings.events_max);
         let waiter = Waiter { events: Some(sender), ..Waiter::default() };

@@ -14,12 +14,12 @@ use std::{
 use dtx_core::{
     engine::{Context, Input, Outputs, Peers, ShardEngine},
     ids::{ShardId, TxId, WriteId},
-    store::{CommitResult, Lease, StateStore, TxWrite},
+    store::{CommitResult, Fence, Lease, StateStore, TxWrite},
     time::Timestamp,
     transaction::Transaction,
-    transport::{Envelope, Reply, Transport},
+    transport::{Body, Envelope, Reply, Transport},
 };
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use super::{
     clock::Clock,
@@ -57,8 +57,10 @@ pub(super) struct LaneParts {
     pub(super) settings: Arc<CoordinatorSettings>,
     pub(super) counters: Arc<Counters>,
     pub(super) clock: Clock,
-    /// Shards that were lost here and must not be renewed.
-    pub(super) lost: mpsc::UnboundedSender<ShardId>,
+    /// Leases that were lost here and must not be renewed.
+    pub(super) lost: mpsc::UnboundedSender<Fence>,
+    /// What is free of `in_flight_max`.
+    pub(super) in_flight: Arc<Semaphore>,
 }
 
 type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -67,6 +69,7 @@ type Committed = (Vec<(TxId, WriteId)>, Vec<CommitResult>);
 /// The state of the task.
 pub(super) struct Lane {
     parts: LaneParts,
+    now: Timestamp,
     /// Weak, so that the lane ends when its coordinator is dropped.
     own: mpsc::WeakSender<LaneInput>,
     engines: BTreeMap<ShardId, ShardEngine>,
@@ -83,13 +86,18 @@ pub(super) struct Lane {
     draining: Vec<tokio::sync::oneshot::Sender<()>>,
 }
 
+/// The part of a batch that overdue lazy writes get when the awaited ones alone would fill it.
+const LAZY_SHARE: usize = 4;
+
 /// The most inputs that are taken before writes and commands get their turn.
 const INPUTS_AT_ONCE: usize = 512;
 
 impl Lane {
     pub(super) fn new(parts: LaneParts, own: mpsc::WeakSender<LaneInput>) -> Self {
         let waiters = Waiters::new(parts.counters.clone());
+        let now = parts.clock.now();
         Self {
+            now,
             parts,
             own,
             engines: BTreeMap::new(),
@@ -114,7 +122,10 @@ impl Lane {
             let wake = self.wake_after();
             tokio::select! {
                 biased;
-                done = finished(&mut self.commit) => self.committed(done),
+                done = finished(&mut self.commit) => {
+                    self.now = self.parts.clock.now();
+                    self.committed(done);
+                }
                 () = finished(&mut self.publish) => self.publish = None,
                 count = inputs.recv_many(&mut taken, INPUTS_AT_ONCE) => {
                     if count == 0 {
@@ -123,6 +134,7 @@ impl Lane {
                 }
                 () = tokio::time::sleep(wake), if wake != Duration::MAX => {}
             }
+            self.now = self.parts.clock.now();
             let mut stop = None;
             for input in taken.drain(..) {
                 match input {
@@ -139,8 +151,9 @@ impl Lane {
         self.finish(stop).await;
     }
 
+    /// The time at which this round began. One reading of the clock serves all that arrived.
     fn now(&self) -> Timestamp {
-        self.parts.clock.now()
+        self.now
     }
 
     /// How long nothing happens unless something arrives.
@@ -173,23 +186,29 @@ impl Lane {
             let count = self.commands.len().min(most);
             let batch: Vec<Envelope> = self.commands.drain(..count).collect();
             Counters::add(&self.parts.counters.commands, count as u64);
-            let transport = self.parts.transport.clone();
-            // A command that could not be published is one that got lost: it is sent again when
-            // its answer stays out.
-            self.publish = Some(Box::pin(async move { drop(transport.publish(&batch).await) }));
+            self.publish = Some(Box::pin(publish(self.parts.clone(), batch)));
         }
     }
 
     fn has_writes(&self) -> bool {
-        let overdue = |since| self.now() >= since + self.parts.settings.lazy_flush;
-        !self.awaited.is_empty() || self.lazy_since.is_some_and(overdue)
+        !self.awaited.is_empty() || self.is_lazy_overdue()
     }
 
-    /// What somebody waits for first, then what nobody waits for.
+    fn is_lazy_overdue(&self) -> bool {
+        let overdue = |since| self.now() >= since + self.parts.settings.lazy_flush;
+        self.lazy_since.is_some_and(overdue)
+    }
+
+    /// What somebody waits for first, then what nobody waits for; but what has waited for too
+    /// long has its share, so that it never stays behind for ever.
     fn next_batch(&mut self) -> Vec<TxWrite> {
         let limit = self.parts.store.info().limits.batch_writes_max;
         let most = self.parts.settings.batch_writes_max.min(limit);
-        let awaited = self.awaited.len().min(most);
+        let kept = match self.is_lazy_overdue() {
+            true => self.lazy.len().min(most.div_ceil(LAZY_SHARE)),
+            false => 0,
+        };
+        let awaited = self.awaited.len().min(most - kept);
         let lazy = self.lazy.len().min(most - awaited);
         Counters::add(&self.parts.counters.writes_awaited, awaited as u64);
         Counters::add(&self.parts.counters.writes_lazy, lazy as u64);
@@ -218,15 +237,17 @@ impl Lane {
                     self.waiters.insert(tx, waiter);
                     self.engine(shard, Input::Submit { tx, transaction, observed: false });
                 } else {
-                    waiter.lost();
+                    waiter.not_owned();
                 }
             }
             LaneInput::Attach { tx, waiter } => {
                 let shard = tx.shard(shards);
-                let held = self.engines.get(&shard).is_some_and(|engine| engine.holds(tx));
-                if held {
+                let engine = self.engines.get(&shard);
+                // One that only waits for its last write has told everything already: whoever
+                // comes now finds it in the store.
+                if let Some(engine) = engine.filter(|engine| engine.is_open(tx)) {
                     let observed = waiter.wants_events();
-                    self.waiters.attach(tx, waiter);
+                    self.waiters.attach(tx, waiter, engine.told(tx));
                     if observed {
                         self.engine(shard, Input::Observe(tx));
                     }
@@ -241,7 +262,9 @@ impl Lane {
                 }
             }
             LaneInput::Engine(shard, input) => {
-                if matches!(*input, Input::Recovered { .. }) {
+                if let Input::Recovered { record, .. } = &*input
+                    && self.engines.get(&shard).is_some_and(|engine| !engine.holds(record.tx))
+                {
                     Counters::add(&self.parts.counters.recovered, 1);
                 }
                 self.engine(shard, *input);
@@ -250,6 +273,8 @@ impl Lane {
                 let settings = Arc::new(self.parts.settings.engine.clone());
                 let known = self.engines.get(&lease.shard);
                 if known.is_none_or(|engine| engine.fence() != lease.fence()) {
+                    // Between two leases of ours somebody else may have had the shard.
+                    self.lose(lease.shard);
                     self.engines.insert(lease.shard, ShardEngine::new(lease.fence(), settings));
                 }
             }
@@ -261,24 +286,31 @@ impl Lane {
 
     /// Losing a lease drops the memory of the shard; nothing is resumed from it (rule 2).
     fn lose(&mut self, shard: ShardId) {
-        if self.engines.remove(&shard).is_some() {
+        if let Some(engine) = self.engines.remove(&shard) {
             let shards = self.parts.store.info().shards;
             self.waiters.lose(|tx| tx.shard(shards) == shard);
             self.awaited.retain(|write| write.tx.shard(shards) != shard);
             self.lazy.retain(|write| write.tx.shard(shards) != shard);
             self.commands.retain(|command| command.tx().shard(shards) != shard);
             // Whoever listens may be gone already, when the coordinator stops.
-            let _ = self.parts.lost.send(shard);
+            let _ = self.parts.lost.send(engine.fence());
         }
     }
 
     fn engine(&mut self, shard: ShardId, input: Input) {
         let now = self.now();
         let store_now = self.parts.clock.store_now();
-        let load_percent = self.waiters.load_percent(self.parts.settings.in_flight_max);
+        let load_percent = self.load_percent();
         let Some(engine) = self.engines.get_mut(&shard) else { return };
         let mut cx = Context { now, store_now, load_percent, peers: &mut self.peers };
         engine.handle(input, &mut cx, &mut self.out);
+    }
+
+    /// How much of `in_flight_max` is used, by all lanes together.
+    fn load_percent(&self) -> u8 {
+        let most = self.parts.settings.in_flight_max;
+        let used = most.saturating_sub(self.parts.in_flight.available_permits());
+        (used * 100 / most.max(1)).min(100) as u8
     }
 
     fn tick(&mut self) {
@@ -305,7 +337,7 @@ impl Lane {
                 self.awaited.push_back(write);
             }
         }
-        self.commands.extend(out.commands);
+        self.enqueue(out.commands);
         if !out.loads.is_empty() {
             self.load(out.loads);
         }
@@ -319,6 +351,19 @@ impl Lane {
         if !self.draining.is_empty() && self.engines.values().all(|e| e.open_count() == 0) {
             for done in self.draining.drain(..) {
                 let _ = done.send(());
+            }
+        }
+    }
+
+    /// Commands never wait for room here: the lane must go on taking replies, or a full queue of
+    /// a participant and a full queue of replies could wait for each other.
+    fn enqueue(&mut self, commands: Vec<Envelope>) {
+        for envelope in commands {
+            let is_full = self.commands.len() >= self.parts.settings.commands_max;
+            if is_full && matches!(&envelope.body, Body::Command(command) if command.attempt > 1) {
+                Counters::add(&self.parts.counters.commands_unsent, 1);
+            } else {
+                self.commands.push_back(envelope);
             }
         }
     }
@@ -351,22 +396,40 @@ impl Lane {
             self.deliver();
         }
         self.awaited.append(&mut self.lazy);
+        let mut ended = 0;
         while !self.awaited.is_empty() {
             let batch = self.next_batch();
             let results = self.parts.store.commit(&batch).await;
+            let is_committed = |result: &CommitResult| matches!(result, CommitResult::Committed(_));
+            let settled = batch.iter().zip(&results).filter(|(_, result)| is_committed(result));
+            ended += settled.filter(|(write, _)| write.due.is_none()).count();
             if results.iter().any(|result| matches!(result, CommitResult::Failed(_))) {
                 tracing::warn!("the last records could not be written; the next owner finds them");
                 break;
             }
         }
-        if let Some(publish) = self.publish.take() {
-            publish.await;
-        }
-        let open = self.engines.values().map(ShardEngine::open_count).sum();
+        // Commands that are still on their way count as lost: the next owner sends them again.
+        self.publish = None;
+        let open: usize = self.engines.values().map(ShardEngine::open_count).sum();
+        let open = open.saturating_sub(ended);
         self.waiters.stop();
         if let Some(done) = stop {
             let _ = done.send(open);
         }
+    }
+}
+
+/// A command that could not be published is one that got lost: it is sent again when its answer
+/// stays out.
+async fn publish(parts: LaneParts, batch: Vec<Envelope>) {
+    let publishing = parts.transport.publish(&batch);
+    let unsent = match tokio::time::timeout(parts.settings.publish_timeout, publishing).await {
+        Ok(results) => results.iter().filter(|result| result.is_err()).count(),
+        Err(_) => batch.len(),
+    };
+    if unsent > 0 {
+        Counters::add(&parts.counters.commands_unsent, unsent as u64);
+        tracing::debug!(unsent, "commands were not published; they are sent again");
     }
 }
 

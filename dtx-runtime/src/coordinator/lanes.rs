@@ -3,16 +3,17 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, PoisonError, RwLock},
+    time::Duration,
 };
 
 use dtx_core::{
     engine::Input,
     ids::{HolderId, ShardId, TxId},
-    store::{Lease, StateStore},
+    store::{Fence, Lease, StateStore},
     transport::{Reply, Transport},
 };
-use tokio::sync::{mpsc, oneshot};
-use tokio_util::task::TaskTracker;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     clock::Clock,
@@ -30,6 +31,11 @@ pub(super) struct Shared {
     pub(super) counters: Arc<Counters>,
     pub(super) clock: Clock,
     pub(super) holder: HolderId,
+    /// As many permits as are free of `in_flight_max`.
+    pub(super) in_flight: Arc<Semaphore>,
+    /// Cancelled when the leases are given back: nothing more is looked for in the store.
+    pub(super) keeping: CancellationToken,
+    pub(super) tasks: TaskTracker,
     lanes: Vec<mpsc::Sender<LaneInput>>,
     leases: RwLock<BTreeMap<ShardId, Lease>>,
 }
@@ -43,7 +49,8 @@ impl Shared {
         clock: Clock,
         holder: HolderId,
         tasks: &TaskTracker,
-    ) -> (Arc<Self>, mpsc::UnboundedReceiver<ShardId>) {
+    ) -> (Arc<Self>, mpsc::UnboundedReceiver<Fence>) {
+        let in_flight = Arc::new(Semaphore::new(settings.in_flight_max));
         let counters = Arc::new(Counters::default());
         // Bounded by the number of shards: a shard is lost once per lease.
         let (lost, lost_shards) = mpsc::unbounded_channel();
@@ -57,12 +64,24 @@ impl Shared {
                 counters: counters.clone(),
                 clock: clock.clone(),
                 lost: lost.clone(),
+                in_flight: in_flight.clone(),
             };
             tasks.spawn(Lane::new(parts, sender.downgrade()).run(receiver));
             lanes.push(sender);
         }
-        let leases = RwLock::default();
-        let shared = Self { store, transport, settings, counters, clock, holder, lanes, leases };
+        let shared = Self {
+            store,
+            transport,
+            settings,
+            counters,
+            clock,
+            holder,
+            in_flight,
+            keeping: CancellationToken::new(),
+            tasks: tasks.clone(),
+            lanes,
+            leases: RwLock::default(),
+        };
         (Arc::new(shared), lost_shards)
     }
 
@@ -106,9 +125,17 @@ impl Shared {
         leases.insert(lease.shard, lease);
     }
 
-    pub(super) fn disown(&self, shard: ShardId) -> bool {
+    /// Forgets a lease, unless the shard was leased anew since. Says whether it was known.
+    pub(super) fn disown(&self, lost: Fence) -> bool {
         let mut leases = self.leases.write().unwrap_or_else(PoisonError::into_inner);
-        leases.remove(&shard).is_some()
+        let known = leases.get(&lost.shard).is_some_and(|lease| lease.fence() == lost);
+        known && leases.remove(&lost.shard).is_some()
+    }
+
+    /// Whether this is still the lease of its shard.
+    pub(super) fn owns(&self, fence: Fence) -> bool {
+        let leases = self.leases.read().unwrap_or_else(PoisonError::into_inner);
+        leases.get(&fence.shard).is_some_and(|lease| lease.fence() == fence)
     }
 
     /// An id in a shard that this coordinator owns; `None` when it owns none.
@@ -131,6 +158,7 @@ impl Shared {
 
     /// Waits until nothing is open in any lane.
     pub(super) async fn drain(&self) {
+        // A transaction never moves to another lane, so one after the other is enough.
         for lane in &self.lanes {
             let (done, drained) = oneshot::channel();
             if lane.send(LaneInput::Drain(done)).await.is_ok() {
@@ -139,15 +167,26 @@ impl Shared {
         }
     }
 
-    /// Stops the lanes; says how many transactions were still open.
-    pub(super) async fn stop(&self) -> usize {
-        let mut open = 0;
-        for lane in &self.lanes {
-            let (done, stopped) = oneshot::channel();
-            if lane.send(LaneInput::Stop(done)).await.is_ok() {
-                open += stopped.await.unwrap_or(0);
+    /// Stops the lanes; says how many transactions were still open. A lane whose store does not
+    /// answer within `limit` is left behind, and what it has is counted by what is in flight.
+    pub(super) async fn stop(&self, limit: Duration) -> usize {
+        let stopping = async {
+            let mut stopped = Vec::new();
+            for lane in &self.lanes {
+                let (done, open) = oneshot::channel();
+                if lane.send(LaneInput::Stop(done)).await.is_ok() {
+                    stopped.push(open);
+                }
             }
-        }
-        open
+            let mut open = 0;
+            for lane in stopped {
+                open += lane.await.unwrap_or(0);
+            }
+            open
+        };
+        tokio::time::timeout(limit, stopping).await.unwrap_or_else(|_| {
+            tracing::warn!("the store does not answer; the next owner finds what is open");
+            self.settings.in_flight_max - self.in_flight.available_permits()
+        })
     }
 }

@@ -5,18 +5,20 @@ use std::{sync::Arc, time::Duration};
 use dtx_core::{
     engine::Input,
     ids::ShardId,
-    store::{Lease, LeaseRequest},
+    store::{Fence, Lease, LeaseRequest},
     time::Timestamp,
 };
 use tokio::sync::{mpsc, watch};
-use tokio_util::sync::CancellationToken;
 
 use super::{lane::LaneInput, lanes::Shared};
+
+/// How long the store may take to get the leases back. They end by themselves in any case.
+const RELEASE_WAIT: Duration = Duration::from_secs(5);
 
 /// Keeps the leases and scans the shards until it is cancelled.
 pub(super) struct Keeper {
     shared: Arc<Shared>,
-    lost: mpsc::UnboundedReceiver<ShardId>,
+    lost: mpsc::UnboundedReceiver<Fence>,
     /// Says which shards are owned, to whoever receives replies.
     owned: watch::Sender<Vec<ShardId>>,
 }
@@ -24,7 +26,7 @@ pub(super) struct Keeper {
 impl Keeper {
     pub(super) fn new(
         shared: Arc<Shared>,
-        lost: mpsc::UnboundedReceiver<ShardId>,
+        lost: mpsc::UnboundedReceiver<Fence>,
         owned: watch::Sender<Vec<ShardId>>,
     ) -> Self {
         Self { shared, lost, owned }
@@ -43,8 +45,9 @@ impl Keeper {
         let request = LeaseRequest { holder: shared.holder, shards, ttl };
         let leases = shared.store.acquire(&request).await?;
         for lease in &leases {
-            shared.own(lease.clone());
+            // First the lane, then the book: whoever finds the shard in the book may submit.
             shared.send(lease.shard, LaneInput::Leased(lease.clone())).await;
+            shared.own(lease.clone());
         }
         if !leases.is_empty() {
             self.announce();
@@ -62,9 +65,10 @@ impl Keeper {
     /// Hands every open transaction of a shard to its engine.
     fn recover(&self, lease: Lease) {
         let shared = self.shared.clone();
-        tokio::spawn(async move {
+        let keeping = shared.keeping.clone();
+        let recovering = async move {
             let shard = lease.shard;
-            while shared.owned().get(&shard).is_some_and(|own| own.epoch == lease.epoch) {
+            while shared.owns(lease.fence()) {
                 match scan(&shared, shard, Timestamp::MAX).await {
                     Ok(()) => {
                         shared.engine(shard, Input::RecoveryComplete).await;
@@ -76,10 +80,25 @@ impl Keeper {
                     }
                 }
             }
-        });
+        };
+        self.shared.tasks.spawn(keeping.run_until_cancelled_owned(recovering));
     }
 
-    pub(super) async fn run(mut self, cancelled: CancellationToken) {
+    pub(super) async fn run(mut self) {
+        let keeping = self.shared.keeping.clone();
+        keeping.run_until_cancelled(self.keep()).await;
+        let leases: Vec<Lease> = self.shared.owned().into_values().collect();
+        let released = self.shared.store.release(&leases);
+        match tokio::time::timeout(RELEASE_WAIT, released).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the leases could not be given back; they end by themselves");
+            }
+            Err(_) => tracing::warn!("the store does not answer; the leases end by themselves"),
+        }
+    }
+
+    async fn keep(&mut self) {
         let settings = self.shared.settings.clone();
         let mut renewal = tokio::time::interval(settings.lease_ttl / 3);
         let mut scanning = tokio::time::interval(settings.scan_interval);
@@ -88,20 +107,15 @@ impl Keeper {
         }
         loop {
             tokio::select! {
-                () = cancelled.cancelled() => break,
-                Some(shard) = self.lost.recv() => {
-                    if self.shared.disown(shard) {
-                        tracing::warn!(%shard, "the lease of the shard is lost");
+                Some(lost) = self.lost.recv() => {
+                    if self.shared.disown(lost) {
+                        tracing::warn!(shard = %lost.shard, "the lease of the shard is lost");
                         self.announce();
                     }
                 }
                 _ = renewal.tick() => self.renew().await,
                 _ = scanning.tick() => self.scan_due().await,
             }
-        }
-        let leases: Vec<Lease> = self.shared.owned().into_values().collect();
-        if let Err(error) = self.shared.store.release(&leases).await {
-            tracing::warn!(%error, "the leases could not be given back; they end by themselves");
         }
     }
 
@@ -112,7 +126,7 @@ impl Keeper {
                 Ok(kept) => {
                     for lease in leases {
                         if !kept.iter().any(|k| k.shard == lease.shard && k.epoch == lease.epoch) {
-                            self.shared.disown(lease.shard);
+                            self.shared.disown(lease.fence());
                             self.shared.send(lease.shard, LaneInput::LeaseLost(lease.shard)).await;
                         }
                     }

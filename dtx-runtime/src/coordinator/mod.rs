@@ -11,12 +11,14 @@ mod leases;
 mod receive;
 mod settings;
 mod stats;
+mod stop;
 mod waiters;
 
 pub use builder::DtxBuilder;
-pub use dtx::{DrainReport, Dtx, DtxInfo};
+pub use dtx::{Dtx, DtxInfo};
 pub use error::{OutcomeError, SignalError, StartError, SubmitError};
 pub use handle::Handle;
 pub use settings::CoordinatorSettings;
 pub use stats::CoordinatorStats;
+pub use stop::DrainReport;
 pub use waiters::TxEvent;

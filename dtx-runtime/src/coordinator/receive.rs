@@ -115,25 +115,37 @@ pub(super) async fn inquiries(shared: Arc<Shared>, cancelled: CancellationToken)
     while !cancelled.is_cancelled() {
         let interest = Interest::Inquiries;
         let Some(mut subscription) = subscribe(&shared, interest, &cancelled).await else { return };
-        loop {
-            let received = tokio::select! {
-                () = cancelled.cancelled() => break,
-                received = subscription.receive(BATCH, WAIT) => received,
-            };
-            let Ok(deliveries) = received else { break };
-            for delivery in deliveries {
-                if let Body::Inquiry(inquiry) = &delivery.envelope.body
-                    && let Some(answer) = settle(&shared, inquiry).await
-                {
-                    let answer = Envelope::new(Body::InquiryAnswer(answer));
-                    drop(shared.transport.publish(&[answer]).await);
-                }
-                // An inquiry that could not be answered is made again by the participant.
-                drop(subscription.ack(&[delivery.token]).await);
-            }
-        }
+        let serving = async { while inquiry_batch(&shared, subscription.as_mut()).await {} };
+        cancelled.run_until_cancelled(serving).await;
         drop(subscription.close().await);
     }
+}
+
+/// Takes some inquiries. Says whether the subscription goes on.
+async fn inquiry_batch(shared: &Shared, subscription: &mut dyn Subscription) -> bool {
+    let deliveries = match subscription.receive(BATCH, WAIT).await {
+        Ok(deliveries) => deliveries,
+        Err(error) => {
+            if error.kind() != ErrorKind::Closed {
+                tracing::warn!(%error, "inquiries could not be received");
+                tokio::time::sleep(PAUSE).await;
+            }
+            return false;
+        }
+    };
+    for delivery in deliveries {
+        if let Body::Inquiry(inquiry) = &delivery.envelope.body
+            && let Some(answer) = settle(shared, inquiry).await
+        {
+            let answer = [Envelope::new(Body::InquiryAnswer(answer))];
+            let publishing = shared.transport.publish(&answer);
+            // An answer that cannot be published is asked for again.
+            drop(tokio::time::timeout(shared.settings.publish_timeout, publishing).await);
+        }
+        // An inquiry that could not be answered is made again by the participant.
+        drop(subscription.ack(&[delivery.token]).await);
+    }
+    true
 }
 
 async fn settle(shared: &Shared, inquiry: &Inquiry) -> Option<InquiryAnswer> {

@@ -16,6 +16,12 @@ pub struct CoordinatorSettings {
     pub batch_writes_max: usize,
     /// The most commands in one publish; the transport's own limit is kept in any case.
     pub batch_commands_max: usize,
+    /// How many commands of one lane may wait for the transport before repeats are left out, as if
+    /// they had got lost. First attempts always wait: there is one for each operation in flight.
+    pub commands_max: usize,
+    /// How long one publish may take. What a full queue did not take by then counts as lost, so
+    /// that a participant that has stopped reading does not hold up the others.
+    pub publish_timeout: Duration,
     /// The most inputs that wait for a lane before whoever brings them waits too.
     pub lane_inputs_max: usize,
     /// How long a write that nobody waits for may stay behind when no other write takes it along.
@@ -43,6 +49,8 @@ impl Default for CoordinatorSettings {
             in_flight_max: 100_000,
             batch_writes_max: 1_024,
             batch_commands_max: 1_024,
+            commands_max: 65_536,
+            publish_timeout: Duration::from_secs(1),
             lane_inputs_max: 4_096,
             lazy_flush: Duration::from_millis(100),
             lease_ttl: Duration::from_secs(10),
@@ -65,6 +73,7 @@ impl CoordinatorSettings {
             ("in_flight_max", self.in_flight_max),
             ("batch_writes_max", self.batch_writes_max),
             ("batch_commands_max", self.batch_commands_max),
+            ("commands_max", self.commands_max),
             ("lane_inputs_max", self.lane_inputs_max),
             ("scan_records_max", self.scan_records_max),
             ("events_max", self.events_max),
@@ -78,6 +87,7 @@ impl CoordinatorSettings {
             return Err(SettingsError { field: "in_flight_max", reason });
         }
         for (field, value) in [
+            ("publish_timeout", self.publish_timeout),
             ("lazy_flush", self.lazy_flush),
             ("lease_ttl", self.lease_ttl),
             ("scan_interval", self.scan_interval),

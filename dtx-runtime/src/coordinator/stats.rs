@@ -21,6 +21,8 @@ pub(super) struct Counters {
     pub(super) writes_lazy: AtomicU64,
     pub(super) commits: AtomicU64,
     pub(super) commands: AtomicU64,
+    pub(super) commands_unsent: AtomicU64,
+    pub(super) events_missed: AtomicU64,
     pub(super) replies: AtomicU64,
 }
 
@@ -54,8 +56,13 @@ pub struct CoordinatorStats {
     pub writes_lazy: u64,
     /// Commits of batches of records.
     pub commits: u64,
-    /// Commands published.
+    /// Commands given to the transport.
     pub commands: u64,
+    /// Commands that the transport did not take, or not within `publish_timeout`, and repeats for
+    /// which `commands_max` left no room. They are sent again as if they had got lost.
+    pub commands_unsent: u64,
+    /// Answers that readers of `Handle::events` missed because they were too slow.
+    pub events_missed: u64,
     /// Replies received.
     pub replies: u64,
 }
@@ -93,6 +100,8 @@ impl Counters {
             writes_lazy: read(&self.writes_lazy),
             commits: read(&self.commits),
             commands: read(&self.commands),
+            commands_unsent: read(&self.commands_unsent),
+            events_missed: read(&self.events_missed),
             replies: read(&self.replies),
         }
     }

@@ -6,10 +6,15 @@ use dtx_core::{
     answer::PhaseAnswer,
     engine::{Notice, Refused},
     ids::{OperationIndex, ShardId, TxId},
+    name::ParticipantName,
     pattern::Phase,
     store::Outcome,
 };
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{
+    OwnedSemaphorePermit,
+    mpsc::{self, error::TrySendError},
+    oneshot,
+};
 
 use super::stats::Counters;
 
@@ -18,6 +23,8 @@ use super::stats::Counters;
 pub struct TxEvent {
     /// Which operation.
     pub operation: OperationIndex,
+    /// Who answered.
+    pub participant: ParticipantName,
     /// In which phase.
     pub phase: Phase,
     /// What was answered.
@@ -29,6 +36,8 @@ pub struct TxEvent {
 pub(super) enum Accepted {
     Yes,
     DuplicateKey(TxId),
+    /// The shard went to another coordinator before anything was written.
+    NotOwned,
     Failed(dtx_core::error::StoreError),
 }
 
@@ -46,6 +55,20 @@ pub(super) struct Waiter {
 impl Waiter {
     pub(super) fn wants_events(&self) -> bool {
         self.events.is_some()
+    }
+
+    /// It was not even tried to accept the transaction.
+    pub(super) fn not_owned(mut self) {
+        if let Some(accepted) = self.accepted.take() {
+            drop(accepted.send(Accepted::NotOwned));
+        }
+    }
+
+    /// Whether somebody is still at the other side.
+    fn is_awaited(&self) -> bool {
+        self.outcome.as_ref().is_some_and(|outcome| !outcome.is_closed())
+            || self.closed.as_ref().is_some_and(|closed| !closed.is_closed())
+            || self.events.as_ref().is_some_and(|events| !events.is_closed())
     }
 
     /// Its channels close, which tells the other side to look in the store.
@@ -70,12 +93,17 @@ impl Waiters {
         self.one.insert(tx, waiter);
     }
 
-    pub(super) fn attach(&mut self, tx: TxId, waiter: Waiter) {
-        self.more.entry(tx).or_default().push(waiter);
-    }
-
-    pub(super) fn load_percent(&self, in_flight_max: usize) -> u8 {
-        (self.one.len() * 100 / in_flight_max.max(1)).min(100) as u8
+    /// Adds one more. `told` is the outcome, when it was told before.
+    pub(super) fn attach(&mut self, tx: TxId, mut waiter: Waiter, told: Option<Outcome>) {
+        if let Some(outcome) = told
+            && let Some(waits) = waiter.outcome.take()
+        {
+            let _ = waits.send(outcome);
+        }
+        let others = self.more.entry(tx).or_default();
+        // Those whose handles are gone make room, so that asking again and again costs nothing.
+        others.retain(Waiter::is_awaited);
+        others.push(waiter);
     }
 
     /// Those who wait for these learn that they must look in the store.
@@ -148,13 +176,18 @@ impl Waiters {
                 tracing::error!(%tx, reason, "record cannot be read; it is left as it is");
             }
             Notice::LeaseLost(shard) => lost.push(shard),
-            Notice::Progress { tx, operation, phase, answer } => self.each(tx, |waiter| {
-                if let Some(events) = &waiter.events {
+            Notice::Progress { tx, operation, participant, phase, answer } => {
+                let counters = self.counters.clone();
+                let event = TxEvent { operation, participant, phase, answer };
+                self.each(tx, |waiter| {
                     // A reader that is slower than `events_max` misses some.
-                    let event = TxEvent { operation, phase, answer: answer.clone() };
-                    drop(events.try_send(event));
-                }
-            }),
+                    if let Some(events) = &waiter.events
+                        && let Err(TrySendError::Full(_)) = events.try_send(event.clone())
+                    {
+                        Counters::add(&counters.events_missed, 1);
+                    }
+                });
+            }
             Notice::DeadLetter(tx, operation) => {
                 Counters::add(&self.counters.dead_letters, 1);
                 tracing::warn!(%tx, %operation, "operation ended in the dead letters");
@@ -166,5 +199,28 @@ impl Waiters {
         if let Some(accepted) = self.one.get_mut(&tx).and_then(|waiter| waiter.accepted.take()) {
             drop(accepted.send(answer));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_went_away_leaves_nothing_behind() {
+        let mut waiters = Waiters::new(Arc::default());
+        let tx = TxId::from_parts(1, [1; 10]);
+        let (outcome, mut stays) = oneshot::channel();
+        waiters.attach(tx, Waiter { outcome: Some(outcome), ..Waiter::default() }, None);
+        for _ in 0..100 {
+            let (outcome, gone) = oneshot::channel();
+            drop(gone);
+            waiters.attach(tx, Waiter { outcome: Some(outcome), ..Waiter::default() }, None);
+        }
+        assert_eq!(waiters.more[&tx].len(), 2, "the one that waits, and the newest");
+        waiters.tell(Notice::Told(tx, Outcome::Committed), &mut Vec::new());
+        assert_eq!(stays.try_recv(), Ok(Outcome::Committed));
+        waiters.tell(Notice::Closed(tx), &mut Vec::new());
+        assert!(waiters.more.is_empty() && waiters.one.is_empty());
     }
 }

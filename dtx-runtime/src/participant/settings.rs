@@ -23,8 +23,8 @@ pub struct HostSettings {
     pub conflict_retries_max: u32,
     /// The longest run of a user handler, also where the command has no deadline.
     pub handler_ms_max: u64,
-    /// How long the handlers of one batch may take together on the thread of the batch before
-    /// the others get tasks of their own, in microseconds.
+    /// How long the handlers of one batch run before the answers so far are stored and told, in
+    /// microseconds.
     pub inline_us_max: u64,
     /// How many times a command is delivered before the host gives it up: a fault is then
     /// answered `Unknown`, and a message that nobody waits for becomes a dead letter.

@@ -106,7 +106,11 @@ pub fn claim(row: Option<InboxRow>, context: &ClaimContext<'_>, command: &Comman
             Claim::Run { row, forward }
         }
         Decision::Record => {
-            let done = Done::default();
+            // What another backward phase reversed is reversed, whoever asks by which phase: an
+            // owner that took over does not know what the one before it had asked for.
+            let reversed =
+                |(_, entry): &(Phase, Entry)| matches!(entry, Entry::Done(done) if done.reversed);
+            let done = Done { reversed: row.entries.iter().any(reversed), ..Done::default() };
             row.set(command.phase, Entry::Done(done.clone()));
             row.recall = None;
             row.changed_at = context.now;

@@ -194,7 +194,7 @@ fn rule_3_a_cancel_after_the_execution_is_refused_and_compensate_does_both() {
             (Cancel, done("x"), refused(Refusal::Executed)),
             (Execute, done("x"), done("e")),
             (Compensate, done("c"), reversed("c")),
-            (Cancel, done("x"), done("")),
+            (Cancel, done("x"), reversed("")),
             (Execute, done("x"), refused(Refusal::Undone)),
         ],
         &[Prepare, Execute, Compensate],
@@ -282,6 +282,20 @@ fn a_compensation_says_that_it_reversed_something_only_if_it_was_executed() {
         &[Prepare, Compensate],
     );
     check(Pattern::Saga, &[(Compensate, done("x"), done("")), (Compensate, no(), done(""))], &[]);
+}
+
+#[test]
+fn what_was_reversed_stays_reversed_when_another_owner_asks_by_the_other_phase() {
+    check(
+        Pattern::TwoPhaseSaga,
+        &[
+            (Prepare, done("p"), done("p")),
+            (Execute, done("e"), done("e")),
+            (Compensate, done("c"), reversed("c")),
+            (Cancel, done("x"), reversed("")),
+        ],
+        &[Prepare, Execute, Compensate],
+    );
 }
 
 #[test]

@@ -91,9 +91,13 @@ pub(crate) async fn handle_batch(
         report(&shared, settled, &reports.completions).await;
     }
     count(&shared.counters.runs, runs.len());
-    let ran = start(&shared, runs, &reports);
-    if !ran.is_empty() {
-        finish(&shared, inbox, ran, &reports.completions).await;
+    let mut runs = runs.into_iter();
+    while runs.len() > 0 {
+        let ran = start(&shared, &mut runs, &reports);
+        if !ran.is_empty() {
+            finish(&shared, inbox, ran, &reports.completions).await;
+        }
+        tokio::task::yield_now().await;
     }
     let end = Completion { is_batch_end: true, ..Completion::default() };
     send(&reports.completions, end).await;
@@ -162,24 +166,26 @@ impl Future for CatchPanic<'_> {
     }
 }
 
-/// Polls each handler once where it is, which is all that most need, and gives the others tasks.
-fn start(shared: &Shared, runs: Vec<RunFuture>, reports: &Reports) -> Vec<Ran> {
+/// Polls handlers once where they are, which is all that most need, and gives those that wait
+/// tasks of their own. After `inline_us_max` the answers so far are told before it goes on.
+fn start(shared: &Shared, runs: &mut std::vec::IntoIter<RunFuture>, reports: &Reports) -> Vec<Ran> {
     let until = Instant::now() + Duration::from_micros(shared.settings.inline_us_max);
     let mut ran = Vec::with_capacity(runs.len());
     for mut run in runs {
-        if Instant::now() < until
-            && let Poll::Ready(done) =
-                run.as_mut().poll(&mut PollContext::from_waker(Waker::noop()))
-        {
-            ran.push(done);
-            continue;
+        match run.as_mut().poll(&mut PollContext::from_waker(Waker::noop())) {
+            Poll::Ready(done) => ran.push(done),
+            Poll::Pending => {
+                let sender = reports.ran.clone();
+                reports.tasks.spawn(async move {
+                    let ran = run.await;
+                    // The finisher lives as long as the host, which waits for this.
+                    let _ = sender.send(ran).await;
+                });
+            }
         }
-        let sender = reports.ran.clone();
-        reports.tasks.spawn(async move {
-            let ran = run.await;
-            // The finisher lives as long as the host, which waits for this.
-            let _ = sender.send(ran).await;
-        });
+        if Instant::now() >= until {
+            break;
+        }
     }
     ran
 }

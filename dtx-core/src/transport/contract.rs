@@ -1,0 +1,154 @@
+//! The traits of a transport.
+
+use std::{fmt::Debug, time::Duration};
+
+use async_trait::async_trait;
+
+use crate::{
+    error::TransportError,
+    ids::{HolderId, ShardId},
+    name::ParticipantName,
+    transport::Envelope,
+};
+
+/// What a transport offers beyond the contract.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TransportCapabilities {
+    /// An accepted message survives the crash of the transport.
+    pub durable: bool,
+    /// Messages of one transaction to one participant arrive in the order of their publishing,
+    /// as long as none is delivered again. Nothing in dtx relies on it.
+    pub ordered_by_transaction: bool,
+}
+
+/// What a transport takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TransportLimits {
+    /// The most messages in one `publish`.
+    pub batch_messages_max: usize,
+    /// The largest body, in bytes, as [`Envelope::body_bytes`] counts them.
+    pub body_bytes_max: usize,
+}
+
+/// What a transport says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TransportInfo {
+    /// Its product name, such as `inmem`.
+    pub name: &'static str,
+    /// What it offers.
+    pub capabilities: TransportCapabilities,
+    /// What it takes.
+    pub limits: TransportLimits,
+}
+
+/// What became of one message.
+pub type PublishResult = Result<(), TransportError>;
+
+/// What a subscription receives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Interest {
+    /// All commands for a participant, whatever the pattern and the phase.
+    Participant(ParticipantName),
+    /// The replies for these shards.
+    Replies(Vec<ShardId>),
+    /// The inquiries of participants.
+    Inquiries,
+    /// The answers to the inquiries that one host made.
+    InquiryAnswers(HolderId),
+}
+
+/// A wish to receive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscribe {
+    /// What to receive.
+    pub interest: Interest,
+    /// Subscriptions of one group share the messages: each goes to one of them. Different groups
+    /// each get every message.
+    pub group: String,
+    /// How many messages may be delivered and not yet acknowledged; at least 1.
+    pub prefetch: usize,
+}
+
+/// Names a delivery in its subscription, for acknowledging it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AckToken {
+    /// The generation of the subscription; a token of an older one is refused.
+    pub generation: u64,
+    /// The number of the delivery.
+    pub number: u64,
+}
+
+/// A message that arrived.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// For acknowledging it.
+    pub token: AckToken,
+    /// How many times it was delivered, this time included, where the transport knows.
+    pub attempt: u32,
+    /// The message.
+    pub envelope: Envelope,
+}
+
+/// A message that could not be handled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Nack {
+    /// Which.
+    pub token: AckToken,
+    /// Deliver it again after this long.
+    pub delay: Duration,
+}
+
+/// Carries messages at least once. Loss, duplicates and reordering are all expected above it.
+///
+/// # Cancel safety
+/// A dropped `publish` may have published any part of the batch.
+#[async_trait]
+pub trait Transport: Debug + Send + Sync + 'static {
+    /// What the transport says of itself. No I/O.
+    fn info(&self) -> &TransportInfo;
+
+    /// Publishes a batch. One result per message, in order; where the transport is durable, `Ok`
+    /// means that the message is durable. A full queue waits, and holds up only the messages
+    /// that go to it. A body past the limit is `ErrorKind::Invalid`, and so is every message of
+    /// a batch past the limit; after `close` it is `ErrorKind::Closed`.
+    async fn publish(&self, messages: &[Envelope]) -> Vec<PublishResult>;
+
+    /// Subscribes. Messages published before the first subscription of a group are kept where
+    /// the transport is durable, and may be lost elsewhere. `ErrorKind::Closed` after `close`.
+    async fn subscribe(
+        &self,
+        subscribe: &Subscribe,
+    ) -> Result<Box<dyn Subscription>, TransportError>;
+
+    /// Publishes what is buffered and ends all subscriptions: a `receive` that waits ends too.
+    /// Idempotent.
+    async fn close(&self) -> Result<(), TransportError>;
+}
+
+/// One subscription. It has one owner.
+#[async_trait]
+pub trait Subscription: Debug + Send {
+    /// Receives up to `max` messages; waits up to `wait` for the first one and never for more.
+    /// Empty when none came; `ErrorKind::Closed` after `close`.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: a message that was not returned is delivered again or stays queued.
+    async fn receive(
+        &mut self,
+        max: usize,
+        wait: Duration,
+    ) -> Result<Vec<Delivery>, TransportError>;
+
+    /// These are handled and are not delivered again. A second acknowledgement is no error; a
+    /// token of another generation is `ErrorKind::Fenced`, which does not keep the other tokens
+    /// of the call from being settled. One that comes after the redelivery settles nothing.
+    async fn ack(&mut self, tokens: &[AckToken]) -> Result<(), TransportError>;
+
+    /// These are delivered again, to any subscription of the group, after their delay. A token
+    /// that is settled already is no error; stale ones are as in [`Self::ack`].
+    async fn nack(&mut self, nacks: &[Nack]) -> Result<(), TransportError>;
+
+    /// Ends the subscription; what is not acknowledged goes to the others of its group.
+    /// Idempotent. Dropping the subscription does the same.
+    async fn close(&mut self) -> Result<(), TransportError>;
+}
