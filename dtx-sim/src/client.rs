@@ -218,7 +218,7 @@ impl World {
             Some(_) => {}
         }
         let shard = tx.shard(self.store.info().shards);
-        let store_now = found.as_ref().map_or(self.store_now(), |(_, now)| *now);
+        let store_now = found.as_ref().map_or_else(|| self.store_now(), |(_, now)| *now);
         let record = found.map(|(record, _)| record);
         let record = record.ok_or_else(|| crate::service::unknown("load"));
         self.feed(coordinator, shard, Input::Loaded { tx, record, store_now });

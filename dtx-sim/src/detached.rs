@@ -72,7 +72,7 @@ impl World {
         let context = ClaimContext {
             host: instance,
             ended: &ended,
-            forgotten_below: mark.unwrap_or(AcceptSequence::default()),
+            forgotten_below: mark.unwrap_or_default(),
             now: rows.now,
         };
         match claim(row, &context, &job.command) {

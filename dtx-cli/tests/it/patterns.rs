@@ -65,17 +65,11 @@ fn without_faults_every_order_goes_through_within_its_budget() {
             assert_eq!(count(&found, "left_units"), 0);
             let (awaited, lazy, messages) = budget(pattern);
             let writes = &found["durable_writes"];
-            let (spent, budget) = (
-                [&writes["awaited_per_tx"], &writes["lazy_per_tx"], &found["messages_per_tx"]]
-                    .map(|value| value.as_f64().unwrap()),
-                [awaited, lazy, messages],
-            );
+            assert_eq!(writes["awaited_per_tx"], awaited, "{found}");
+            assert_eq!(writes["lazy_per_tx"], lazy, "{found}");
+            let sent = found["messages_per_tx"].as_f64().unwrap();
             // On a slow disk an answer may come too late, and its command is sent again.
-            let is_kept = match name {
-                "memory" => spent == budget,
-                _ => spent.iter().zip(&budget).all(|(spent, budget)| spent >= budget),
-            };
-            assert!(is_kept, "{pattern} on {name}: {found}");
+            assert!(sent == messages || (name == "redb" && sent > messages), "{found}");
             let latency = |name: &str| found["latency_ms"][name].as_f64().unwrap();
             // No answer comes within 20 microseconds.
             assert!(0.02 < latency("p50") && latency("p50") <= latency("p99"), "{found}");

@@ -1,6 +1,6 @@
 //! `dtx sim`.
 
-use crate::ran::dtx;
+use crate::support::dtx;
 
 #[test]
 fn many_seeds_are_one_object() {

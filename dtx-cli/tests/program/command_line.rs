@@ -1,6 +1,6 @@
 //! Help, version, completions, and mistakes on the command line.
 
-use crate::ran::dtx;
+use crate::support::dtx;
 
 #[test]
 fn the_version_and_the_help_are_no_mistakes() {

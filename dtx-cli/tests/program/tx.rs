@@ -3,7 +3,7 @@
 use dtx::RedbStore;
 use serde_json::Value;
 
-use crate::ran::{Ran, dtx, example};
+use crate::support::{Ran, dtx, example};
 
 /// A store with the transactions of three examples, and its address.
 struct Stored {

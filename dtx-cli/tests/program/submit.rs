@@ -9,7 +9,7 @@ use dtx::{
 };
 use serde_json::{Value, json};
 
-use crate::ran::{dtx, example, examples};
+use crate::support::{dtx, example, examples};
 
 /// The examples with their outcomes; one for all transactions of a file.
 const EXAMPLES: [(&str, &[&str]); 15] = [
