@@ -4,7 +4,7 @@
 
 use dtx_core::{
     answer::{Done, NotDone, PhaseAnswer, rejected},
-    ids::{AcceptSequence, HolderId, mix},
+    ids::{HolderId, mix},
     pattern::{Pattern, Phase},
     resource::barrier::{
         Claim, ClaimContext, Entry, InboxRow, claim, finish, forgotten_below, stamp,
