@@ -3,13 +3,23 @@
 use clap::{ArgAction, Parser, Subcommand};
 
 use crate::{
-    commands::{demo::DemoArgs, run::RunArgs},
+    commands::{
+        completions::CompletionsArgs, demo::DemoArgs, run::RunArgs, sim::SimArgs,
+        submit::SubmitArgs, tx::TxArgs,
+    },
     exit::EXIT_HELP,
 };
 
+const EXAMPLES: &str = "Examples:
+  dtx demo
+  dtx run --orders data/cdnow_orders.csv --pattern 3ps --store redb:shop.redb
+  dtx tx list --store redb:shop.redb --status committed --limit 5
+  dtx submit dtx-cli/examples/transactions/3ps.json
+  dtx sim --seeds 1000";
+
 /// Distributed transactions: every pattern, over one contract.
 #[derive(Debug, Parser)]
-#[command(name = "dtx", version, after_help = EXIT_HELP, max_term_width = 100)]
+#[command(name = "dtx", version, after_help = format!("{EXAMPLES}\n\n{EXIT_HELP}"), max_term_width = 100)]
 pub(crate) struct Cli {
     /// Say more on stderr; twice and three times say still more
     #[arg(short, long, action = ArgAction::Count, global = true)]
@@ -26,6 +36,14 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Run the shipped orders through all six patterns, and compare
     Demo(DemoArgs),
+    /// Run transactions of a JSON file against the services of the shop
+    Submit(SubmitArgs),
+    /// Look at the transactions of a store, also while another process runs on it
+    Tx(TxArgs),
+    /// Run the simulator: many seeds, or one again
+    Sim(SimArgs),
+    /// Print what a shell needs to complete the options of this program
+    Completions(CompletionsArgs),
 }
 
 #[cfg(test)]

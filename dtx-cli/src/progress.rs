@@ -63,8 +63,10 @@ impl Progress {
                 // The first, the last, and every step between them.
                 if before == usize::MAX || done == *of || done >= before + step {
                     printed.store(done, Ordering::Relaxed);
-                    // Nobody may be reading any more, which is no reason to stop.
-                    let _ = writeln!(std::io::stderr(), "{{\"progress\":{done},\"of\":{of}}}");
+                    // In one piece, so that a reader sees whole lines. Nobody may be reading any
+                    // more, which is no reason to stop.
+                    let line = format!("{{\"progress\":{done},\"of\":{of}}}\n");
+                    let _ = std::io::stderr().write_all(line.as_bytes());
                 }
             }
             Self::Silent => {}

@@ -6,6 +6,7 @@ use dtx::{
     InMemoryTransport,
     coordinator::{CoordinatorSettings, Dtx},
     engine::EngineSettings,
+    modifier::{Conditions, Strategies},
     participant::{OnStore, Participant},
     resource::{HoldSettings, Ledger, Reservations},
     store::ParticipantStore,
@@ -35,6 +36,10 @@ pub struct ServiceSettings {
     pub transport: TransportAddress,
     /// Whether the store may lose what it acknowledged.
     pub allow_volatile: bool,
+    /// Strategies of time bounds that transactions may name.
+    pub strategies: Strategies,
+    /// Conditions of verification that transactions may name.
+    pub conditions: Conditions,
     pub(crate) faults: Option<Arc<Faults>>,
 }
 
@@ -42,7 +47,13 @@ impl ServiceSettings {
     /// Services without faults on such a store.
     pub fn new(store: &StoreAddress, transport: TransportAddress) -> Self {
         let allow_volatile = matches!(store, StoreAddress::Memory);
-        Self { transport, allow_volatile, faults: None }
+        Self {
+            transport,
+            allow_volatile,
+            strategies: Strategies::default(),
+            conditions: Conditions::default(),
+            faults: None,
+        }
     }
 }
 
@@ -65,7 +76,7 @@ pub async fn start_services<S: ShopStore>(
     let named = |name: &str| Participant::new(name).expect("the names are valid");
     let builder = Dtx::builder()
         .store(store.clone())
-        .settings(coordinator_settings(settings.allow_volatile))
+        .settings(coordinator_settings(settings))
         .participant(named("payment").resource(payment, rows.clone()))
         .participant(named("inventory").resource(stock(true), rows.clone()))
         .participant(named("shipping").resource(stock(false), rows.clone()))
@@ -83,14 +94,17 @@ pub async fn start_services<S: ShopStore>(
 }
 
 /// Answers come within milliseconds here, so what stays out is asked for again soon.
-fn coordinator_settings(allow_volatile: bool) -> CoordinatorSettings {
+fn coordinator_settings(services: &ServiceSettings) -> CoordinatorSettings {
     let retry = RetryPolicy { attempts_max: 64, backoff_ms: 20, backoff_ms_max: 500 };
     let engine = EngineSettings {
         attempt_timeout_min: Duration::from_millis(200),
         attempt_timeout_max: Duration::from_secs(2),
         retry,
+        strategies: services.strategies.clone(),
+        conditions: services.conditions.clone(),
         ..EngineSettings::default()
     };
+    let allow_volatile = services.allow_volatile;
     CoordinatorSettings { engine, allow_volatile, ..CoordinatorSettings::default() }
 }
 

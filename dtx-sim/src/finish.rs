@@ -205,7 +205,8 @@ impl World {
         for host in 0..self.hosts.len() {
             for scope in self.scopes(host) {
                 let rows = self.store.scan(&scope, b"e", None, ROWS_MAX).items;
-                for effect in rows.iter().filter_map(|(key, row)| EffectRow::of(key, row)?.ok()) {
+                let effects = rows.iter().filter_map(|(key, row)| EffectRow::of(key, row)?.ok());
+                for effect in effects {
                     let operations = all.entry(effect.tx).or_default();
                     let counted = operations.entry(effect.operation).or_default();
                     if effect.is_reversal {

@@ -107,7 +107,8 @@ impl Counters {
         ]
     }
 
-    pub(crate) fn add(&mut self, other: &Self) {
+    /// Adds those of another run.
+    pub fn add(&mut self, other: &Self) {
         self.events += other.events;
         self.accepted += other.accepted;
         self.told += other.told;

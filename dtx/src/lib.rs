@@ -8,8 +8,10 @@ pub use dtx_core::{
 };
 pub use dtx_runtime::{coordinator, participant};
 #[cfg(feature = "redb")]
-pub use dtx_store_redb::RedbStore;
+pub use dtx_store_redb::{RedbReader, RedbStore};
 #[cfg(feature = "inmem")]
 pub use dtx_transport_inmem::InMemoryTransport;
 
 pub mod prelude;
+#[cfg(doctest)]
+mod readme;

@@ -96,8 +96,8 @@ pub(crate) async fn demo(args: DemoArgs) -> Result<Exit, Failure> {
     } else {
         let rows: Vec<_> = runs.iter().map(|run| (run.fail, &run.report)).collect();
         let count = orders.orders.len();
-        output::line(&format!("{count} orders on redb, {CONCURRENCY_DEFAULT} at once:"))?;
-        output::line(&table::comparison(&rows).to_string())?;
+        output::line(format_args!("{count} orders on redb, {CONCURRENCY_DEFAULT} at once:"))?;
+        output::line(table::comparison(&rows))?;
     }
     Ok(if sound { Exit::Sound } else { Exit::Failed })
 }

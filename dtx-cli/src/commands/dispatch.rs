@@ -1,6 +1,6 @@
 //! From the command line to the command.
 
-use super::{demo, run};
+use super::{completions, demo, run, sim, submit, tx};
 use crate::{
     cli::Command,
     exit::{Exit, Failure},
@@ -11,5 +11,9 @@ pub(crate) async fn dispatch(command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Run(args) => run::run(args).await,
         Command::Demo(args) => demo::demo(args).await,
+        Command::Submit(args) => submit::submit(args).await,
+        Command::Tx(args) => tx::tx(args).await,
+        Command::Sim(args) => sim::sim(args).await,
+        Command::Completions(args) => completions::completions(&args),
     }
 }

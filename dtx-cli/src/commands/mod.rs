@@ -1,7 +1,12 @@
-//! The commands of the program, one file each.
+//! The commands of the program, one file or folder each.
 
+pub(crate) mod completions;
 pub(crate) mod demo;
 mod dispatch;
 pub(crate) mod run;
+pub(crate) mod sim;
+pub(crate) mod submit;
+pub(crate) mod tx;
+mod words;
 
 pub(crate) use dispatch::dispatch;

@@ -47,22 +47,22 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "NAME")]
     run: Option<String>,
     /// How many orders are on their way at once
-    #[arg(long, value_name = "N", default_value_t = CONCURRENCY_DEFAULT)]
+    #[arg(long, allow_negative_numbers = true, value_name = "N", default_value_t = CONCURRENCY_DEFAULT)]
     concurrency: usize,
     /// How often a service says no where its pattern allows it, from 0 to 1
-    #[arg(long, value_name = "RATE", default_value_t)]
+    #[arg(long, allow_negative_numbers = true, value_name = "RATE", default_value_t)]
     refuse: Rate,
     /// How often a command, and how often a reply, is lost, from 0 to 0.5
-    #[arg(long, value_name = "RATE", default_value_t)]
+    #[arg(long, allow_negative_numbers = true, value_name = "RATE", default_value_t)]
     lose: Rate,
     /// Refuse and lose, each half as often as this
-    #[arg(long, value_name = "RATE", conflicts_with_all = ["refuse", "lose"])]
+    #[arg(long, allow_negative_numbers = true, value_name = "RATE", conflicts_with_all = ["refuse", "lose"])]
     fail: Option<Rate>,
     /// From what the faults are drawn: the same seed, the same faults
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, allow_negative_numbers = true, value_name = "N", default_value_t = 1)]
     seed: u64,
     /// How many units are there [default: enough for all orders]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=LEVEL_MAX))]
+    #[arg(long, allow_negative_numbers = true, value_name = "N", value_parser = clap::value_parser!(u64).range(..=LEVEL_MAX))]
     stock: Option<u64>,
     /// Print one JSON object on stdout instead of a table
     #[arg(long)]
@@ -86,7 +86,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
     if args.json {
         output::json(&report)?;
     } else {
-        output::line(&table::run_table(&report).to_string())?;
+        output::line(table::run_table(&report))?;
     }
     Ok(if report.is_sound() { Exit::Sound } else { Exit::Failed })
 }
@@ -155,7 +155,7 @@ pub(crate) async fn open_redb(path: &Path) -> Result<RedbStore, Failure> {
                 "--store redb:{} is owned by another process; wait for it, or give another file",
                 path.display()
             );
-            return Failure::failed(text);
+            return Failure::busy(text);
         }
         Failure::failed(error)
     })

@@ -15,6 +15,7 @@ mod settings;
 mod shard;
 mod signal;
 mod state;
+mod timeline;
 mod write;
 
 pub use inquiry::{InquiryStep, answer_inquiry};

@@ -6,10 +6,10 @@ use bytes::Bytes;
 
 use crate::{
     answer::Reason,
-    engine::{StoredState, gate::GateRun},
+    engine::{StoredState, gate::GateRun, timeline::Timeline},
     ids::{OperationIndex, Version},
     pattern::{Event, Machine, Phase},
-    store::{JournalEntry, Outcome, RecordKind, Status, TxWrite, Verdict},
+    store::{Outcome, RecordKind, Status, TxWrite, Verdict},
     time::Timestamp,
     transaction::Transaction,
     transport::Headers,
@@ -31,7 +31,7 @@ pub(super) struct OpenTx {
     pub(super) queue: VecDeque<Record>,
     /// Events that wait until no write is unsettled.
     pub(super) after_progress: Vec<Event>,
-    pub(super) journal: Vec<JournalEntry>,
+    pub(super) journal: Timeline,
     /// Journal entries that were left out since the last write.
     pub(super) journal_dropped: u32,
     pub(super) accepted_at: Timestamp,
@@ -143,7 +143,7 @@ impl OpenTx {
             write_again_at: Timestamp::MAX,
             queue: VecDeque::new(),
             after_progress: Vec::new(),
-            journal: Vec::new(),
+            journal: Timeline::default(),
             journal_dropped: 0,
             accepted_at,
             deadline_at,

@@ -166,7 +166,7 @@ impl Turn<'_, '_> {
             state: self.open.state.encode(),
             due: self.due(record),
             summary: self.summary(record.last),
-            journal: std::mem::take(&mut self.open.journal),
+            journal: self.open.journal.take(self.shared.fence.epoch),
             lazy: record.lazy,
         }
     }
@@ -324,7 +324,7 @@ impl Turn<'_, '_> {
             self.after_adopting(record.verdict, None);
             return;
         };
-        self.open.journal.splice(0..0, write.journal);
+        self.open.journal.put_back(write.journal, self.shared.fence.epoch);
         let verdict = write.verdict.filter(|_| write.kind == RecordKind::Verdict);
         let last = match write.summary.status {
             Status::Finished(outcome) => Some(outcome),

@@ -12,7 +12,6 @@ use dtx_core::{
     store::{Catalog, Durability, ParticipantStore, StateStore},
     transport::Transport,
 };
-use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -145,9 +144,8 @@ impl DtxBuilder {
         let (shared, lost) =
             Shared::start(stores.state, transport, settings, clock, holder, &tasks);
         let receiving = CancellationToken::new();
-        let (owned, owned_shards) = watch::channel(Vec::new());
-        let keeper = Keeper::new(shared.clone(), lost, owned);
-        tasks.spawn(receive::replies(shared.clone(), owned_shards, receiving.clone()));
+        let keeper = Keeper::new(shared.clone(), lost);
+        tasks.spawn(receive::replies(shared.clone(), receiving.clone()));
         tasks.spawn(receive::inquiries(shared.clone(), receiving.clone()));
         let inner = Arc::new(Inner {
             shared,

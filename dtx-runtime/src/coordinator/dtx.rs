@@ -163,11 +163,10 @@ impl Dtx {
         let transaction = Arc::new(transaction);
         let (accepted, is_accepted) = oneshot::channel();
         let (outcome, told) = oneshot::channel();
-        let (closed, is_closed) = oneshot::channel();
         let waiter = Waiter {
             accepted: Some(accepted),
             outcome: Some(outcome),
-            closed: Some(closed),
+            closed: None,
             events: None,
             permit: Some(permit),
         };
@@ -177,7 +176,7 @@ impl Dtx {
         match is_accepted.await {
             Ok(Accepted::Yes) => {
                 let inner = self.inner.clone();
-                Ok(Handle::new(tx, inner, true, Some(told), Some(is_closed)))
+                Ok(Handle::new(tx, inner, true, Some(told)))
             }
             Ok(Accepted::DuplicateKey(existing)) => self.same_key(existing, definition).await,
             Ok(Accepted::NotOwned) => Err(SubmitError::NoShard),
@@ -307,11 +306,10 @@ impl Inner {
 
     async fn attach(self: &Arc<Self>, tx: TxId, is_new: bool) -> Handle {
         let (outcome, told) = oneshot::channel();
-        let (closed, is_closed) = oneshot::channel();
-        let waiter = Waiter { outcome: Some(outcome), closed: Some(closed), ..Waiter::default() };
+        let waiter = Waiter { outcome: Some(outcome), ..Waiter::default() };
         let shard = tx.shard(self.shared.store.info().shards);
         self.shared.send(shard, LaneInput::Attach { tx, waiter }).await;
-        Handle::new(tx, self.clone(), is_new, Some(told), Some(is_closed))
+        Handle::new(tx, self.clone(), is_new, Some(told))
     }
 
     pub(super) async fn signal(

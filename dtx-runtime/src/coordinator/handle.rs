@@ -31,7 +31,7 @@ pub struct Handle {
     inner: Arc<Inner>,
     is_new: bool,
     outcome: Option<oneshot::Receiver<Outcome>>,
-    closed: Option<oneshot::Receiver<()>>,
+    is_closed: bool,
     told: Option<Outcome>,
 }
 
@@ -41,9 +41,8 @@ impl Handle {
         inner: Arc<Inner>,
         is_new: bool,
         outcome: Option<oneshot::Receiver<Outcome>>,
-        closed: Option<oneshot::Receiver<()>>,
     ) -> Self {
-        Self { tx, inner, is_new, outcome, closed, told: None }
+        Self { tx, inner, is_new, outcome, is_closed: false, told: None }
     }
 
     /// The transaction.
@@ -93,14 +92,16 @@ impl Handle {
     /// Cancel safe.
     pub async fn finished(&mut self) -> Result<Outcome, OutcomeError> {
         let outcome = self.outcome().await?;
-        if let Some(receiver) = &mut self.closed {
-            let closed = receiver.await;
-            self.closed = None;
-            if closed.is_ok() {
-                return Ok(outcome);
-            }
+        if self.is_closed {
+            return Ok(outcome);
         }
-        self.read_outcome(true).await
+        // Asked for only now: most callers never do, and every open transaction would pay.
+        let (closed, ends) = oneshot::channel();
+        let waiter = Waiter { closed: Some(closed), ..Waiter::default() };
+        let shard = self.tx.shard(self.inner.shared.store.info().shards);
+        self.inner.shared.send(shard, LaneInput::Attach { tx: self.tx, waiter }).await;
+        self.is_closed = ends.await.is_ok();
+        if self.is_closed { Ok(outcome) } else { self.read_outcome(true).await }
     }
 
     async fn read_outcome(&self, finished: bool) -> Result<Outcome, OutcomeError> {

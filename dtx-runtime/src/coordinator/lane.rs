@@ -41,8 +41,8 @@ pub(super) enum LaneInput {
     Engine(ShardId, Box<Input>),
     /// A shard is ours.
     Leased(Lease),
-    /// A shard is not ours any more.
-    LeaseLost(ShardId),
+    /// This lease is not ours any more.
+    LeaseLost(Fence),
     /// Tell when nothing is open any more.
     Drain(tokio::sync::oneshot::Sender<()>),
     /// Write what is left, and stop. Answers how many transactions were still open.
@@ -278,7 +278,11 @@ impl Lane {
                     self.engines.insert(lease.shard, ShardEngine::new(lease.fence(), settings));
                 }
             }
-            LaneInput::LeaseLost(shard) => self.lose(shard),
+            LaneInput::LeaseLost(lost) => {
+                if self.engines.get(&lost.shard).is_some_and(|engine| engine.fence() == lost) {
+                    self.lose(lost.shard);
+                }
+            }
             LaneInput::Drain(done) => self.draining.push(done),
             LaneInput::Stop(_) => {}
         }

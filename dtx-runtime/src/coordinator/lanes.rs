@@ -12,7 +12,7 @@ use dtx_core::{
     store::{Fence, Lease, StateStore},
     transport::{Reply, Transport},
 };
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -21,6 +21,17 @@ use super::{
     settings::CoordinatorSettings,
     stats::Counters,
 };
+
+/// To whom a reply goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ReplyOwner {
+    /// To this coordinator.
+    Here,
+    /// To whoever owns the shard.
+    Other,
+    /// To one who got the shard after this lease of ours.
+    Newer(Fence),
+}
 
 /// What every part of a coordinator shares.
 #[derive(Debug)]
@@ -38,6 +49,8 @@ pub(super) struct Shared {
     pub(super) tasks: TaskTracker,
     lanes: Vec<mpsc::Sender<LaneInput>>,
     leases: RwLock<BTreeMap<ShardId, Lease>>,
+    /// Says which shards are owned, to whoever receives replies.
+    announced: watch::Sender<Vec<ShardId>>,
 }
 
 impl Shared {
@@ -81,6 +94,7 @@ impl Shared {
             tasks: tasks.clone(),
             lanes,
             leases: RwLock::default(),
+            announced: watch::Sender::new(Vec::new()),
         };
         (Arc::new(shared), lost_shards)
     }
@@ -130,6 +144,27 @@ impl Shared {
         let mut leases = self.leases.write().unwrap_or_else(PoisonError::into_inner);
         let known = leases.get(&lost.shard).is_some_and(|lease| lease.fence() == lost);
         known && leases.remove(&lost.shard).is_some()
+    }
+
+    /// Says which shards are owned now.
+    pub(super) fn announce(&self) {
+        self.announced.send_replace(self.owned().into_keys().collect());
+    }
+
+    /// Learns which shards are owned.
+    pub(super) fn announced(&self) -> watch::Receiver<Vec<ShardId>> {
+        self.announced.subscribe()
+    }
+
+    /// Whose reply this is. One of a higher epoch proves that the shard has a newer owner, also
+    /// when the store cannot say so.
+    pub(super) fn owner(&self, reply: &Reply) -> ReplyOwner {
+        let leases = self.leases.read().unwrap_or_else(PoisonError::into_inner);
+        match leases.get(&reply.shard) {
+            None => ReplyOwner::Other,
+            Some(lease) if lease.epoch < reply.epoch => ReplyOwner::Newer(lease.fence()),
+            Some(_) => ReplyOwner::Here,
+        }
     }
 
     /// Whether this is still the lease of its shard.

@@ -8,7 +8,7 @@ use dtx_core::{
     store::{Fence, Lease, LeaseRequest},
     time::Timestamp,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use super::{lane::LaneInput, lanes::Shared};
 
@@ -19,17 +19,11 @@ const RELEASE_WAIT: Duration = Duration::from_secs(5);
 pub(super) struct Keeper {
     shared: Arc<Shared>,
     lost: mpsc::UnboundedReceiver<Fence>,
-    /// Says which shards are owned, to whoever receives replies.
-    owned: watch::Sender<Vec<ShardId>>,
 }
 
 impl Keeper {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        lost: mpsc::UnboundedReceiver<Fence>,
-        owned: watch::Sender<Vec<ShardId>>,
-    ) -> Self {
-        Self { shared, lost, owned }
+    pub(super) fn new(shared: Arc<Shared>, lost: mpsc::UnboundedReceiver<Fence>) -> Self {
+        Self { shared, lost }
     }
 
     /// Takes what is free now.
@@ -50,16 +44,12 @@ impl Keeper {
             shared.own(lease.clone());
         }
         if !leases.is_empty() {
-            self.announce();
+            self.shared.announce();
             for lease in leases {
                 self.recover(lease);
             }
         }
         Ok(())
-    }
-
-    fn announce(&self) {
-        self.owned.send_replace(self.shared.owned().into_keys().collect());
     }
 
     /// Hands every open transaction of a shard to its engine.
@@ -110,7 +100,7 @@ impl Keeper {
                 Some(lost) = self.lost.recv() => {
                     if self.shared.disown(lost) {
                         tracing::warn!(shard = %lost.shard, "the lease of the shard is lost");
-                        self.announce();
+                        self.shared.announce();
                     }
                 }
                 _ = renewal.tick() => self.renew().await,
@@ -127,10 +117,11 @@ impl Keeper {
                     for lease in leases {
                         if !kept.iter().any(|k| k.shard == lease.shard && k.epoch == lease.epoch) {
                             self.shared.disown(lease.fence());
-                            self.shared.send(lease.shard, LaneInput::LeaseLost(lease.shard)).await;
+                            let lost = LaneInput::LeaseLost(lease.fence());
+                            self.shared.send(lease.shard, lost).await;
                         }
                     }
-                    self.announce();
+                    self.shared.announce();
                 }
                 // An owner that cannot renew goes on: the fence of every write decides.
                 Err(error) => tracing::warn!(%error, "the leases could not be renewed"),

@@ -5,14 +5,18 @@ use std::{sync::Arc, time::Duration};
 use dtx_core::{
     engine::{InquiryStep, answer_inquiry},
     error::ErrorKind,
-    ids::{ShardId, WriteId},
+    ids::WriteId,
     store::CommitResult,
-    transport::{Body, Envelope, Inquiry, InquiryAnswer, Interest, Reply, Subscribe, Subscription},
+    transport::{
+        Body, Delivery, Envelope, Inquiry, InquiryAnswer, Interest, Nack, Subscribe, Subscription,
+    },
 };
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::lanes::Shared;
+use super::{
+    lane::LaneInput,
+    lanes::{ReplyOwner, Shared},
+};
 
 /// The queue group of all coordinators.
 const GROUP: &str = "dtx-coordinators";
@@ -29,16 +33,20 @@ const WAIT: Duration = Duration::from_secs(5);
 /// After a failure, how long to wait before receiving again.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// How long a reply that belongs to another coordinator stays away.
+const GIVE_BACK: Duration = Duration::from_millis(10);
+
+/// How many inquiries are taken at once: few, so that one coordinator whose store does not answer
+/// holds few of them.
+const INQUIRIES: usize = 64;
+
 /// How often an inquiry is tried again when others write to the transaction in between.
 const INQUIRY_ATTEMPTS_MAX: usize = 8;
 
 /// Receives the replies for the owned shards. A reply is acknowledged once its lane has it: what
 /// a crash loses there is asked for again.
-pub(super) async fn replies(
-    shared: Arc<Shared>,
-    mut owned: watch::Receiver<Vec<ShardId>>,
-    cancelled: CancellationToken,
-) {
+pub(super) async fn replies(shared: Arc<Shared>, cancelled: CancellationToken) {
+    let mut owned = shared.announced();
     while !cancelled.is_cancelled() {
         let shards = owned.borrow_and_update().clone();
         if shards.is_empty() {
@@ -49,7 +57,10 @@ pub(super) async fn replies(
             continue;
         }
         let interest = Interest::Replies(shards.clone());
-        let Some(mut subscription) = subscribe(&shared, interest, &cancelled).await else { return };
+        let Some(mut subscription) = subscribe(&shared, interest, PREFETCH, &cancelled).await
+        else {
+            return;
+        };
         loop {
             tokio::select! {
                 () = cancelled.cancelled() => break,
@@ -68,9 +79,10 @@ pub(super) async fn replies(
 async fn subscribe(
     shared: &Shared,
     interest: Interest,
+    prefetch: usize,
     cancelled: &CancellationToken,
 ) -> Option<Box<dyn Subscription>> {
-    let wish = Subscribe { interest, group: GROUP.to_owned(), prefetch: PREFETCH };
+    let wish = Subscribe { interest, group: GROUP.to_owned(), prefetch };
     loop {
         match shared.transport.subscribe(&wish).await {
             Ok(subscription) => return Some(subscription),
@@ -88,17 +100,7 @@ async fn reply_batch(shared: &Shared, subscription: &mut dyn Subscription) -> bo
     match subscription.receive(BATCH, WAIT).await {
         Ok(deliveries) if deliveries.is_empty() => true,
         Ok(deliveries) => {
-            let tokens: Vec<_> = deliveries.iter().map(|delivery| delivery.token).collect();
-            let reply = |envelope: Envelope| match envelope.body {
-                Body::Reply(reply) => Some(reply),
-                _ => None,
-            };
-            let replies: Vec<Reply> =
-                deliveries.into_iter().filter_map(|delivery| reply(delivery.envelope)).collect();
-            shared.replies(replies).await;
-            if let Err(error) = subscription.ack(&tokens).await {
-                tracing::debug!(%error, "replies were not acknowledged; they may come again");
-            }
+            take_replies(shared, subscription, deliveries).await;
             true
         }
         Err(error) if error.kind() == ErrorKind::Closed => false,
@@ -110,11 +112,64 @@ async fn reply_batch(shared: &Shared, subscription: &mut dyn Subscription) -> bo
     }
 }
 
+/// Hands replies to their lanes. What belongs to another coordinator is given back: one that does
+/// not know yet that it lost a shard must not swallow the replies of the next owner.
+async fn take_replies(
+    shared: &Shared,
+    subscription: &mut dyn Subscription,
+    deliveries: Vec<Delivery>,
+) {
+    let mut replies = Vec::with_capacity(deliveries.len());
+    let mut tokens = Vec::with_capacity(deliveries.len());
+    let (mut given_back, mut lost) = (Vec::new(), Vec::new());
+    for Delivery { token, envelope, .. } in deliveries {
+        let Body::Reply(reply) = envelope.body else {
+            tokens.push(token);
+            continue;
+        };
+        match shared.owner(&reply) {
+            ReplyOwner::Here => {
+                tokens.push(token);
+                replies.push(reply);
+            }
+            owner => {
+                given_back.push(Nack { token, delay: GIVE_BACK });
+                if let ReplyOwner::Newer(fence) = owner
+                    && !lost.contains(&fence)
+                {
+                    lost.push(fence);
+                }
+            }
+        }
+    }
+    if !replies.is_empty() {
+        shared.replies(replies).await;
+    }
+    if let Err(error) = subscription.ack(&tokens).await {
+        tracing::debug!(%error, "replies were not acknowledged; they may come again");
+    }
+    if given_back.is_empty() {
+        return;
+    }
+    if let Err(error) = subscription.nack(&given_back).await {
+        tracing::debug!(%error, "replies were not given back; they come again");
+    }
+    for fence in lost {
+        tracing::warn!(shard = %fence.shard, "a reply shows that the shard has a newer owner");
+        shared.disown(fence);
+        shared.send(fence.shard, LaneInput::LeaseLost(fence)).await;
+    }
+    shared.announce();
+}
+
 /// Answers the inquiries of participants from the store.
 pub(super) async fn inquiries(shared: Arc<Shared>, cancelled: CancellationToken) {
     while !cancelled.is_cancelled() {
         let interest = Interest::Inquiries;
-        let Some(mut subscription) = subscribe(&shared, interest, &cancelled).await else { return };
+        let Some(mut subscription) = subscribe(&shared, interest, INQUIRIES, &cancelled).await
+        else {
+            return;
+        };
         let serving = async { while inquiry_batch(&shared, subscription.as_mut()).await {} };
         cancelled.run_until_cancelled(serving).await;
         drop(subscription.close().await);
@@ -123,7 +178,7 @@ pub(super) async fn inquiries(shared: Arc<Shared>, cancelled: CancellationToken)
 
 /// Takes some inquiries. Says whether the subscription goes on.
 async fn inquiry_batch(shared: &Shared, subscription: &mut dyn Subscription) -> bool {
-    let deliveries = match subscription.receive(BATCH, WAIT).await {
+    let deliveries = match subscription.receive(INQUIRIES, WAIT).await {
         Ok(deliveries) => deliveries,
         Err(error) => {
             if error.kind() != ErrorKind::Closed {

@@ -243,7 +243,7 @@ mod tests {
             pool
         };
         assert!(pool(&[sound.clone(), sound.clone()]).is_conserved(6));
-        assert!(!pool(&[sound.clone()]).is_conserved(4));
+        assert!(!pool(std::slice::from_ref(&sound)).is_conserved(4));
         assert!(!pool(&[sound, wrong]).is_conserved(6));
         let short = Audit { level_by_effects: -3, ..Audit::default() };
         assert_eq!(pool(&[short]).oversold(), 3);

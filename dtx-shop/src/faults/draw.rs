@@ -74,14 +74,14 @@ impl Faults {
 
 /// Where a participant may say no: before it has promised anything.
 fn may_refuse(pattern: Pattern, phase: Phase) -> bool {
-    match (pattern, phase) {
-        (_, Phase::Deliver) => true,
-        (Pattern::Saga | Pattern::CriticalEventual, Phase::Execute) => true,
-        (Pattern::TwoPhaseSaga, Phase::Prepare | Phase::Execute) => true,
-        (Pattern::TwoPhaseCommit, Phase::Prepare) => true,
-        (Pattern::ThreePhaseSaga, Phase::Reserve | Phase::Validate) => true,
-        _ => false,
-    }
+    matches!(
+        (pattern, phase),
+        (_, Phase::Deliver)
+            | (Pattern::Saga | Pattern::CriticalEventual, Phase::Execute)
+            | (Pattern::TwoPhaseSaga, Phase::Prepare | Phase::Execute)
+            | (Pattern::TwoPhaseCommit, Phase::Prepare)
+            | (Pattern::ThreePhaseSaga, Phase::Reserve | Phase::Validate)
+    )
 }
 
 #[cfg(test)]

@@ -101,13 +101,18 @@ async fn attention_waits_for_an_operator_who_tries_again() {
 #[tokio::test(start_paused = true)]
 async fn what_was_stuck_on_the_way_forward_is_not_sent_after_the_turn() {
     let node = Node::three().await;
-    stall(&node, Pattern::TwoPhaseSaga, 1);
+    node.script.rule(|call| match call.phase {
+        Phase::Prepare if call.who == "b" && call.run == 1 => Say::After(LONG),
+        Phase::Cancel => Say::After(Duration::from_secs(5)),
+        _ => Say::Done,
+    });
     let mut handle = node.submit(bounded(Pattern::TwoPhaseSaga, OnExpiry::Attention)).await;
     needs_attention(&node, handle.tx()).await;
     // Nobody comes; the deadline takes it back, and only then somebody comes.
-    assert_eq!(within(handle.outcome()).await.unwrap(), Outcome::Aborted);
-    drop(node.dtx.signal(handle.tx(), Signal::Retry, "op", "late").await);
-    settle(&node).await;
+    let tx = handle.tx();
+    eventually("it goes back", async || node.script.phases(tx).contains(&Phase::Cancel)).await;
+    within(node.dtx.signal(tx, Signal::Retry, "op", "late")).await.unwrap();
+    assert_eq!(within(handle.finished()).await.unwrap(), Outcome::Aborted);
     let sent: Vec<Phase> = node.wire.sent(handle.tx()).iter().map(|sent| sent.phase).collect();
     let turn = sent.iter().position(|phase| phase.is_backward()).unwrap();
     assert!(sent[turn..].iter().all(|phase| phase.is_backward()), "{sent:?}");

@@ -155,7 +155,7 @@ async fn signals() {
             dropped_everywhere(async |node| {
                 let one = steps(Pattern::TwoPhaseSaga, &["a", "b"]).approval(wait);
                 let handle = node.submit(one.build().unwrap()).await;
-                tokio::time::sleep(Duration::from_millis(200)).await;
+                pass(Duration::from_millis(200)).await;
                 let signal = signal.clone();
                 async move {
                     match signal {
@@ -219,7 +219,7 @@ async fn start() {
         let is_ready = started.is_some();
         drop(started);
         // What was begun ends by itself, and soon.
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        pass(Duration::from_millis(100)).await;
         is_sound_and_free(&world).await;
         is_ready
     })

@@ -78,7 +78,7 @@ async fn a_store_that_is_away_for_a_while_and_slow_ends_nothing() {
             handles.push(node.submit(steps(pattern, &["a", "b", "c"]).build().unwrap()).await);
         }
         node.store.take_down(true);
-        tokio::time::sleep(Duration::from_secs(2)).await;
+        pass(Duration::from_secs(2)).await;
         node.store.slow_down(Duration::from_millis(300));
         node.store.take_down(false);
         for mut handle in handles {
@@ -99,7 +99,7 @@ async fn an_outcome_is_waited_for_while_the_store_is_away() {
     let mut handle = other.dtx.attach(tx).await;
     other.store.take_down(true);
     let waiting = tokio::spawn(async move { handle.outcome().await });
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    pass(Duration::from_secs(5)).await;
     assert!(!waiting.is_finished());
     other.store.take_down(false);
     assert_eq!(within(waiting).await.unwrap().unwrap(), Outcome::Committed);
@@ -149,9 +149,9 @@ async fn a_participant_that_stops_answering_is_left_alone_until_it_is_back() {
     for _ in 0..50 {
         handles.push(node.submit(one("a")).await);
     }
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    pass(Duration::from_secs(2)).await;
     let before = node.wire.counts().0;
-    tokio::time::sleep(Duration::from_secs(20)).await;
+    pass(Duration::from_secs(20)).await;
     let sent = node.wire.counts().0 - before;
     assert!((15..=25).contains(&sent), "one a second, and not {sent} in 20 seconds");
     let (_, other) = node.run(one("b")).await;
@@ -236,7 +236,7 @@ async fn at_commands_max_repeats_wait_too_and_past_it_they_are_left_out() {
         let node = World::new().node(settings, &hosts).await;
         node.wire.freeze(true);
         let mut handle = node.submit(steps(Pattern::Saga, &hosts).build().unwrap()).await;
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        pass(Duration::from_millis(300)).await;
         assert_eq!(node.dtx.stats().commands_unsent, unsent, "with {most}");
         node.wire.freeze(false);
         assert_eq!(within(handle.finished()).await.unwrap(), Outcome::Committed);

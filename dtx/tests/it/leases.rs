@@ -54,7 +54,7 @@ async fn after_a_crash_the_next_one_takes_over_when_the_lease_has_ended() {
             for number in 0..24 {
                 let one = chain(pattern, &["a", "b", "c"]);
                 first.submit(one.build().unwrap()).await;
-                tokio::time::sleep(Duration::from_millis(number * 5)).await;
+                pass(Duration::from_millis(number * 5)).await;
             }
             first.freeze(true);
             let crashed = Instant::now();
@@ -164,6 +164,22 @@ async fn many_open_ones_are_recovered_page_by_page() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_that_stands_still_does_not_swallow_the_replies_of_the_next() {
+    let world = World::new();
+    let first = world.node(quick(), &[]).await;
+    // Its store is gone, but it still receives, and still believes that it has the shards.
+    first.store.freeze(true);
+    let second = world.node(quick(), &["a", "b"]).await;
+    eventually("the shards are taken over", async || second.dtx.info().shards_owned == 8).await;
+    let begun = Instant::now();
+    for _ in 0..20 {
+        let one = steps(Pattern::TwoPhaseCommit, &["a", "b"]).build().unwrap();
+        assert_eq!(second.run(one).await.1, Outcome::Committed);
+    }
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_record_that_cannot_be_read_is_set_aside_and_stops_no_other() {
     let world = World::new();
     let first = world.node(quick(), &[]).await;
@@ -268,5 +284,5 @@ async fn no_task_belongs_to_a_transaction() {
         let open = steps(pattern, &["nobody", "none"]).deadline(LONG * 2).build().unwrap();
         handles.push(node.submit(open).await);
     }
-    assert_eq!(tasks(), before, "with {} open", handles.len());
+    assert!(tasks() <= before, "{} with {} open, {before} before", tasks(), handles.len());
 }

@@ -161,7 +161,7 @@ async fn what_is_taken_up_too_often_waits_for_an_operator_each_time_anew() {
         for _ in 0..2 {
             within(last.dtx.shutdown(Duration::ZERO)).await;
             last = world.node(settings.clone(), &[]).await;
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            pass(Duration::from_secs(1)).await;
             let record = last.dtx.get(tx).await.unwrap().unwrap();
             if record.summary.status == Status::NeedsAttention {
                 break;
@@ -170,6 +170,10 @@ async fn what_is_taken_up_too_often_waits_for_an_operator_each_time_anew() {
         within(last.dtx.shutdown(Duration::ZERO)).await;
         last = world.node(settings.clone(), &[]).await;
         listed_in(&last, tx, round).await;
+        pass(Duration::from_secs(5)).await;
+        let record = last.dtx.get(tx).await.unwrap().unwrap();
+        let status = record.summary.status;
+        assert_eq!(status, Status::NeedsAttention, "an old retry is not made again");
         last.dtx.signal(tx, Signal::Retry, "op", "once more").await.unwrap();
         eventually("it goes on", async || {
             last.dtx.get(tx).await.unwrap().unwrap().summary.status == Status::Open

@@ -34,7 +34,7 @@ async fn at_the_gate(node: &Node, tx: TxId) {
         of(Phase::Prepare) == 2 || of(Phase::Validate) == 2
     };
     eventually("the gate is reached", async || wanted(&node.script.phases(tx))).await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    pass(Duration::from_millis(50)).await;
 }
 
 async fn status(node: &Node, tx: TxId) -> Status {

@@ -123,7 +123,7 @@ impl Script {
         match say {
             Say::No => return rejected("the script says no"),
             Say::Unknown => return Err(NotDone::unknown("the script does not know")),
-            Say::After(pause) => tokio::time::sleep(pause).await,
+            Say::After(pause) => super::pass(pause).await,
             Say::Done => {}
         }
         let mut effects = self.0.effects.lock().unwrap();

@@ -177,7 +177,7 @@ impl Spy {
         held.wait_for(goes_on).await.expect("the switch outlives its readers");
         let pause = *self.switches.pause.lock().unwrap();
         if !pause.is_zero() {
-            tokio::time::sleep(pause).await;
+            super::pass(pause).await;
         }
         let failed = |kind, effect| {
             let error = || StoreError::new(kind, "spy", "commit").with_effect(effect);

@@ -1,0 +1,7 @@
+//! The program as its users run it.
+
+mod command_line;
+mod sim;
+mod submit;
+mod support;
+mod tx;

@@ -1,0 +1,148 @@
+//! What happened to a transaction since its last write, kept small: 16 bytes for what happens in
+//! every transaction, and whole entries for the rest.
+
+use crate::{
+    answer::Refusal,
+    ids::{Epoch, OperationIndex},
+    pattern::Phase,
+    store::{Answered, JournalEntry, JournalEvent},
+    time::Timestamp,
+};
+
+/// The entries that ride in the next write.
+#[derive(Debug, Default)]
+pub(super) struct Timeline {
+    brief: Vec<Brief>,
+    whole: Vec<JournalEntry>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Brief {
+    at: Timestamp,
+    operation: OperationIndex,
+    phase: Phase,
+    what: What,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum What {
+    Sent(u16),
+    Done,
+    ReadOnly,
+    Refused(Refusal),
+    TimedOut,
+    /// The next of the whole entries stands here.
+    Whole,
+}
+
+impl Timeline {
+    pub(super) fn len(&self) -> usize {
+        self.brief.len()
+    }
+
+    pub(super) fn push(&mut self, entry: JournalEntry) {
+        let brief = |operation: &OperationIndex, phase: &Phase, what| Brief {
+            at: entry.at,
+            operation: *operation,
+            phase: *phase,
+            what,
+        };
+        let brief = match &entry.event {
+            JournalEvent::Sent { operation, phase, attempt } if *attempt <= u32::from(u16::MAX) => {
+                brief(operation, phase, What::Sent(*attempt as u16))
+            }
+            JournalEvent::Answered { operation, phase, answer } => match answer {
+                Answered::Done => brief(operation, phase, What::Done),
+                Answered::ReadOnly => brief(operation, phase, What::ReadOnly),
+                Answered::Refused(refusal) => brief(operation, phase, What::Refused(*refusal)),
+                Answered::TimedOut => brief(operation, phase, What::TimedOut),
+                Answered::Rejected(_) | Answered::Unknown(_) => return self.push_whole(entry),
+            },
+            _ => return self.push_whole(entry),
+        };
+        self.brief.push(brief);
+    }
+
+    fn push_whole(&mut self, entry: JournalEntry) {
+        let (at, operation) = (entry.at, OperationIndex(0));
+        self.brief.push(Brief { at, operation, phase: Phase::Status, what: What::Whole });
+        self.whole.push(entry);
+    }
+
+    /// Puts what a write had taken along back to the front: the write will not be.
+    pub(super) fn put_back(&mut self, entries: Vec<JournalEntry>, epoch: Epoch) {
+        let later = self.take(epoch);
+        for entry in entries.into_iter().chain(later) {
+            self.push(entry);
+        }
+    }
+
+    /// All entries, in order; none are left.
+    pub(super) fn take(&mut self, epoch: Epoch) -> Vec<JournalEntry> {
+        let mut whole = std::mem::take(&mut self.whole).into_iter();
+        let brief = std::mem::take(&mut self.brief);
+        let entry = |Brief { at, operation, phase, what }| {
+            let answered = |answer| Some(JournalEvent::Answered { operation, phase, answer });
+            let event = match what {
+                What::Sent(attempt) => {
+                    Some(JournalEvent::Sent { operation, phase, attempt: u32::from(attempt) })
+                }
+                What::Done => answered(Answered::Done),
+                What::ReadOnly => answered(Answered::ReadOnly),
+                What::Refused(refusal) => answered(Answered::Refused(refusal)),
+                What::TimedOut => answered(Answered::TimedOut),
+                What::Whole => None,
+            };
+            match event {
+                Some(event) => Some(JournalEntry { at, epoch, event }),
+                None => whole.next(),
+            }
+        };
+        brief.into_iter().filter_map(entry).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{answer::Reason, store::RecordKind};
+
+    #[test]
+    fn what_goes_in_comes_out_in_order() {
+        let epoch = Epoch(3);
+        let (operation, phase) = (OperationIndex(7), Phase::Reserve);
+        let answered = |answer| JournalEvent::Answered { operation, phase, answer };
+        let entries: Vec<JournalEntry> = [
+            JournalEvent::Recorded(RecordKind::Accepted),
+            JournalEvent::Sent { operation, phase, attempt: 1 },
+            JournalEvent::Sent { operation, phase, attempt: 65_535 },
+            JournalEvent::Sent { operation, phase, attempt: 65_536 },
+            answered(Answered::Done),
+            answered(Answered::ReadOnly),
+            answered(Answered::Rejected(Reason::new("sold out"))),
+            answered(Answered::Refused(Refusal::Expired)),
+            answered(Answered::Unknown(Reason::new("lost"))),
+            answered(Answered::TimedOut),
+            JournalEvent::Exception(Reason::new("odd")),
+        ]
+        .into_iter()
+        .enumerate()
+        .map(|(at, event)| JournalEntry { at: Timestamp::from_micros(at as u64), epoch, event })
+        .collect();
+        let mut timeline = Timeline::default();
+        entries.iter().cloned().for_each(|entry| timeline.push(entry));
+        assert_eq!(timeline.len(), entries.len());
+        assert_eq!(timeline.take(epoch), entries);
+        assert_eq!(timeline.take(epoch), Vec::new());
+
+        let (early, late) = entries.split_at(4);
+        late.iter().cloned().for_each(|entry| timeline.push(entry));
+        timeline.put_back(early.to_vec(), epoch);
+        assert_eq!(timeline.take(epoch), entries);
+    }
+
+    #[test]
+    fn what_happens_in_every_transaction_takes_sixteen_bytes() {
+        assert_eq!(size_of::<Brief>(), 16);
+    }
+}
