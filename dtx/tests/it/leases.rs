@@ -138,12 +138,16 @@ async fn what_ends_within_the_grace_is_not_handed_over() {
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_ends_although_the_store_never_answers_again() {
     let node = Node::three().await;
-    slow(&node);
-    node.submit(steps(Pattern::Saga, &["a"]).build().unwrap()).await;
+    node.store.hold(Held::Kind(RecordKind::Verdict));
+    let tx = node.submit(steps(Pattern::TwoPhaseCommit, &["a", "b"]).build().unwrap()).await.tx();
+    eventually("a commit is on its way", async || {
+        node.store.notes(tx).iter().any(|note| note.kind == RecordKind::Verdict)
+    })
+    .await;
     node.freeze(true);
     let begun = Instant::now();
     let report = within(node.dtx.shutdown(Duration::from_secs(1))).await;
-    assert!(!report.drained);
+    assert_eq!((report.drained, report.handed_over), (false, 1));
     assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
 }
 

@@ -242,7 +242,10 @@ impl StateStore for Spy {
 
     async fn acquire(&self, request: &LeaseRequest) -> Result<Vec<Lease>, StoreError> {
         self.is_up("acquire").await?;
-        self.inner.acquire(request).await
+        let leases = self.inner.acquire(request).await;
+        // Granted, and the answer is still on its way.
+        tokio::task::yield_now().await;
+        leases
     }
 
     async fn renew(&self, leases: &[Lease]) -> Result<Vec<Lease>, StoreError> {
