@@ -63,7 +63,7 @@ fn a_store_that_another_process_owns_is_a_clear_error() {
     let owner = runtime.block_on(dtx::RedbStore::open(&path)).unwrap();
     let output = run(&orders, "saga", &folder.redb("a.redb")).output().unwrap();
     let text = stderr(&output);
-    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert_eq!(output.status.code(), Some(4), "{text}");
     assert!(text.contains("is owned by another process"), "{text}");
     runtime.block_on(owner.close()).unwrap();
     report(&mut run(&orders, "saga", &folder.redb("a.redb")));
