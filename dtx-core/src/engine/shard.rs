@@ -131,9 +131,13 @@ impl ShardEngine {
         self.open.contains_key(&tx)
     }
 
-    /// The outcome that was told of a transaction that is still open.
+    /// The outcome that was told of a transaction in memory.
     pub fn told(&self, tx: TxId) -> Option<Outcome> {
-        self.open.get(&tx).and_then(|open| open.told)
+        let closing = || match self.closing.get(&tx)?.write.summary.status {
+            Status::Finished(outcome) => Some(outcome),
+            _ => None,
+        };
+        self.open.get(&tx).map_or_else(closing, |open| open.told)
     }
 
     /// When [`Input::Tick`] is wanted next. May be earlier than anything that is due.

@@ -243,14 +243,16 @@ impl Lane {
             LaneInput::Attach { tx, waiter } => {
                 let shard = tx.shard(shards);
                 let engine = self.engines.get(&shard);
-                // One that only waits for its last write has told everything already: whoever
-                // comes now finds it in the store.
-                if let Some(engine) = engine.filter(|engine| engine.is_open(tx)) {
+                let told = engine.and_then(|engine| engine.told(tx));
+                if engine.is_some_and(|engine| engine.is_open(tx)) {
                     let observed = waiter.wants_events();
-                    self.waiters.attach(tx, waiter, engine.told(tx));
+                    self.waiters.attach(tx, waiter, told);
                     if observed {
                         self.engine(shard, Input::Observe(tx));
                     }
+                } else if let Some(outcome) = told {
+                    // Only its last write is left, which tells nobody anything.
+                    waiter.ended(outcome);
                 } else {
                     waiter.lost();
                 }

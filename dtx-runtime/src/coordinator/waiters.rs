@@ -57,6 +57,16 @@ impl Waiter {
         self.events.is_some()
     }
 
+    /// Nothing is left to do.
+    pub(super) fn ended(mut self, outcome: Outcome) {
+        if let Some(waits) = self.outcome.take() {
+            let _ = waits.send(outcome);
+        }
+        if let Some(waits) = self.closed.take() {
+            let _ = waits.send(());
+        }
+    }
+
     /// It was not even tried to accept the transaction.
     pub(super) fn not_owned(mut self) {
         if let Some(accepted) = self.accepted.take() {

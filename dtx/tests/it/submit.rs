@@ -61,9 +61,11 @@ async fn a_handle_that_comes_before_the_last_lazy_write_is_not_forgotten() {
     let mut settings = quick();
     settings.lazy_flush = Duration::from_secs(5);
     let node = World::new().node(settings, &["a", "b"]).await;
+    let begun = tokio::time::Instant::now();
     let (first, _) = node.run(steps(Pattern::TwoPhaseCommit, &["a", "b"]).build().unwrap()).await;
     let mut late = node.dtx.attach(first.tx()).await;
     assert_eq!(within(late.finished()).await.unwrap(), Outcome::Committed);
+    assert!(begun.elapsed() < Duration::from_secs(1), "nobody waits for the lazy record");
 }
 
 #[tokio::test(start_paused = true)]
