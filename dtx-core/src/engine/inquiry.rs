@@ -68,7 +68,9 @@ pub fn answer_inquiry(
         definition: None,
         verdict: Some(verdict),
         state: record.state.clone(),
-        due: Some(store_now),
+        // The owner must carry it out. One that an operator has abandoned stays over: its outcome
+        // was told, and the verdict is there only for what a participant still holds.
+        due: record.due.map(|_| store_now),
         summary: record.summary.clone(),
         journal: vec![decided(verdict, store_now)],
         lazy: false,
@@ -116,4 +118,68 @@ fn tombstone(inquiry: &Inquiry, store_now: Timestamp, id: WriteId) -> TxWrite {
 
 fn decided(verdict: Verdict, at: Timestamp) -> JournalEntry {
     JournalEntry { at, epoch: Epoch::default(), event: JournalEvent::Decided(verdict) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ids::{HolderId, OperationIndex, TxId, Version},
+        name::ParticipantName,
+        store::Outcome,
+    };
+
+    fn record(status: Status, due: Option<Timestamp>) -> TxRecord {
+        let state = StoredState { deadline: Duration::from_secs(1), ..StoredState::default() };
+        TxRecord {
+            tx: TxId::from_bytes([1; 16]),
+            version: Version(3),
+            last_write: WriteId { writer: HolderId(1), number: 1 },
+            key: None,
+            definition: bytes::Bytes::new(),
+            verdict: None,
+            state: state.encode(),
+            due,
+            summary: Summary {
+                pattern: Pattern::TwoPhaseCommit,
+                status,
+                operations: 1,
+                dead_letters: 0,
+                resumes: 0,
+                exceptions: Vec::new(),
+            },
+            accepted_at: Timestamp::ZERO,
+            written_at: Timestamp::ZERO,
+        }
+    }
+
+    fn ask(record: &TxRecord, millis: u64) -> InquiryStep {
+        let inquiry = Inquiry {
+            tx: record.tx,
+            pattern: Pattern::TwoPhaseCommit,
+            operation: OperationIndex(0),
+            participant: ParticipantName::new("bank").expect("a name"),
+            host: HolderId(2),
+        };
+        let id = WriteId { writer: HolderId(2), number: 1 };
+        answer_inquiry(&inquiry, Some(record), Timestamp::from_millis(millis), id)
+    }
+
+    #[test]
+    fn abort_is_written_one_past_the_deadline_and_not_at_it() {
+        let open = record(Status::Open, Some(Timestamp::MAX));
+        assert!(matches!(ask(&open, 1_000), InquiryStep::Pending(_)));
+        let InquiryStep::Write(write) = ask(&open, 1_001) else { panic!("it is overdue") };
+        assert_eq!(write.verdict, Some(Verdict::Abort));
+        assert_eq!(write.due, Some(Timestamp::from_millis(1_001)), "the owner is to see it");
+    }
+
+    #[test]
+    fn an_abandoned_transaction_is_not_opened_again() {
+        let status = Status::Finished(Outcome::Abandoned);
+        let InquiryStep::Write(write) = ask(&record(status, None), 2_000) else {
+            panic!("what is still held must be released")
+        };
+        assert_eq!((write.due, write.summary.status), (None, status));
+    }
 }
