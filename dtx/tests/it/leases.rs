@@ -180,7 +180,9 @@ async fn one_that_stands_still_does_not_swallow_the_replies_of_the_next() {
         let one = steps(Pattern::TwoPhaseCommit, &["a", "b"]).build().unwrap();
         assert_eq!(second.run(one).await.1, Outcome::Committed);
     }
-    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    // Each shard may lose the replies that reach the frozen one before it gives the shard up, and
+    // those are asked for again; without that it would go on swallowing them.
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
