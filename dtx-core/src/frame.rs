@@ -5,6 +5,8 @@
 //! every version that was ever released stays readable. Stores keep their own checksums; there is
 //! none here.
 
+use std::cell::RefCell;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -68,6 +70,14 @@ pub enum FrameError {
     },
 }
 
+/// The most room that is kept for the next frame, in bytes.
+const SCRATCH_BYTES_MAX: usize = 64 * 1024;
+
+thread_local! {
+    /// Room in which a frame grows, so that it is allocated once and in its final size.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
 /// A frame whose header was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame<'a> {
@@ -86,11 +96,16 @@ pub fn encode<T: Serialize + ?Sized>(
     version: u8,
     value: &T,
 ) -> Result<Bytes, FrameError> {
-    let header = vec![MAGIC, kind as u8, version];
-    match postcard::to_extend(value, header) {
-        Ok(bytes) => Ok(bytes.into()),
-        Err(error) => Err(FrameError::Body { kind, reason: error.to_string() }),
+    let mut frame = SCRATCH.take();
+    frame.clear();
+    frame.extend_from_slice(&[MAGIC, kind as u8, version]);
+    let frame = postcard::to_extend(value, frame)
+        .map_err(|error| FrameError::Body { kind, reason: error.to_string() })?;
+    let bytes = Bytes::copy_from_slice(&frame);
+    if frame.capacity() <= SCRATCH_BYTES_MAX {
+        SCRATCH.set(frame);
     }
+    Ok(bytes)
 }
 
 /// Reads the header of a frame of one kind. Its version is not judged.

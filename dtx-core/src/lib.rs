@@ -12,6 +12,7 @@ pub mod engine;
 pub mod error;
 pub mod frame;
 pub mod ids;
+pub mod json;
 pub mod modifier;
 pub mod name;
 pub mod pattern;

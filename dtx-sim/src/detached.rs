@@ -75,7 +75,7 @@ impl World {
             forgotten_below: mark.unwrap_or_default(),
             now: rows.now,
         };
-        match claim(row, &context, &job.command) {
+        match claim(row.as_ref(), &context, &job.command) {
             Claim::Answer { row, answer } => {
                 if let Some(row) = row {
                     if !self.put_row(host, &job.command, expect, &row) {

@@ -39,7 +39,7 @@ fn write(kind: RecordKind, epoch: u64) -> TxWrite {
             resumes: 0,
             exceptions: Vec::new(),
         },
-        journal: Vec::new(),
+        journal: [].into(),
         lazy: false,
     }
 }

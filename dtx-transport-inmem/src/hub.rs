@@ -281,7 +281,8 @@ impl Hub {
             return Vec::new();
         }
         let expires = now.checked_add(self.settings.ack_wait);
-        let mut deliveries = Vec::new();
+        let first = &self.queues[subscriber.ready[0].0];
+        let mut deliveries = Vec::with_capacity(room.min(first.ready.len()));
         while deliveries.len() < room
             && let Some(queue_id) = subscriber.ready.pop_front()
         {

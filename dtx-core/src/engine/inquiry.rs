@@ -72,7 +72,7 @@ pub fn answer_inquiry(
         // was told, and the verdict is there only for what a participant still holds.
         due: record.due.map(|_| store_now),
         summary: record.summary.clone(),
-        journal: vec![decided(verdict, store_now)],
+        journal: [decided(verdict, store_now)].into(),
         lazy: false,
     }))
 }
@@ -111,7 +111,7 @@ fn tombstone(inquiry: &Inquiry, store_now: Timestamp, id: WriteId) -> TxWrite {
             resumes: 0,
             exceptions: Vec::new(),
         },
-        journal: vec![decided(Verdict::Abort, store_now)],
+        journal: [decided(Verdict::Abort, store_now)].into(),
         lazy: false,
     }
 }

@@ -118,7 +118,7 @@ pub fn signal_write(
         // Due at once, so that an owner that misses the wake finds it on its next scan.
         due: record.due.map(|_| record.written_at),
         summary,
-        journal: vec![JournalEntry { at, epoch: crate::ids::Epoch::default(), event }],
+        journal: [JournalEntry { at, epoch: crate::ids::Epoch::default(), event }].into(),
         lazy: false,
     }))
 }

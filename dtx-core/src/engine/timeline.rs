@@ -1,11 +1,13 @@
 //! What happened to a transaction since its last write, kept small: 16 bytes for what happens in
 //! every transaction, and whole entries for the rest.
 
+use std::sync::Arc;
+
 use crate::{
     answer::Refusal,
     ids::{Epoch, OperationIndex},
     pattern::Phase,
-    store::{Answered, JournalEntry, JournalEvent},
+    store::{Answered, JournalEntry, JournalEvent, Outcome, RecordKind, Verdict},
     time::Timestamp,
 };
 
@@ -31,8 +33,18 @@ enum What {
     ReadOnly,
     Refused(Refusal),
     TimedOut,
+    Recorded(RecordKind),
+    Decided(Verdict),
+    Told(Outcome),
     /// The next of the whole entries stands here.
     Whole,
+}
+
+impl Brief {
+    /// What is of no operation alone.
+    fn of_all(at: Timestamp, what: What) -> Self {
+        Self { at, operation: OperationIndex(0), phase: Phase::Status, what }
+    }
 }
 
 impl Timeline {
@@ -47,6 +59,7 @@ impl Timeline {
             phase: *phase,
             what,
         };
+        let of_all = |what| Brief::of_all(entry.at, what);
         let brief = match &entry.event {
             JournalEvent::Sent { operation, phase, attempt } if *attempt <= u32::from(u16::MAX) => {
                 brief(operation, phase, What::Sent(*attempt as u16))
@@ -58,32 +71,37 @@ impl Timeline {
                 Answered::TimedOut => brief(operation, phase, What::TimedOut),
                 Answered::Rejected(_) | Answered::Unknown(_) => return self.push_whole(entry),
             },
+            JournalEvent::Recorded(kind) => of_all(What::Recorded(*kind)),
+            JournalEvent::Decided(verdict) => of_all(What::Decided(*verdict)),
+            JournalEvent::Told(outcome) => of_all(What::Told(*outcome)),
             _ => return self.push_whole(entry),
         };
         self.brief.push(brief);
     }
 
     fn push_whole(&mut self, entry: JournalEntry) {
-        let (at, operation) = (entry.at, OperationIndex(0));
-        self.brief.push(Brief { at, operation, phase: Phase::Status, what: What::Whole });
+        self.brief.push(Brief::of_all(entry.at, What::Whole));
         self.whole.push(entry);
     }
 
     /// Puts what a write had taken along back to the front: the write will not be.
-    pub(super) fn put_back(&mut self, entries: Vec<JournalEntry>, epoch: Epoch) {
+    pub(super) fn put_back(&mut self, entries: &[JournalEntry], epoch: Epoch) {
         let later = self.take(epoch);
-        for entry in entries.into_iter().chain(later) {
-            self.push(entry);
+        for entry in entries.iter().chain(&*later) {
+            self.push(entry.clone());
         }
     }
 
     /// All entries, in order; none are left.
-    pub(super) fn take(&mut self, epoch: Epoch) -> Vec<JournalEntry> {
+    pub(super) fn take(&mut self, epoch: Epoch) -> Arc<[JournalEntry]> {
         let mut whole = std::mem::take(&mut self.whole).into_iter();
         let brief = std::mem::take(&mut self.brief);
         let entry = |Brief { at, operation, phase, what }| {
             let answered = |answer| Some(JournalEvent::Answered { operation, phase, answer });
             let event = match what {
+                What::Recorded(kind) => Some(JournalEvent::Recorded(kind)),
+                What::Decided(verdict) => Some(JournalEvent::Decided(verdict)),
+                What::Told(outcome) => Some(JournalEvent::Told(outcome)),
                 What::Sent(attempt) => {
                     Some(JournalEvent::Sent { operation, phase, attempt: u32::from(attempt) })
                 }
@@ -94,18 +112,18 @@ impl Timeline {
                 What::Whole => None,
             };
             match event {
-                Some(event) => Some(JournalEntry { at, epoch, event }),
-                None => whole.next(),
+                Some(event) => JournalEntry { at, epoch, event },
+                None => whole.next().expect("there is one for every place"),
             }
         };
-        brief.into_iter().filter_map(entry).collect()
+        brief.into_iter().map(entry).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{answer::Reason, store::RecordKind};
+    use crate::answer::Reason;
 
     #[test]
     fn what_goes_in_comes_out_in_order() {
@@ -124,6 +142,8 @@ mod tests {
             answered(Answered::Unknown(Reason::new("lost"))),
             answered(Answered::TimedOut),
             JournalEvent::Exception(Reason::new("odd")),
+            JournalEvent::Decided(Verdict::Turned),
+            JournalEvent::Told(Outcome::Compensated),
         ]
         .into_iter()
         .enumerate()
@@ -132,13 +152,13 @@ mod tests {
         let mut timeline = Timeline::default();
         entries.iter().cloned().for_each(|entry| timeline.push(entry));
         assert_eq!(timeline.len(), entries.len());
-        assert_eq!(timeline.take(epoch), entries);
-        assert_eq!(timeline.take(epoch), Vec::new());
+        assert_eq!(*timeline.take(epoch), entries);
+        assert_eq!(*timeline.take(epoch), []);
 
         let (early, late) = entries.split_at(4);
         late.iter().cloned().for_each(|entry| timeline.push(entry));
-        timeline.put_back(early.to_vec(), epoch);
-        assert_eq!(timeline.take(epoch), entries);
+        timeline.put_back(early, epoch);
+        assert_eq!(*timeline.take(epoch), entries);
     }
 
     #[test]

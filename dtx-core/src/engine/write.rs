@@ -324,7 +324,7 @@ impl Turn<'_, '_> {
             self.after_adopting(record.verdict, None);
             return;
         };
-        self.open.journal.put_back(write.journal, self.shared.fence.epoch);
+        self.open.journal.put_back(&write.journal, self.shared.fence.epoch);
         let verdict = write.verdict.filter(|_| write.kind == RecordKind::Verdict);
         let last = match write.summary.status {
             Status::Finished(outcome) => Some(outcome),

@@ -123,7 +123,7 @@ impl Batch<'_> {
         // Claims of built-in participants end in the write that they begin in.
         let context =
             ClaimContext { host: HolderId(0), ended: &|_| false, forgotten_below, now: self.now };
-        let (row, answer) = match claim(before.clone(), &context, work.command) {
+        let (row, answer) = match claim(before.as_ref(), &context, work.command) {
             Claim::Answer { row, answer } => (row, answer),
             Claim::Ask { .. } => (None, self.load_state()?.apply(work.command, before.as_ref())),
             Claim::Run { row, .. } => {
@@ -161,10 +161,7 @@ impl Batch<'_> {
         let row = if is_kept {
             Some(finish(claimed, command, &answer))
         } else {
-            before.map(|mut row| {
-                row.meet(command);
-                row
-            })
+            before.map(|row| row.met(command))
         };
         Ok((row, answer))
     }

@@ -1,5 +1,7 @@
 //! What is written about a transaction.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -89,8 +91,9 @@ pub struct TxWrite {
     pub due: Option<Timestamp>,
     /// What lists show.
     pub summary: Summary,
-    /// What happened since the last write. Appended to the history.
-    pub journal: Vec<JournalEntry>,
+    /// What happened since the last write. Appended to the history. Shared, so that the writer
+    /// keeps what it may have to send again without a copy.
+    pub journal: Arc<[JournalEntry]>,
     /// Nobody waits for it: it may share a later batch. Never a reason to drop it.
     pub lazy: bool,
 }

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::{
     ids::TxId,
+    json,
     modifier::{Approval, Modifiers, TimeBounds, Verification, VerifyWhen},
     pattern::Pattern,
     transaction::{
@@ -212,8 +213,7 @@ impl OperationDraft {
 
     /// The payload, written as JSON.
     pub fn json<T: Serialize + ?Sized>(mut self, input: &T) -> Self {
-        self.payload =
-            serde_json::to_vec(input).map(Payload::from).map_err(|error| error.to_string());
+        self.payload = json::encode(input).map(Payload::from).map_err(|error| error.to_string());
         self
     }
 

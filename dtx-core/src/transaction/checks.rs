@@ -33,14 +33,18 @@ fn wrong<T>(field: impl Into<String>, problem: Problem) -> std::result::Result<T
     Err(DefinitionError::new(field, problem))
 }
 
-/// Refuses too many entries.
-pub(super) fn count(field: &str, count: usize, max: usize) -> Result {
-    if count > max { wrong(field, Problem::TooMany { count, max }) } else { Ok(()) }
+/// Refuses too many entries. The field is named only when it is wrong.
+pub(super) fn count<F: Into<String>>(
+    field: impl FnOnce() -> F,
+    count: usize,
+    max: usize,
+) -> Result {
+    if count > max { wrong(field(), Problem::TooMany { count, max }) } else { Ok(()) }
 }
 
-/// Refuses too many bytes.
-pub(super) fn bytes(field: impl Into<String>, bytes: usize, max: usize) -> Result {
-    if bytes > max { wrong(field, Problem::TooLarge { bytes, max }) } else { Ok(()) }
+/// Refuses too many bytes. The field is named only when it is wrong.
+pub(super) fn bytes<F: Into<String>>(field: impl FnOnce() -> F, bytes: usize, max: usize) -> Result {
+    if bytes > max { wrong(field(), Problem::TooLarge { bytes, max }) } else { Ok(()) }
 }
 
 fn duration(field: impl Into<String>, time: Duration, limits: &Limits) -> Result {
@@ -66,22 +70,22 @@ fn sizes(transaction: &Transaction, limits: &Limits) -> Result {
     if operations.is_empty() {
         return wrong("operations", Problem::Empty("operation"));
     }
-    count("operations", operations.len(), limits.operations_max)?;
+    count(|| "operations", operations.len(), limits.operations_max)?;
     let mut total = 0_usize;
     for (index, operation) in operations.iter().enumerate() {
         let field = |name: &str| format!("operations[{index}].{name}");
-        count(&field("depends_on"), operation.depends_on().len(), limits.dependencies_max)?;
-        bytes(field("payload"), operation.payload.len(), limits.payload_bytes_max)?;
+        count(|| field("depends_on"), operation.depends_on().len(), limits.dependencies_max)?;
+        bytes(|| field("payload"), operation.payload.len(), limits.payload_bytes_max)?;
         total = total.saturating_add(operation.payload.len());
     }
-    bytes("operations", total, limits.payload_bytes_total_max)
+    bytes(|| "operations", total, limits.payload_bytes_total_max)
 }
 
 fn key(key: &Key, limits: &Limits) -> Result {
     if key.key.is_empty() {
         return wrong("key", Problem::Empty("character"));
     }
-    bytes("key", key.key.len(), limits.key_bytes_max)?;
+    bytes(|| "key", key.key.len(), limits.key_bytes_max)?;
     if key.key.chars().any(char::is_control) {
         return wrong("key", Problem::Character("leave control characters out"));
     }
@@ -90,19 +94,19 @@ fn key(key: &Key, limits: &Limits) -> Result {
 
 fn metadata(transaction: &Transaction, limits: &Limits) -> Result {
     let metadata = &transaction.metadata;
-    count("metadata", metadata.len(), limits.metadata_entries_max)?;
+    count(|| "metadata", metadata.len(), limits.metadata_entries_max)?;
     for (name, value) in metadata {
         let field = || format!("metadata.{}", name.chars().take(80).collect::<String>());
         if name.is_empty() {
             return wrong("metadata", Problem::Empty("character as the name of an entry"));
         }
-        bytes(field(), name.len(), limits.metadata_name_bytes_max)?;
+        bytes(field, name.len(), limits.metadata_name_bytes_max)?;
         // Entries travel as headers, where a line break would begin another header.
         if !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')) {
             let fix = "a name has only letters, digits, '-', '_' and '.'";
             return wrong(field(), Problem::Character(fix));
         }
-        bytes(field(), value.len(), limits.metadata_value_bytes_max)?;
+        bytes(field, value.len(), limits.metadata_value_bytes_max)?;
         if value.chars().any(char::is_control) {
             return wrong(field(), Problem::Character("leave control characters out"));
         }

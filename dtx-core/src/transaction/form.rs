@@ -238,7 +238,7 @@ impl Transaction {
     /// # Errors
     /// As [`from_json`](Self::from_json).
     pub fn from_json_within(json: &[u8], limits: &Limits) -> Result<Self, DefinitionError> {
-        checks::bytes("transaction", json.len(), limits.within_ceiling().json_bytes_max)?;
+        checks::bytes(|| "transaction", json.len(), limits.within_ceiling().json_bytes_max)?;
         let mut deserializer = serde_json::Deserializer::from_slice(json);
         let draft: Draft =
             serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {

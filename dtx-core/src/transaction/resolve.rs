@@ -21,10 +21,10 @@ type Result<T> = std::result::Result<T, DefinitionError>;
 
 /// Everything but the rules. What would cost more than it is worth is refused first.
 pub(super) fn resolve(builder: TransactionBuilder, limits: &Limits) -> Result<Transaction> {
-    checks::count("operations", builder.operations.len(), limits.operations_max)?;
+    checks::count(|| "operations", builder.operations.len(), limits.operations_max)?;
     for (index, operation) in builder.operations.iter().enumerate() {
-        let field = format!("operations[{index}].depends_on");
-        checks::count(&field, operation.depends_on.len(), limits.dependencies_max)?;
+        let field = || format!("operations[{index}].depends_on");
+        checks::count(field, operation.depends_on.len(), limits.dependencies_max)?;
     }
     let names = names(&builder.operations)?;
     let indices = checks::index_names(&names)?;
@@ -47,7 +47,7 @@ pub(super) fn resolve(builder: TransactionBuilder, limits: &Limits) -> Result<Tr
         operations.push(operation(index, draft, names[index].clone(), consistency, depends_on)?);
     }
     let key = match builder.key {
-        Some((namespace, key)) => Some(Key { namespace: name("namespace", &namespace)?, key }),
+        Some((namespace, key)) => Some(Key { namespace: name(|| "namespace", &namespace)?, key }),
         None => None,
     };
     let mut modifiers = builder.modifiers;
@@ -95,15 +95,15 @@ fn operation(
         .map_err(|reason| DefinitionError::new(field("payload"), Problem::Input(reason)))?;
     let shape = Shape {
         name: own_name,
-        participant: name(field("participant"), &draft.participant)?,
-        action: name(field("action"), &draft.action)?,
+        participant: name(|| field("participant"), &draft.participant)?,
+        action: name(|| field("action"), &draft.action)?,
         action_version: draft.action_version,
         depends_on: depends_on.into(),
         consistency,
         step: draft.step,
         retry: draft.retry.map(Box::new),
         region: match &draft.region {
-            Some(region) => Some(name(field("region"), region)?),
+            Some(region) => Some(name(|| field("region"), region)?),
             None => None,
         },
     };
@@ -114,11 +114,11 @@ fn to_index(index: usize) -> OperationIndex {
     OperationIndex(u16::try_from(index).expect("the ceiling of operations fits 16 bits"))
 }
 
-fn name<'a, N: TryFrom<&'a str, Error = NameError>>(
-    field: impl Into<String>,
+fn name<'a, N: TryFrom<&'a str, Error = NameError>, F: Into<String>>(
+    field: impl FnOnce() -> F,
     text: &'a str,
 ) -> Result<N> {
-    N::try_from(text).map_err(|error| DefinitionError::new(field, error.into()))
+    N::try_from(text).map_err(|error| DefinitionError::new(field(), error.into()))
 }
 
 /// The names of the operations: those that were given, and for the others the action's name,
@@ -133,7 +133,7 @@ fn names(drafts: &[OperationDraft]) -> Result<Vec<OperationName>> {
             Some(name) => name.clone(),
             None => {
                 // A wrong action is reported as such and not as the name that it gives.
-                name::<ActionName>(format!("operations[{index}].action"), &draft.action)?;
+                name::<ActionName, _>(|| format!("operations[{index}].action"), &draft.action)?;
                 let count = next.entry(&draft.action).or_insert(1);
                 let free = loop {
                     let candidate = numbered(&draft.action, *count);
@@ -146,7 +146,7 @@ fn names(drafts: &[OperationDraft]) -> Result<Vec<OperationName>> {
                 free
             }
         };
-        names.push(name(format!("operations[{index}].name"), &text)?);
+        names.push(name(|| format!("operations[{index}].name"), &text)?);
     }
     Ok(names)
 }

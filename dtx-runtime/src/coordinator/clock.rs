@@ -32,8 +32,13 @@ impl Clock {
 
     /// About what the store's clock shows. Only for what is shown, and for when to look again.
     pub(super) fn store_now(&self) -> Timestamp {
+        self.store_at(self.now())
+    }
+
+    /// As [`store_now`](Self::store_now), at a moment of this clock.
+    pub(super) fn store_at(&self, now: Timestamp) -> Timestamp {
         let origin = Timestamp::from_micros(self.store_origin.load(Ordering::Relaxed));
-        origin + self.origin.elapsed()
+        origin + now.since(Timestamp::ZERO)
     }
 
     /// The store's clock showed this just now.

@@ -305,7 +305,7 @@ impl Lane {
 
     fn engine(&mut self, shard: ShardId, input: Input) {
         let now = self.now();
-        let store_now = self.parts.clock.store_now();
+        let store_now = self.parts.clock.store_at(now);
         let load_percent = self.load_percent();
         let Some(engine) = self.engines.get_mut(&shard) else { return };
         let mut cx = Context { now, store_now, load_percent, peers: &mut self.peers };
@@ -321,21 +321,19 @@ impl Lane {
 
     fn tick(&mut self) {
         let now = self.now();
-        let due: Vec<ShardId> = self
-            .engines
-            .iter()
-            .filter(|(_, engine)| engine.next_timer().is_some_and(|at| at <= now))
-            .map(|(shard, _)| *shard)
-            .collect();
-        for shard in due {
-            self.engine(shard, Input::Tick);
+        let (store_now, load_percent) = (self.parts.clock.store_at(now), self.load_percent());
+        for engine in self.engines.values_mut() {
+            if engine.next_timer().is_some_and(|at| at <= now) {
+                let mut cx = Context { now, store_now, load_percent, peers: &mut self.peers };
+                engine.handle(Input::Tick, &mut cx, &mut self.out);
+            }
         }
     }
 
     /// Hands out what the engines gave.
     fn deliver(&mut self) {
-        let out = std::mem::take(&mut self.out);
-        for write in out.writes {
+        let mut out = std::mem::take(&mut self.out);
+        for write in out.writes.drain(..) {
             if write.lazy {
                 self.lazy_since.get_or_insert_with(|| self.parts.clock.now());
                 self.lazy.push_back(write);
@@ -343,14 +341,16 @@ impl Lane {
                 self.awaited.push_back(write);
             }
         }
-        self.enqueue(out.commands);
+        self.enqueue(out.commands.drain(..));
         if !out.loads.is_empty() {
-            self.load(out.loads);
+            self.load(std::mem::take(&mut out.loads));
         }
         let mut lost = Vec::new();
-        for notice in out.notices {
+        for notice in out.notices.drain(..) {
             self.waiters.tell(notice, &mut lost);
         }
+        // Empty, with its room.
+        self.out = out;
         for shard in lost {
             self.lose(shard);
         }
@@ -363,7 +363,7 @@ impl Lane {
 
     /// Commands never wait for room here: the lane must go on taking replies, or a full queue of
     /// a participant and a full queue of replies could wait for each other.
-    fn enqueue(&mut self, commands: Vec<Envelope>) {
+    fn enqueue(&mut self, commands: impl Iterator<Item = Envelope>) {
         for envelope in commands {
             let is_full = self.commands.len() >= self.parts.settings.commands_max;
             if is_full && matches!(&envelope.body, Body::Command(command) if command.attempt > 1) {

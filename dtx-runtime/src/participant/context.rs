@@ -1,6 +1,10 @@
 //! What a handler is told besides its input.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use dtx_core::{
@@ -23,7 +27,14 @@ pub(crate) struct Call {
     pub(crate) forward: Option<Bytes>,
     pub(crate) deadline: Option<Instant>,
     pub(crate) cancelled: CancellationToken,
-    key: String,
+    /// Made when a handler asks for it.
+    key: OnceLock<CallKey>,
+}
+
+/// The idempotency key of a call.
+#[derive(Clone, Debug)]
+struct CallKey {
+    text: String,
     operation_end: usize,
 }
 
@@ -35,11 +46,18 @@ impl Call {
         deadline: Option<Instant>,
         cancelled: CancellationToken,
     ) -> Self {
-        let mut key = format!("{}/{}", command.tx, command.operation);
-        let operation_end = key.len();
-        key.push('/');
-        key.push_str(command.phase.name());
-        Self { command, headers, forward, deadline, cancelled, key, operation_end }
+        Self { command, headers, forward, deadline, cancelled, key: OnceLock::new() }
+    }
+
+    fn key(&self) -> &CallKey {
+        self.key.get_or_init(|| {
+            let command = &self.command;
+            let mut text = format!("{}/{}", command.tx, command.operation);
+            let operation_end = text.len();
+            text.push('/');
+            text.push_str(command.phase.name());
+            CallKey { text, operation_end }
+        })
     }
 }
 
@@ -77,13 +95,14 @@ impl<'a, U: Unit> Context<'a, U> {
     /// `{tx}/{operation}/{phase}`: the same for every repeat of this call, and for no other.
     /// Hand it to whatever takes an idempotency key.
     pub fn idempotency_key(&self) -> &'a str {
-        &self.call.key
+        &self.call.key().text
     }
 
     /// `{tx}/{operation}`: the same in all phases of the operation. Name by it what one phase
     /// makes and a later one finds again, such as a hold that `release` frees.
     pub fn operation_key(&self) -> &'a str {
-        &self.call.key[..self.call.operation_end]
+        let key = self.call.key();
+        &key.text[..key.operation_end]
     }
 
     /// Which attempt this is, from 1. No part of the idempotency key.
@@ -166,7 +185,7 @@ impl<'a, U: Unit> Context<'a, U> {
 impl<U: Unit> fmt::Debug for Context<'_, U> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Context")
-            .field("key", &self.call.key)
+            .field("key", &self.call.key().text)
             .field("attempt", &self.attempt())
             .field("epoch", &self.epoch())
             .finish_non_exhaustive()

@@ -48,7 +48,7 @@ use self::{
     collector::Watermarks,
     dead_letters::DeadLetters,
     handlers::{Ran, Reports},
-    inbox::{Running, StoredInbox},
+    inbox::{InboxScopes, Running, StoredInbox},
     incarnation::Incarnation,
     intake::Intake,
     settle::Completion,
@@ -170,13 +170,14 @@ fn share(
 ) -> Result<Shared, HostError> {
     let incarnation = Incarnation::begin();
     let Participant { name, offers, resource, memory, .. } = participant;
+    let scopes = Arc::new(InboxScopes::new(name.clone()));
     let service = if let Some((resource, store)) = resource {
         Service::Resource(Served { resource, store })
     } else {
         let stored = |store| {
             Inbox::Stored(StoredInbox {
                 store,
-                participant: name.clone(),
+                scopes: scopes.clone(),
                 host: incarnation.id(),
                 running: Running::default(),
                 conflict_retries_max: settings.conflict_retries_max,
@@ -196,6 +197,7 @@ fn share(
     Ok(Shared {
         dead_letters: DeadLetters::new(&name, settings.dead_letters_max),
         participant: name,
+        scopes,
         incarnation,
         transport,
         service,

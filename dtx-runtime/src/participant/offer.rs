@@ -4,6 +4,7 @@ use std::{any::TypeId, collections::HashMap, fmt, future::Future, pin::Pin, sync
 
 use dtx_core::{
     answer::{Done, NotDone, PhaseAnswer, Reason},
+    json,
     name::ActionName,
     pattern::{Pattern, Phase},
     transaction::Action,
@@ -163,7 +164,7 @@ fn decode<A: Action>(payload: &[u8], phase: Phase) -> Result<A::Input, NotDone> 
 }
 
 fn encode<T: Serialize>(output: &T) -> PhaseAnswer {
-    Ok(Done::with(serde_json::to_vec(output)?))
+    Ok(Done::with(json::encode(output)?))
 }
 
 macro_rules! handler {

@@ -158,7 +158,7 @@ impl MutantStore {
                 write.expect = Expect::Version(row.version);
             }
             (Bug::DropsKeys, _) => write.key = None,
-            (Bug::ForgetsHistory, Some(_)) => write.journal.clear(),
+            (Bug::ForgetsHistory, Some(_)) => write.journal = [].into(),
             _ => {}
         }
     }

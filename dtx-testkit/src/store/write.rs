@@ -73,7 +73,7 @@ impl Pen {
                 resumes: 0,
                 exceptions: Vec::new(),
             },
-            journal: vec![entry],
+            journal: [entry].into(),
             lazy: false,
         }
     }

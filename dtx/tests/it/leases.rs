@@ -216,7 +216,7 @@ async fn a_record_that_cannot_be_read_is_set_aside_and_stops_no_other() {
             state: state.to_vec().into(),
             due: Some(good.accepted_at),
             summary: Summary { status: Status::Open, ..good.summary.clone() },
-            journal: Vec::new(),
+            journal: [].into(),
             lazy: false,
         };
         let written = world.memory.commit(&[write]).await.pop().unwrap();

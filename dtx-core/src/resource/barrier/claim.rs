@@ -63,16 +63,17 @@ pub enum Claim {
 }
 
 /// Decides what to do with a command. `row` is what is stored of the operation.
-pub fn claim(row: Option<InboxRow>, context: &ClaimContext<'_>, command: &Command) -> Claim {
+pub fn claim(row: Option<&InboxRow>, context: &ClaimContext<'_>, command: &Command) -> Claim {
     let unknown = |reason: &str| Claim::Answer { row: None, answer: Err(NotDone::unknown(reason)) };
     let Some(role) = role(command.pattern, command.phase, command.one_phase) else {
         return unknown("the pattern has no such phase");
     };
-    if row.as_ref().is_some_and(|row| row.pattern != command.pattern) {
+    if row.is_some_and(|row| row.pattern != command.pattern) {
         return unknown("the operation was met in another pattern");
     }
     let is_new = row.is_none();
-    let mut row = match row {
+    let made;
+    let row = match row {
         Some(row) if command.epoch < row.epoch => {
             return unknown("the epoch is lower than one seen before");
         }
@@ -81,18 +82,20 @@ pub fn claim(row: Option<InboxRow>, context: &ClaimContext<'_>, command: &Comman
         None if command.sequence < context.forgotten_below.max(command.watermark) => {
             return unknown("the transaction is finished and may be forgotten here");
         }
-        None => InboxRow::new(command, context.now),
+        None => {
+            made = InboxRow::new(command, context.now);
+            &made
+        }
     };
-    // What is written must hold the highest epoch and sequence, also when the answer is old.
-    let newer = row.meet(command);
-
     let decision = match role {
         Role::Ask => return Claim::Ask { forward: row.forward().cloned() },
-        Role::Forward { after } => forward(&row, context, command.phase, after),
-        Role::Drop | Role::Compensate => backward(&row, context, command.phase, role),
+        Role::Forward { after } => forward(row, context, command.phase, after),
+        Role::Drop | Role::Compensate => backward(row, context, command.phase, role),
     };
+    // What is written must hold the highest epoch and sequence, also when the answer is old.
     match decision {
         Decision::Run => {
+            let mut row = row.met(command);
             for (_, entry) in &mut row.entries {
                 // Only claims whose claimant has ended are left here.
                 if matches!(entry, Entry::Started { .. }) {
@@ -106,6 +109,7 @@ pub fn claim(row: Option<InboxRow>, context: &ClaimContext<'_>, command: &Comman
             Claim::Run { row, forward }
         }
         Decision::Record => {
+            let mut row = row.met(command);
             // What another backward phase reversed is reversed, whoever asks by which phase: an
             // owner that took over does not know what the one before it had asked for.
             let reversed =
@@ -117,7 +121,8 @@ pub fn claim(row: Option<InboxRow>, context: &ClaimContext<'_>, command: &Comman
             Claim::Answer { row: Some(row), answer: Ok(done) }
         }
         Decision::Answer(answer) => {
-            Claim::Answer { row: (newer && !is_new).then_some(row), answer }
+            let newer = !is_new && row.is_behind(command);
+            Claim::Answer { row: newer.then(|| row.met(command)), answer }
         }
     }
 }

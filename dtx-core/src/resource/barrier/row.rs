@@ -92,7 +92,7 @@ impl InboxRow {
             sequence: command.sequence,
             epoch: command.epoch,
             changed_at: now,
-            entries: Vec::with_capacity(1),
+            entries: Vec::new(),
             recall: None,
         }
     }
@@ -215,12 +215,23 @@ impl InboxRow {
             .any(|(phase, entry)| phase.is_backward() && matches!(entry, Entry::Done(_)))
     }
 
-    /// Remembers the epoch and the sequence of a command; says whether that changed the row.
-    pub fn meet(&mut self, command: &Command) -> bool {
-        let newer = command.epoch > self.epoch || command.sequence > self.sequence;
-        self.epoch = self.epoch.max(command.epoch);
-        self.sequence = self.sequence.max(command.sequence);
-        newer
+    /// Whether a command has a higher epoch or sequence than any before it.
+    pub(super) fn is_behind(&self, command: &Command) -> bool {
+        command.epoch > self.epoch || command.sequence > self.sequence
+    }
+
+    /// The row once it has met a command: a copy with the epoch and the sequence of the command
+    /// and with room for one more phase.
+    pub(in crate::resource) fn met(&self, command: &Command) -> Self {
+        let mut entries = Vec::with_capacity(self.entries.len() + 1);
+        entries.extend_from_slice(&self.entries);
+        Self {
+            epoch: self.epoch.max(command.epoch),
+            sequence: self.sequence.max(command.sequence),
+            entries,
+            recall: self.recall.clone(),
+            ..*self
+        }
     }
 
     pub(super) fn set(&mut self, phase: Phase, entry: Entry) {

@@ -63,7 +63,7 @@ impl Inbox {
     }
 
     fn send(&mut self, command: &Command, handler: PhaseAnswer) -> PhaseAnswer {
-        match claim(self.row.clone(), &context(), command) {
+        match claim(self.row.as_ref(), &context(), command) {
             Claim::Run { row, forward } => {
                 self.calls.push((command.phase, forward));
                 let handler = stamp(&row, command, handler);
@@ -87,7 +87,7 @@ impl Inbox {
     /// Claims as `host` and never finishes.
     fn start(&mut self, phase: Phase, host: HolderId) {
         let context = ClaimContext { host, ..context() };
-        match claim(self.row.clone(), &context, &self.command(phase)) {
+        match claim(self.row.as_ref(), &context, &self.command(phase)) {
             Claim::Run { row, .. } => self.row = Some(row),
             other => panic!("{other:?}"),
         }
@@ -367,7 +367,7 @@ fn what_no_clock_may_release_can_be_asked_about_and_carried_out() {
     assert_eq!(row.recall().map(|r| r.ask_at), Some(Timestamp::from_millis(61_000)));
     let participant = inbox_command().participant;
     let abort = row.recalled(tx(1), OperationIndex(0), &participant, Abort).expect("held");
-    let Claim::Run { row, .. } = claim(Some(row), &context(), &abort) else { panic!("it runs") };
+    let Claim::Run { row, .. } = claim(Some(&row), &context(), &abort) else { panic!("it runs") };
     assert_eq!(finish(row, &abort, &done("")).recall(), None);
 
     let mut voted = Inbox::new(Pattern::TwoPhaseCommit);

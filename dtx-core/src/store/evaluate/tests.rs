@@ -56,7 +56,7 @@ fn write(kind: RecordKind, expect: Expect) -> TxWrite {
             resumes: 0,
             exceptions: Vec::new(),
         },
-        journal: Vec::new(),
+        journal: [].into(),
         lazy: false,
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Bound,
+    sync::Arc,
 };
 
 use crate::{
@@ -16,7 +17,8 @@ use crate::{
 #[derive(Debug)]
 struct Row {
     record: TxRecord,
-    journal: Vec<JournalEntry>,
+    /// One part per write.
+    journal: Vec<Arc<[JournalEntry]>>,
 }
 
 /// Boxed, so that a row moves from the open ones to the finished ones as a pointer.
@@ -55,7 +57,7 @@ impl Lane {
     }
 
     pub(super) fn history(&self, tx: TxId) -> Vec<JournalEntry> {
-        self.row(tx).map_or_else(Vec::new, |row| row.journal.clone())
+        self.row(tx).map_or_else(Vec::new, |row| row.journal.concat())
     }
 
     /// What a write is compared with, but for the key.
@@ -78,7 +80,7 @@ impl Lane {
     ) {
         if write.expect == Expect::Absent {
             let row =
-                Row { record: new_record(write, version, now), journal: write.journal.clone() };
+                Row { record: new_record(write, version, now), journal: parts(&write.journal) };
             return self.put(Box::new(row), shard);
         }
         if let Some(row) = self.open.get_mut(&write.tx)
@@ -200,5 +202,14 @@ fn change(row: &mut Row, write: &TxWrite, version: Version, now: Timestamp) {
     record.due = write.due;
     record.summary.clone_from(&write.summary);
     record.written_at = now;
-    row.journal.extend_from_slice(&write.journal);
+    if !write.journal.is_empty() {
+        row.journal.push(write.journal.clone());
+    }
+}
+
+/// The first part of a journal, with room for those of the other writes of most transactions.
+fn parts(first: &Arc<[JournalEntry]>) -> Vec<Arc<[JournalEntry]>> {
+    let mut parts = Vec::with_capacity(3);
+    parts.push(first.clone());
+    parts
 }

@@ -51,6 +51,9 @@ pub(super) fn dependencies(transaction: &Transaction) -> Result {
 
 /// Takes away whatever waits for nothing until nothing is left or only cycles are.
 fn cycle(operations: &[Operation]) -> Result {
+    if operations.iter().all(|operation| operation.depends_on().is_empty()) {
+        return Ok(());
+    }
     let dependents = dependents(operations);
     let mut waits: Vec<usize> = operations.iter().map(|o| o.depends_on().len()).collect();
     let mut ready: Vec<usize> = (0..operations.len()).filter(|&i| waits[i] == 0).collect();

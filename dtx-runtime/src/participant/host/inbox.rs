@@ -67,16 +67,33 @@ impl Running {
     }
 }
 
-/// The scope of the inbox rows of one shard.
-pub(crate) fn inbox_scope(participant: &ParticipantName, shard: ShardId) -> Scope {
-    Scope::new(format!("{participant}/inbox/{shard}")).expect("names and numbers make a scope")
+/// The scopes of the inbox rows of one participant: one per shard, each made once.
+#[derive(Debug)]
+pub(crate) struct InboxScopes {
+    participant: ParticipantName,
+    made: Mutex<HashMap<ShardId, Scope>>,
+}
+
+impl InboxScopes {
+    pub(crate) fn new(participant: ParticipantName) -> Self {
+        Self { participant, made: Mutex::default() }
+    }
+
+    /// The scope of one shard.
+    pub(crate) fn of(&self, shard: ShardId) -> Scope {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let make = || Scope::new(format!("{}/inbox/{shard}", self.participant));
+        let scope =
+            made.entry(shard).or_insert_with(|| make().expect("names and numbers make a scope"));
+        scope.clone()
+    }
 }
 
 /// The inbox of a participant whose effects lie outside the rows.
 #[derive(Debug)]
 pub(crate) struct StoredInbox {
     pub(crate) store: Arc<dyn ParticipantStore>,
-    pub(crate) participant: ParticipantName,
+    pub(crate) scopes: Arc<InboxScopes>,
     pub(crate) host: HolderId,
     pub(crate) running: Running,
     pub(crate) conflict_retries_max: u32,
@@ -189,7 +206,7 @@ impl StoredInbox {
             let command = command(index);
             let place = *places.entry(command.shard).or_insert_with(|| {
                 groups.push(Group {
-                    scope: inbox_scope(&self.participant, command.shard),
+                    scope: self.scopes.of(command.shard),
                     shard: command.shard,
                     jobs: Vec::new(),
                     keys: vec![barrier::mark_key(command.shard)],
@@ -259,7 +276,7 @@ impl StoredInbox {
     }
 
     fn apply(&self, draft: &mut Draft, context: &ClaimContext<'_>, job: &Job) -> Claimed {
-        match barrier::claim(draft.row.clone(), context, &job.command) {
+        match barrier::claim(draft.row.as_ref(), context, &job.command) {
             Claim::Run { row, forward } => {
                 self.running.begin(job.key());
                 draft.row = Some(row.clone());

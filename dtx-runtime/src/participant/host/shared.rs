@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     collector::Watermarks,
     dead_letters::DeadLetters,
-    inbox::{Claimed, Held, StoredInbox, inbox_scope},
+    inbox::{Claimed, Held, InboxScopes, StoredInbox},
     incarnation::Incarnation,
     job::{Job, OperationKey},
     volatile::VolatileInbox,
@@ -98,6 +98,7 @@ pub(crate) enum Service {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) participant: ParticipantName,
+    pub(crate) scopes: Arc<InboxScopes>,
     pub(crate) incarnation: Incarnation,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) service: Service,
@@ -135,7 +136,7 @@ impl Shared {
     pub(crate) fn scope(&self, command: &Command) -> Result<Scope, PhaseAnswer> {
         match &self.service {
             Service::Resource(served) => route(&*served.resource, command),
-            Service::Handlers { .. } => Ok(inbox_scope(&self.participant, command.shard)),
+            Service::Handlers { .. } => Ok(self.scopes.of(command.shard)),
         }
     }
 

@@ -94,26 +94,24 @@ impl VolatileInbox {
         let watermark = rows.watermarks.entry(command.shard).or_default();
         *watermark = (*watermark).max(command.watermark);
         let forgotten_below = *watermark;
-        let row = rows.by_key.remove(&key);
-        let is_new = row.is_none();
+        let is_new = !rows.by_key.contains_key(&key);
         if is_new {
             rows.sweep();
             if rows.by_key.len() >= self.rows_max {
                 return Claimed::Answer(Err(NotDone::unknown("the volatile inbox is full")));
             }
         }
-        let kept = row.clone();
         let ended = |host: HolderId| host != self.host || !self.running.holds(key);
         let context =
             ClaimContext { host: self.host, ended: &ended, forgotten_below, now: self.now() };
-        let (row, claimed) = match barrier::claim(row, &context, command) {
+        let (row, claimed) = match barrier::claim(rows.by_key.get(&key), &context, command) {
             Claim::Run { row, forward } => {
                 self.running.begin(key);
                 let held = Held { row: row.clone(), expect: RowExpect::Absent };
                 (Some(row), Claimed::Run { held, forward })
             }
-            Claim::Ask { forward } => (kept, Claimed::Ask { forward }),
-            Claim::Answer { row, answer } => (row.or(kept), Claimed::Answer(answer)),
+            Claim::Ask { forward } => (None, Claimed::Ask { forward }),
+            Claim::Answer { row, answer } => (row, Claimed::Answer(answer)),
         };
         if let Some(row) = row {
             rows.by_key.insert(key, row);

@@ -90,8 +90,8 @@ pub async fn a_history_is_complete_and_in_order<H: StoreHarness>() {
         TxWrite { due: None, ..pen.signal(tx(1), 4) },
     ];
     let extra = writes[0].journal[0].clone();
-    writes[1].journal.push(extra.clone());
-    writes[3].journal.clear();
+    writes[1].journal = [writes[1].journal[0].clone(), extra.clone()].into();
+    writes[3].journal = [].into();
     for write in &writes {
         committed(&one(&*store, write).await);
         assert!(matches!(
@@ -99,7 +99,7 @@ pub async fn a_history_is_complete_and_in_order<H: StoreHarness>() {
             CommitResult::Conflict { .. }
         ));
     }
-    let expected: Vec<_> = writes.iter().flat_map(|write| write.journal.clone()).collect();
+    let expected: Vec<_> = writes.iter().flat_map(|write| write.journal.iter().cloned()).collect();
     let history = harness.catalog().history(tx(1)).await.expect("history");
     assert_eq!(history, expected);
     assert_eq!(history[2], extra);

@@ -17,7 +17,7 @@ use dtx_core::{
 use crate::participant::{
     HostSettings,
     host::{
-        inbox::inbox_scope,
+        inbox::InboxScopes,
         testing::{Coordinator, Record, Told, command, is_unknown, told, worker},
     },
 };
@@ -229,7 +229,7 @@ async fn claim_as(coordinator: &Coordinator, number: u64, host: HolderId) {
         expect: RowExpect::Absent,
         value: Some(row.encode()),
     };
-    let scope = inbox_scope(&command.participant, command.shard);
+    let scope = InboxScopes::new(command.participant.clone()).of(command.shard);
     let set = RowSet { scope, changes: vec![change], unchanged: Vec::new(), not_after: None };
     let written = coordinator.store.write(&[set]).await;
     assert!(matches!(written[0], dtx_core::store::RowWriteResult::Written));
