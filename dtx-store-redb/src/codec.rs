@@ -217,7 +217,10 @@ mod tests {
         let record = read_record(tx(1), &value, &head).expect("reads");
         assert_eq!((record.last_write, record.state), (write.id, write.state));
         assert_eq!(record.key.expect("has a key").key, "a");
-        assert_eq!(read_journal(journal_of_row(&value).expect("reads")), Ok(write.journal.to_vec()));
+        assert_eq!(
+            read_journal(journal_of_row(&value).expect("reads")),
+            Ok(write.journal.to_vec())
+        );
         for end in 0..value.len() {
             assert_eq!(read_record(tx(1), &value[..end], &head), Err(Unreadable), "cut at {end}");
         }

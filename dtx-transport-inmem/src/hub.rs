@@ -3,11 +3,12 @@
 //! One lock for all queues is on purpose: a batch crosses it once, whatever its addresses.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::Arc,
 };
 
 use dtx_core::transport::{AckToken, Address, Delivery, Envelope, Nack};
+use foldhash::HashMap;
 use slab::Slab;
 use tokio::{sync::Notify, time::Instant};
 
@@ -92,7 +93,7 @@ impl Hub {
     pub(crate) fn new(settings: Builder) -> Self {
         Self {
             settings,
-            topics: HashMap::new(),
+            topics: HashMap::default(),
             pending: 0,
             queues: Slab::new(),
             subscribers: Slab::new(),

@@ -1,11 +1,9 @@
 //! One group's queue of one address.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc};
 
 use dtx_core::transport::{Address, Envelope};
+use foldhash::HashMap;
 use slab::Slab;
 use tokio::sync::Notify;
 

@@ -33,20 +33,19 @@ pub fn of(transaction: &Transaction) -> &'static Table<'static> {
 }
 
 /// The phases that an operation's participant may be asked for.
-pub fn phases_of(transaction: &Transaction, operation: &Operation) -> Vec<Phase> {
+pub fn phases_of(
+    transaction: &Transaction,
+    operation: &Operation,
+) -> impl Iterator<Item = Phase> + use<> {
     let table = of(transaction);
-    if !operation.consistency().is_critical() {
-        return vec![Phase::Deliver];
-    }
-    let mut phases = table.phases.to_vec();
-    phases.extend(table.drop);
-    if operation.step() == StepKind::Compensatable {
-        phases.extend(table.reverse);
-    }
+    let critical = operation.consistency().is_critical();
+    let forward = if critical { table.phases } else { &[Phase::Deliver] };
+    let compensatable = operation.step() == StepKind::Compensatable;
     let verified = transaction.modifiers().is_some_and(|m| m.verification.is_some())
         || operation.consistency() == Consistency::Immediate;
-    if verified {
-        phases.push(Phase::Status);
-    }
-    phases
+    let forward = forward.iter().copied();
+    forward
+        .chain(table.drop.filter(|_| critical))
+        .chain(table.reverse.filter(|_| critical && compensatable))
+        .chain((critical && verified).then_some(Phase::Status))
 }

@@ -43,7 +43,11 @@ pub(super) fn count<F: Into<String>>(
 }
 
 /// Refuses too many bytes. The field is named only when it is wrong.
-pub(super) fn bytes<F: Into<String>>(field: impl FnOnce() -> F, bytes: usize, max: usize) -> Result {
+pub(super) fn bytes<F: Into<String>>(
+    field: impl FnOnce() -> F,
+    bytes: usize,
+    max: usize,
+) -> Result {
     if bytes > max { wrong(field(), Problem::TooLarge { bytes, max }) } else { Ok(()) }
 }
 

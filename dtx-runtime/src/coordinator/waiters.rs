@@ -1,6 +1,6 @@
 //! Who waits for what.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use dtx_core::{
     answer::PhaseAnswer,
@@ -10,6 +10,7 @@ use dtx_core::{
     pattern::Phase,
     store::Outcome,
 };
+use foldhash::HashMap;
 use tokio::sync::{
     OwnedSemaphorePermit,
     mpsc::{self, error::TrySendError},
@@ -96,7 +97,7 @@ pub(super) struct Waiters {
 
 impl Waiters {
     pub(super) fn new(counters: Arc<Counters>) -> Self {
-        Self { one: HashMap::new(), more: HashMap::new(), counters }
+        Self { one: HashMap::default(), more: HashMap::default(), counters }
     }
 
     pub(super) fn insert(&mut self, tx: TxId, waiter: Waiter) {

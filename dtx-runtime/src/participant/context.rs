@@ -164,11 +164,6 @@ impl<'a, U: Unit> Context<'a, U> {
         }
     }
 
-    /// Whether a commit stands alone: nothing was prepared for it.
-    pub(crate) fn one_phase(&self) -> bool {
-        self.call.command.one_phase
-    }
-
     /// Cancelled when the host begins to shut down. A handler that runs on is dropped at its
     /// deadline or at the end of the host's grace, whichever is first.
     pub fn cancelled(&self) -> &'a CancellationToken {

@@ -8,22 +8,23 @@ use dtx_core::{
     name::ActionName,
     pattern::{Pattern, Phase},
     transaction::Action,
+    transport::Command,
 };
 use serde::Serialize;
 
 use super::{
-    context::Context,
+    context::{Call, Context},
     phases::{
         Compensate, Deliver, Execute, Prepare, Reserve, Status, TwoPhaseCommit, Validate, Vote,
     },
 };
 
 /// The running call of a handler.
-pub(crate) type HandlerFuture<'a> = Pin<Box<dyn Future<Output = PhaseAnswer> + Send + 'a>>;
+pub(crate) type HandlerFuture = Pin<Box<dyn Future<Output = PhaseAnswer> + Send>>;
 
 /// A handler of one phase of one action.
 pub(crate) trait Handler: Send + Sync {
-    fn call<'a>(&'a self, cx: &'a mut Context<'_>, payload: &'a [u8]) -> HandlerFuture<'a>;
+    fn call(self: Arc<Self>, call: Call) -> HandlerFuture;
 }
 
 /// Which prepare it is: the two patterns that have the phase ask for different promises.
@@ -148,8 +149,9 @@ impl fmt::Debug for Offers {
 }
 
 /// A payload that cannot be read can never be right, so it is a no; but going back has no no.
-fn decode<A: Action>(payload: &[u8], phase: Phase) -> Result<A::Input, NotDone> {
-    serde_json::from_slice(payload).map_err(|error| {
+fn decode<A: Action>(command: &Command) -> Result<A::Input, NotDone> {
+    serde_json::from_slice(&command.payload).map_err(|error| {
+        let phase = command.phase;
         let reason = Reason::new(format!(
             "the payload is no input of {} version {}: {error}",
             A::NAME,
@@ -172,10 +174,11 @@ macro_rules! handler {
         struct $type<A>(Arc<A>);
 
         impl<A: $trait> Handler for $type<A> {
-            fn call<'a>(&'a self, cx: &'a mut Context<'_>, payload: &'a [u8]) -> HandlerFuture<'a> {
+            fn call(self: Arc<Self>, call: Call) -> HandlerFuture {
                 Box::pin(async move {
-                    let input = decode::<A>(payload, cx.phase())?;
-                    encode(&$trait::$method(&*self.0, cx, &input).await?)
+                    let input = decode::<A>(&call.command)?;
+                    let mut cx = Context::new(&call, ());
+                    encode(&$trait::$method(&*self.0, &mut cx, &input).await?)
                 })
             }
         }
@@ -196,10 +199,10 @@ handler!(OnStatus, Status, status);
 struct OnVote<A>(Arc<A>);
 
 impl<A: TwoPhaseCommit> Handler for OnVote<A> {
-    fn call<'a>(&'a self, cx: &'a mut Context<'_>, payload: &'a [u8]) -> HandlerFuture<'a> {
+    fn call(self: Arc<Self>, call: Call) -> HandlerFuture {
         Box::pin(async move {
-            let input = decode::<A>(payload, cx.phase())?;
-            let vote = self.0.prepare(cx, &input).await?;
+            let input = decode::<A>(&call.command)?;
+            let vote = self.0.prepare(&mut Context::new(&call, ()), &input).await?;
             Ok(Done { read_only: vote == Vote::ReadOnly, ..Done::default() })
         })
     }
@@ -228,13 +231,14 @@ impl<A: TwoPhaseCommit> OnCommit<A> {
 }
 
 impl<A: TwoPhaseCommit> Handler for OnCommit<A> {
-    fn call<'a>(&'a self, cx: &'a mut Context<'_>, payload: &'a [u8]) -> HandlerFuture<'a> {
+    fn call(self: Arc<Self>, call: Call) -> HandlerFuture {
         Box::pin(async move {
-            let input = decode::<A>(payload, cx.phase())?;
-            if cx.one_phase() {
-                self.one_phase(cx, &input).await
+            let input = decode::<A>(&call.command)?;
+            let mut cx = Context::new(&call, ());
+            if call.command.one_phase {
+                self.one_phase(&mut cx, &input).await
             } else {
-                encode(&self.0.commit(cx, &input).await?)
+                encode(&self.0.commit(&mut cx, &input).await?)
             }
         })
     }

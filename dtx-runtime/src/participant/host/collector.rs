@@ -1,7 +1,7 @@
 //! Forgets what is finished, in small steps (design rule 14).
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -14,6 +14,8 @@ use dtx_core::{
     time::Timestamp,
     transport::Command,
 };
+
+use foldhash::HashMap;
 
 use super::shared::Shared;
 

@@ -1,9 +1,8 @@
 //! Commands of user handlers: the claim is stored, the handler runs, its answer is stored.
 
 use std::{
-    future::Future,
+    future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::Pin,
     sync::Arc,
     task::{Context as PollContext, Poll, Waker},
     time::Duration,
@@ -20,25 +19,28 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     inbox::{Claimed, Held},
-    job::{Job, Origin, Settled, expired},
+    job::{Job, Settled, expired},
     settle::Completion,
     shared::{Inbox, Shared, count, known},
 };
 use crate::participant::{
-    context::{Call, Context},
+    context::Call,
     offer::{Handler, HandlerFuture, Offers},
 };
 
+/// A handler that was begun.
+struct Run {
+    handling: HandlerFuture,
+    job: Job,
+    held: Option<Held>,
+}
+
 /// A handler that has ended.
 pub(crate) struct Ran {
-    call: Call,
-    origin: Origin,
-    expires: Option<Instant>,
+    job: Job,
     held: Option<Held>,
     answer: PhaseAnswer,
 }
-
-type RunFuture = Pin<Box<dyn Future<Output = Ran> + Send>>;
 
 /// Where the parts of a batch report to.
 #[derive(Clone, Debug)]
@@ -115,38 +117,49 @@ fn find(offers: &Offers, command: &Command) -> Result<Option<Arc<dyn Handler>>, 
 }
 
 fn run(
-    shared: &Arc<Shared>,
+    shared: &Shared,
     handler: Arc<dyn Handler>,
     job: Job,
     held: Option<Held>,
     forward: Option<Done>,
-) -> RunFuture {
-    let shared = Arc::clone(shared);
-    let Job { command, headers, expires, origin } = job;
+) -> Run {
     // Only a backward phase gets it: a forward one has nothing to reverse.
-    let forward = forward.filter(|_| command.phase.is_backward()).map(|done| done.output);
-    let call = Call::new(command, headers, forward, expires, shared.stop.clone());
-    Box::pin(async move {
+    let forward = forward.filter(|_| job.command.phase.is_backward()).map(|done| done.output);
+    let (command, headers) = (Arc::clone(&job.command), job.headers.clone());
+    let call = Call::new(command, headers, forward, job.expires, shared.stop.clone());
+    Run { handling: handler.call(call), job, held }
+}
+
+impl Run {
+    fn ended(self, answer: PhaseAnswer) -> Ran {
+        let Self { job, held, .. } = self;
+        let answer = match &held {
+            Some(held) => barrier::stamp(&held.row, &job.command, answer),
+            None => unremembered(&job.command, answer),
+        };
+        Ran { job, held, answer }
+    }
+
+    /// A handler that panics has an unknown effect, like one that fails.
+    fn poll(&mut self, cx: &mut PollContext<'_>) -> Poll<PhaseAnswer> {
+        let poll = catch_unwind(AssertUnwindSafe(|| self.handling.as_mut().poll(cx)));
+        poll.unwrap_or_else(|_| Poll::Ready(Err(NotDone::unknown("the handler panicked"))))
+    }
+
+    /// Goes on until the handler has ended, its time is over or the host is stopped.
+    async fn finish(mut self, shared: &Shared) -> Ran {
         let limit = Instant::now() + Duration::from_millis(shared.settings.handler_ms_max);
-        let limit = expires.map_or(limit, |expires| expires.min(limit));
-        let answer = {
-            let mut cx = Context::new(&call, ());
-            let handled = CatchPanic(handler.call(&mut cx, &call.command.payload));
-            tokio::select! {
-                biased;
-                answer = handled => answer,
-                () = shared.kill.cancelled() => Err(NotDone::unknown("the host was stopped")),
-                () = tokio::time::sleep_until(limit) => {
-                    Err(NotDone::unknown("the handler took too long"))
-                }
+        let limit = self.job.expires.map_or(limit, |expires| expires.min(limit));
+        let answer = tokio::select! {
+            biased;
+            answer = poll_fn(|cx| self.poll(cx)) => answer,
+            () = shared.kill.cancelled() => Err(NotDone::unknown("the host was stopped")),
+            () = tokio::time::sleep_until(limit) => {
+                Err(NotDone::unknown("the handler took too long"))
             }
         };
-        let answer = match &held {
-            Some(held) => barrier::stamp(&held.row, &call.command, answer),
-            None => unremembered(&call.command, answer),
-        };
-        Ran { call, origin, expires, held, answer }
-    })
+        self.ended(answer)
+    }
 }
 
 /// Without a row nobody knows whether there was an effect, and the handler was asked to reverse it.
@@ -154,30 +167,18 @@ fn unremembered(command: &Command, answer: PhaseAnswer) -> PhaseAnswer {
     answer.map(|done| Done { reversed: command.phase == Phase::Compensate, ..done })
 }
 
-/// A handler that panics has an unknown effect, like one that fails.
-struct CatchPanic<'a>(HandlerFuture<'a>);
-
-impl Future for CatchPanic<'_> {
-    type Output = PhaseAnswer;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut PollContext<'_>) -> Poll<PhaseAnswer> {
-        let poll = catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(cx)));
-        poll.unwrap_or_else(|_| Poll::Ready(Err(NotDone::unknown("the handler panicked"))))
-    }
-}
-
 /// Polls handlers once where they are, which is all that most need, and gives those that wait
 /// tasks of their own. After `inline_us_max` the answers so far are told before it goes on.
-fn start(shared: &Shared, runs: &mut std::vec::IntoIter<RunFuture>, reports: &Reports) -> Vec<Ran> {
+fn start(shared: &Arc<Shared>, runs: &mut std::vec::IntoIter<Run>, reports: &Reports) -> Vec<Ran> {
     let until = Instant::now() + Duration::from_micros(shared.settings.inline_us_max);
     let mut ran = Vec::with_capacity(runs.len());
     for mut run in runs {
-        match run.as_mut().poll(&mut PollContext::from_waker(Waker::noop())) {
-            Poll::Ready(done) => ran.push(done),
+        match run.poll(&mut PollContext::from_waker(Waker::noop())) {
+            Poll::Ready(answer) => ran.push(run.ended(answer)),
             Poll::Pending => {
-                let sender = reports.ran.clone();
+                let (shared, sender) = (Arc::clone(shared), reports.ran.clone());
                 reports.tasks.spawn(async move {
-                    let ran = run.await;
+                    let ran = run.finish(&shared).await;
                     // The finisher lives as long as the host, which waits for this.
                     let _ = sender.send(ran).await;
                 });
@@ -201,8 +202,7 @@ pub(crate) async fn finish(
     let mut jobs = Vec::with_capacity(ran.len());
     let mut held = Vec::with_capacity(ran.len());
     for one in ran {
-        let Ran { call, origin, expires, held: claim, answer } = one;
-        let job = Job { command: call.command, headers: call.headers, expires, origin };
+        let Ran { job, held: claim, answer } = one;
         match claim {
             Some(claim) => {
                 jobs.push(job);

@@ -1,9 +1,6 @@
 //! The memory of a participant with user handlers: the barrier over rows of a store.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use dtx_core::{
     answer::{Done, NotDone, PhaseAnswer},
@@ -18,6 +15,7 @@ use dtx_core::{
     time::Timestamp,
     transport::Command,
 };
+use foldhash::{HashMap, HashSet};
 use tokio::time::Instant;
 
 use super::{
@@ -201,7 +199,7 @@ impl StoredInbox {
 
     fn groups<'c>(&self, open: &[usize], command: impl Fn(usize) -> &'c Command) -> Vec<Group> {
         let mut groups: Vec<Group> = Vec::new();
-        let mut places: HashMap<ShardId, usize> = HashMap::new();
+        let mut places: HashMap<ShardId, usize> = HashMap::default();
         for &index in open {
             let command = command(index);
             let place = *places.entry(command.shard).or_insert_with(|| {
@@ -234,7 +232,7 @@ impl StoredInbox {
             let results = group.jobs.iter().map(|i| (*i, unreadable())).collect();
             return Evaluated { results, set: None };
         };
-        let mut drafts: HashMap<&RowKey, Option<Draft>> = HashMap::new();
+        let mut drafts: HashMap<&RowKey, Option<Draft>> = HashMap::default();
         for (key, stored) in group.keys[1..].iter().zip(&read.rows[1..]) {
             drafts.insert(key, draft(stored.as_ref()));
         }

@@ -1,7 +1,7 @@
 //! The memory of a participant that lives in this process alone.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     sync::{Mutex, PoisonError},
 };
 
@@ -13,6 +13,7 @@ use dtx_core::{
     time::Timestamp,
     transport::Command,
 };
+use foldhash::HashMap;
 use tokio::time::Instant;
 
 use super::{

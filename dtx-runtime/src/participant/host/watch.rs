@@ -1,7 +1,6 @@
 //! What this host saw pinned: claims that no clock may release, and when to ask about them.
 
 use std::{
-    collections::HashMap,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -15,6 +14,7 @@ use dtx_core::{
     store::Scope,
     transport::Command,
 };
+use foldhash::HashMap;
 use tokio::time::Instant;
 
 use super::{
