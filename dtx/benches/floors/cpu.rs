@@ -107,13 +107,9 @@ pub(crate) fn run(seconds: u64, windows: usize) -> usize {
         [(Pattern::Saga, 68.0), (Pattern::TwoPhaseSaga, 104.0), (Pattern::ThreePhaseSaga, 169.0)];
     let mut missed = 0;
     for (pattern, goal) in goals {
-        if std::env::var("ONLY").is_ok_and(|o| o != pattern.word()) {
-            continue;
-        }
         let (mut ratios, mut floors, mut costs, mut rates) = (vec![], vec![], vec![], vec![]);
         for _ in 0..windows {
-            let floor =
-                if std::env::var_os("NOFLOOR").is_some() { 0.31 } else { channel_window(window) };
+            let floor = channel_window(window);
             let (cost, rate) = transaction_window(pattern, window);
             ratios.push(cost / floor);
             floors.push(floor);
