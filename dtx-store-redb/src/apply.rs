@@ -1,6 +1,7 @@
 //! Writes of transactions, inside the write transaction of a batch.
 
 use dtx_core::{
+    crash_point,
     error::StoreError,
     ids::{ShardId, TxId, Version},
     store::{
@@ -122,6 +123,7 @@ impl<'t> Transactions<'t> {
             if let Some(key) = &write.key {
                 let tx = write.claim.tx.as_bytes();
                 self.keys.open()?.insert(key.as_slice(), owner_value(tx, false).as_slice())?;
+                crash_point!("redb.key.claimed");
             }
             if self.apply(write, place, version, now)?.is_err() {
                 return Ok(Err(unreadable("commit", tx)));
@@ -167,6 +169,7 @@ impl<'t> Transactions<'t> {
         }
         if let Some(head) = &write.head {
             self.heads.open()?.insert(tx.as_bytes(), head.as_slice())?;
+            crash_point!("redb.head.written");
         }
         let before = place.as_ref().map(Place::header);
         let header = Header {
@@ -192,6 +195,7 @@ impl<'t> Transactions<'t> {
             let journal = journal.unwrap_or(NO_JOURNAL);
             codec::row(&header, &write.body, journal, &mut self.buffer);
             self.finished.open()?.insert(tx.as_bytes(), self.buffer.as_slice())?;
+            crash_point!("redb.finished.written");
         }
         Ok(Ok(()))
     }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use dtx_core::{
+    crash_point,
     error::{Effect, ErrorKind, StoreError},
     ids::{Epoch, HolderId, ShardCount, ShardId, Version},
     store::{
@@ -177,6 +178,7 @@ fn open_file(
         .set_concurrency_mode(ConcurrencyMode::SingleWriter)
         .create(&path)
         .map_err(|error| of_open(error, &path))?;
+    crash_point!("redb.open.locked");
     let read = |failure: Failure| failure.of_read("open");
     let stored = match read_stored(&database).map_err(read)? {
         Some(stored) => stored?,
@@ -186,6 +188,7 @@ fn open_file(
         let (file, has) = (path.display(), stored.shards.get());
         return Err(invalid("open", format!("shards: {file} has {has}, and they are fixed")));
     }
+    crash_point!("redb.open.read");
     let clock =
         builder.clock.clone().unwrap_or_else(|| Arc::new(SystemClock::starting_at(stored.clock)));
     let snapshot = snapshot_of(&database).map_err(read)?;
@@ -269,6 +272,8 @@ fn make(database: &Database, shards: ShardCount) -> Result<Stored, Failure> {
         transaction.open_table(FORGOTTEN)?;
         transaction.open_table(ROWS)?;
     }
+    crash_point!("redb.make.applied");
     transaction.commit()?;
+    crash_point!("redb.make.durable");
     Ok(stored)
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    examine,
+    crash, examine,
     process::{cargo, output, program, succeeds},
     simulator::{self, Seeds},
     steps::{Ending, Steps},
@@ -33,7 +33,17 @@ pub(crate) fn run(workspace: &Workspace, steps: &mut Steps) {
         if !workspace.has_target("dtx-cli", "test", "kill") {
             return Ending::skipped("DTX-CLI HAS NO TEST TARGET `kill`; nothing was killed");
         }
-        simulator::kill_campaign(workspace, "ci").map_or_else(Ending::failed, Ending::of)
+        crash::kills(workspace, "ci").map_or_else(Ending::failed, Ending::of)
+    });
+    steps.run("crash points slice", || {
+        let slice = head(workspace).and_then(|commit| number_of(&commit));
+        let passed = slice.and_then(|first| crash::points_slice(workspace, first));
+        passed.map_or_else(Ending::failed, Ending::of)
+    });
+    steps.run("power loss slice", || {
+        let slice = head(workspace).and_then(|commit| number_of(&commit));
+        let ending = slice.and_then(|first| crash::power_slice(workspace, first));
+        ending.unwrap_or_else(Ending::failed)
     });
     simulator::step(workspace, steps, "simulator slice", || simulator_slice(workspace));
 }
@@ -89,9 +99,13 @@ pub(crate) fn head(workspace: &Workspace) -> Result<String, String> {
 /// Where the slice of a commit begins: after the seeds that every test run covers, and far from
 /// the slices of other commits.
 fn first_seed(commit: &str) -> Result<u64, String> {
+    Ok(examine::SEEDS.first + examine::SEEDS.count + number_of(commit)? * SLICE)
+}
+
+/// The beginning of a commit's hash as a number, by which slices are chosen.
+fn number_of(commit: &str) -> Result<u64, String> {
     let number = commit.get(..8).and_then(|digits| u64::from_str_radix(digits, 16).ok());
-    let number = number.ok_or_else(|| format!("{commit:?} is no commit"))?;
-    Ok(examine::SEEDS.first + examine::SEEDS.count + number * SLICE)
+    number.ok_or_else(|| format!("{commit:?} is no commit"))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::{
-    process::{cargo, lines, output, succeeds},
+    process::{cargo, lines, output},
     steps::{Ending, Steps},
     workspace::Workspace,
 };
@@ -101,18 +101,6 @@ fn judge(report: &str, asked: Seeds) -> Result<(), String> {
         return Err(format!("{median} events at the median; {EVENTS_MEDIAN_MIN} are the fewest"));
     }
     Ok(())
-}
-
-/// The kill campaign: the test target `kill` of dtx-cli, as long as the tier asks for.
-///
-/// # Errors
-/// A text when there is no such target.
-pub(crate) fn kill_campaign(workspace: &Workspace, tier: &str) -> Result<bool, String> {
-    if !workspace.has_target("dtx-cli", "test", "kill") {
-        return Err("DTX-CLI HAS NO TEST TARGET `kill`; nothing was killed".into());
-    }
-    let arguments = ["test", "--profile", "checked", "--package", "dtx-cli", "--test", "kill"];
-    succeeds(cargo(&workspace.root, &arguments).env("DTX_TIER", tier))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use dtx_core::{
     answer::Reason,
+    crash_point,
     engine::{Signal, SignalEntry, SignalStep, signal_write},
     error::StoreError,
     ids::TxId,
@@ -325,6 +326,7 @@ impl Inner {
             let Some(record) = records.into_iter().next().flatten() else {
                 return Err(SignalError::Unknown(tx));
             };
+            crash_point!("signal.before");
             let at = self.shared.clock.store_now();
             let settings = &self.shared.settings.engine;
             match signal_write(&record, entry.clone(), fresh_write_id(), at, settings) {
@@ -336,6 +338,7 @@ impl Inner {
                 SignalStep::Invalid(why) => return Err(SignalError::Invalid(why)),
                 SignalStep::Write(write) => match self.shared.store.commit(&[*write]).await.pop() {
                     Some(CommitResult::Committed(_)) => {
+                        crash_point!("signal.after");
                         self.shared.poke(tx).await;
                         return Ok(());
                     }

@@ -12,6 +12,7 @@ use std::{
 };
 
 use dtx_core::{
+    crash_point,
     engine::{Context, Input, Outputs, Peers, ShardEngine},
     ids::{ShardId, TxId, WriteId},
     store::{CommitResult, Fence, Lease, StateStore, TxWrite},
@@ -23,6 +24,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::{
     clock::Clock,
+    crash_points,
     settings::CoordinatorSettings,
     stats::Counters,
     waiters::{Waiter, Waiters},
@@ -173,7 +175,9 @@ impl Lane {
             let writes = self.next_batch();
             let store = self.parts.store.clone();
             self.commit = Some(Box::pin(async move {
+                crash_points::committing(&writes);
                 let results = store.commit(&writes).await;
+                crash_points::committed(&writes);
                 (writes.iter().map(|write| (write.tx, write.id)).collect(), results)
             }));
         }
@@ -232,6 +236,7 @@ impl Lane {
         let shards = self.parts.store.info().shards;
         match input {
             LaneInput::Submit { tx, transaction, waiter } => {
+                crash_point!("coordinator.submit");
                 let shard = tx.shard(shards);
                 if self.engines.contains_key(&shard) {
                     self.waiters.insert(tx, waiter);
@@ -259,6 +264,7 @@ impl Lane {
             }
             LaneInput::Replies(replies) => {
                 Counters::add(&self.parts.counters.replies, replies.len() as u64);
+                crash_points::replied(&replies);
                 for reply in replies {
                     self.engine(reply.shard, Input::Reply(reply));
                 }
@@ -272,6 +278,7 @@ impl Lane {
                 self.engine(shard, *input);
             }
             LaneInput::Leased(lease) => {
+                crash_point!("lease.taken");
                 let settings = Arc::new(self.parts.settings.engine.clone());
                 let known = self.engines.get(&lease.shard);
                 if known.is_none_or(|engine| engine.fence() != lease.fence()) {
@@ -346,6 +353,7 @@ impl Lane {
             self.load(std::mem::take(&mut out.loads));
         }
         let mut lost = Vec::new();
+        crash_point!("coordinator.tell", !out.notices.is_empty());
         for notice in out.notices.drain(..) {
             self.waiters.tell(notice, &mut lost);
         }
@@ -396,6 +404,7 @@ impl Lane {
 
     /// Writes what is left, so that a graceful stop leaves as little as possible to recover.
     async fn finish(mut self, stop: Option<tokio::sync::oneshot::Sender<usize>>) {
+        crash_point!("coordinator.stop.before");
         if let Some(commit) = self.commit.take() {
             let done = commit.await;
             self.committed(done);
@@ -414,6 +423,7 @@ impl Lane {
                 break;
             }
         }
+        crash_point!("coordinator.stop.after");
         // Commands that are still on their way count as lost: the next owner sends them again.
         self.publish = None;
         let open: usize = self.engines.values().map(ShardEngine::open_count).sum();
@@ -428,11 +438,13 @@ impl Lane {
 /// A command that could not be published is one that got lost: it is sent again when its answer
 /// stays out.
 async fn publish(parts: LaneParts, batch: Vec<Envelope>) {
+    crash_points::publishing(&batch);
     let publishing = parts.transport.publish(&batch);
     let unsent = match tokio::time::timeout(parts.settings.publish_timeout, publishing).await {
         Ok(results) => results.iter().filter(|result| result.is_err()).count(),
         Err(_) => batch.len(),
     };
+    crash_points::published(&batch);
     if unsent > 0 {
         Counters::add(&parts.counters.commands_unsent, unsent as u64);
         tracing::debug!(unsent, "commands were not published; they are sent again");

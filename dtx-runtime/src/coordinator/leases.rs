@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use dtx_core::{
+    crash_point,
     engine::Input,
     ids::ShardId,
     store::{Fence, Lease, LeaseRequest},
@@ -37,7 +38,9 @@ impl Keeper {
         }
         let ttl = shared.settings.lease_ttl;
         let request = LeaseRequest { holder: shared.holder, shards, ttl };
+        crash_point!("lease.acquire.before");
         let leases = shared.store.acquire(&request).await?;
+        crash_point!("lease.acquire.after");
         for lease in &leases {
             // First the lane, then the book: whoever finds the shard in the book may submit.
             shared.send(lease.shard, LaneInput::Leased(lease.clone())).await;
@@ -61,7 +64,9 @@ impl Keeper {
             while shared.owns(lease.fence()) {
                 match scan(&shared, shard, Timestamp::MAX).await {
                     Ok(()) => {
+                        crash_point!("recovery.complete.before");
                         shared.engine(shard, Input::RecoveryComplete).await;
+                        crash_point!("recovery.complete.after");
                         return;
                     }
                     Err(error) => {
@@ -78,9 +83,12 @@ impl Keeper {
         let keeping = self.shared.keeping.clone();
         keeping.run_until_cancelled(self.keep()).await;
         let leases: Vec<Lease> = self.shared.owned().into_values().collect();
+        crash_point!("lease.release.before");
         let released = self.shared.store.release(&leases);
         match tokio::time::timeout(RELEASE_WAIT, released).await {
-            Ok(Ok(())) => {}
+            Ok(Ok(())) => {
+                crash_point!("lease.release.after");
+            }
             Ok(Err(error)) => {
                 tracing::warn!(%error, "the leases could not be given back; they end by themselves");
             }
@@ -114,6 +122,7 @@ impl Keeper {
         if !leases.is_empty() {
             match self.shared.store.renew(&leases).await {
                 Ok(kept) => {
+                    crash_point!("lease.renewed");
                     for lease in leases {
                         if !kept.iter().any(|k| k.shard == lease.shard && k.epoch == lease.epoch) {
                             self.shared.disown(lease.fence());
@@ -160,6 +169,7 @@ async fn scan(
         let store_now = page.now;
         for record in page.records {
             let input = Input::Recovered { record: Box::new(record), store_now };
+            crash_point!("recovery.record");
             shared.engine(shard, input).await;
         }
         cursor = page.next;

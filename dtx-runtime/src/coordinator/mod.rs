@@ -2,6 +2,7 @@
 
 mod builder;
 mod clock;
+mod crash_points;
 mod dtx;
 mod error;
 mod handle;

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use dtx_core::{
+    crash_point,
     engine::{InquiryStep, answer_inquiry},
     error::ErrorKind,
     ids::WriteId,
@@ -145,9 +146,11 @@ async fn take_replies(
     if !replies.is_empty() {
         shared.replies(replies).await;
     }
+    crash_point!("replies.ack.before");
     if let Err(error) = subscription.ack(&tokens).await {
         tracing::debug!(%error, "replies were not acknowledged; they may come again");
     }
+    crash_point!("replies.ack.after");
     if given_back.is_empty() {
         return;
     }
@@ -192,11 +195,13 @@ async fn inquiry_batch(shared: &Shared, subscription: &mut dyn Subscription) -> 
         if let Body::Inquiry(inquiry) = &delivery.envelope.body
             && let Some(answer) = settle(shared, inquiry).await
         {
+            crash_point!("inquiry.answer.before");
             let answer = [Envelope::new(Body::InquiryAnswer(answer))];
             let publishing = shared.transport.publish(&answer);
             // An answer that cannot be published is asked for again.
             drop(tokio::time::timeout(shared.settings.publish_timeout, publishing).await);
         }
+        crash_point!("inquiry.answer.after");
         // An inquiry that could not be answered is made again by the participant.
         drop(subscription.ack(&[delivery.token]).await);
     }
@@ -221,7 +226,9 @@ async fn settle(shared: &Shared, inquiry: &Inquiry) -> Option<InquiryAnswer> {
             InquiryStep::Pending(after) => return Some(answer(None, after)),
             InquiryStep::Write(write) => {
                 let verdict = write.verdict;
+                crash_point!("inquiry.write.before");
                 let result = shared.store.commit(&[*write]).await.pop();
+                crash_point!("inquiry.write.after");
                 if let Some(CommitResult::Committed(_)) = result {
                     shared.poke(inquiry.tx).await;
                     return Some(answer(verdict, Duration::ZERO));
