@@ -100,7 +100,7 @@ fn power(
             skipped = Some(reason.to_owned());
         } else if let Some((_, found)) = line.split_once(POWER) {
             let taken = serde_json::from_str(found).map_err(|error| error.to_string());
-            problem = taken.and_then(&mut each).err().or(problem.take());
+            problem = taken.and_then(&mut each).err().or_else(|| problem.take());
         }
     })?;
     match (skipped, problem) {

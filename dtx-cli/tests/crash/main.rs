@@ -8,3 +8,4 @@ mod orders;
 mod points;
 mod power;
 mod process;
+mod told;

@@ -9,6 +9,7 @@ use super::upkeep;
 use crate::{
     orders::write_orders,
     process::{Ended, Watched},
+    told::{RUN, Told},
 };
 
 const PATTERNS: [&str; 6] = ["0.5ps", "saga", "1.5ps", "2ps", "3ps", "2pc"];
@@ -59,6 +60,7 @@ impl Scenario {
                 command.args(["--orders", "orders.csv", "--pattern", pattern, "--store", &store]);
                 command.args(["--concurrency", "32", "--seed", "7"]);
                 command.args(["--refuse", "0.2", "--lose", "0.03"]);
+                command.args(["--run", RUN, "--progress", "orders"]);
                 command
             }
         }
@@ -102,8 +104,13 @@ impl Scenario {
         if died.was_killed() {
             let told = format!("crash point {point}");
             assert!(died.stderr.contains(&told), "{self} was killed elsewhere: {died:?}");
+            let store = folder.path().join("shop.redb");
+            let mut told = Told::default();
+            died.stderr.iter().for_each(|line| told.hear(line));
+            assert_eq!(told.missing_in(&store), Vec::<String>::new(), "{self} at {point}:{visit}");
             let again = Watched::start(&mut self.command(folder.path()), |_| ()).wait();
             self.assert_sound_after(&again, point, visit);
+            assert_eq!(told.changed_in(&store), Vec::<String>::new(), "{self} at {point}:{visit}");
             return true;
         }
         self.assert_sound(&died);

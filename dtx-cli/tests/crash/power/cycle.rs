@@ -1,31 +1,25 @@
 //! One cycle: a run on a disk, a cut, a restart, and what is left.
 
 use std::{
-    collections::BTreeMap,
     path::Path,
     process::Command,
     sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
 };
 
-use dtx::{
-    RedbStore,
-    name::Namespace,
-    store::{Catalog, StateStore, Status, TxRecord},
-    transaction::Key,
-};
 use serde_json::{Value, json};
 
 use super::{
     disk::{Disk, Snapshot},
     log::{self, Counts, Logs},
 };
-use crate::{orders::write_orders, process::Watched};
+use crate::{
+    orders::write_orders,
+    process::Watched,
+    told::{RUN, Told},
+};
 
 /// How many orders a run has.
 const ORDERS: usize = 1_500;
-
-/// The name of the run, in which the keys are.
-const RUN: &str = "power";
 
 /// After how much more a disk that forgets is gone, in percent of the orders.
 const FORGOTTEN_PERCENT: usize = 10;
@@ -48,13 +42,6 @@ pub(crate) struct Cycle {
     /// When the power is cut, in percent of the outcomes.
     pub(crate) percent: usize,
     pub(crate) cut: Cut,
-}
-
-/// What was told on the pipe.
-#[derive(Debug, Default)]
-struct Told {
-    accepted: Vec<String>,
-    outcomes: BTreeMap<String, Value>,
 }
 
 /// What was found after the restart.
@@ -119,17 +106,15 @@ impl Cycle {
         let (reached, moments) = mpsc::channel();
         let listener = (told.clone(), logs.clone());
         let process = Watched::start(&mut self.command(folder, disk.path()), move |line| {
-            // The kill may have torn the last line.
-            let Ok(line) = serde_json::from_str::<Value>(line) else { return };
             let (told, logs) = &listener;
             let mut told = locked(told);
-            if let Some(order) = line["accepted"].as_str() {
-                told.accepted.push(order.to_owned());
-            } else if let Some(order) = line["order"].as_str() {
-                told.outcomes.insert(order.to_owned(), line["outcome"].clone());
-                let count = told.outcomes.len();
-                drop(told);
+            let before = told.outcomes.len();
+            told.hear(line);
+            let count = told.outcomes.len();
+            drop(told);
+            if count > before {
                 locked(logs).add();
+                // The kill comes while more lines are on their way.
                 let _ = reached.send(count);
             }
         });
@@ -162,28 +147,13 @@ impl Cycle {
     fn judge(&self, folder: &Path, snapshot: &Snapshot, told: &Told, logged: Counts) -> Found {
         let disk = snapshot.mount().expect("the file system comes back");
         let logs = log::found(disk.path());
-        let mut lost = Vec::new();
-        let before = records(&disk.path().join("shop.redb"), &told.accepted);
-        for order in &told.accepted {
-            match (before.get(order), told.outcomes.get(order)) {
-                (None, _) => lost.push(format!("order {order} was accepted")),
-                (Some(record), Some(outcome)) if !is_fixed(record) => {
-                    lost.push(format!("order {order} had the outcome {outcome}"));
-                }
-                _ => {}
-            }
-        }
+        let store = disk.path().join("shop.redb");
+        let mut lost = told.missing_in(&store);
         let again = Watched::start(&mut self.command(folder, disk.path()), |_| ()).wait();
         assert!(again.status.success(), "{self:?}: {again:?}");
         let report: Value = serde_json::from_str(&again.stdout).expect("one JSON object");
         assert_eq!(report["transactions"], ORDERS, "{self:?}: {report}");
-        let after = records(&disk.path().join("shop.redb"), &told.accepted);
-        for (order, outcome) in &told.outcomes {
-            let now = after.get(order).and_then(outcome_of);
-            if now.as_ref() != Some(outcome) {
-                lost.push(format!("order {order} had the outcome {outcome}, and now {now:?}"));
-            }
-        }
+        lost.extend(told.changed_in(&store));
         Found {
             accepted: told.accepted.len(),
             outcomes: told.outcomes.len(),
@@ -194,34 +164,4 @@ impl Cycle {
             unsynced_lost: logged.unsynced.saturating_sub(logs.unsynced),
         }
     }
-}
-
-/// Whether a record fixes an outcome.
-fn is_fixed(record: &TxRecord) -> bool {
-    record.verdict.is_some() || outcome_of(record).is_some()
-}
-
-fn outcome_of(record: &TxRecord) -> Option<Value> {
-    match record.summary.status {
-        Status::Finished(outcome) => Some(json!(outcome)),
-        _ => None,
-    }
-}
-
-/// The records of orders, as far as there are any.
-fn records(path: &Path, orders: &[String]) -> BTreeMap<String, TxRecord> {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("it starts");
-    runtime.block_on(async {
-        let store = RedbStore::open(path).await.expect("the store opens after a loss of power");
-        let mut found = BTreeMap::new();
-        for order in orders {
-            let namespace = Namespace::new(RUN).expect("a name");
-            let key = Key { namespace, key: order.clone() };
-            let Some(tx) = store.by_key(&key).await.expect("the store answers") else { continue };
-            let record = store.load(&[tx]).await.expect("the store answers").remove(0);
-            found.extend(record.map(|record| (order.clone(), record)));
-        }
-        store.close().await.expect("the store closes");
-        found
-    })
 }
