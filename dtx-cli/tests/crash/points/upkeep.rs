@@ -227,6 +227,7 @@ async fn drive(dtx: &Dtx) -> (u64, u64) {
 
 async fn one(dtx: Dtx, transaction: Transaction, goes_through: bool) {
     let has_approval = transaction.modifiers().is_some_and(|all| all.approval.is_some());
+    let key = transaction.key().cloned();
     let mut handle = dtx.submit(transaction).await.expect("it is accepted, or was before");
     if dtx.get(handle.tx()).await.expect("the store answers").is_none() {
         // Purged by an earlier process, which had seen all of them end.
@@ -240,7 +241,10 @@ async fn one(dtx: Dtx, transaction: Transaction, goes_through: bool) {
     let outcome = handle.finished().await.expect("it ends");
     let is_right = matches!(outcome, Outcome::Committed) == goes_through
         && matches!(outcome, Outcome::Committed | Outcome::Aborted | Outcome::Compensated);
-    assert!(is_right, "{} ended with {outcome}", handle.tx());
+    if !is_right {
+        let history = dtx.history(handle.tx()).await;
+        panic!("{key:?} ended with {outcome}: {history:#?}");
+    }
 }
 
 fn message(tx: u8, participant: &str, action: &str, pattern: Pattern, phase: Phase) -> Message {
