@@ -33,7 +33,7 @@ pub(crate) fn run(workspace: &Workspace, steps: &mut Steps) {
         if !workspace.has_target("dtx-cli", "test", "kill") {
             return Ending::skipped("DTX-CLI HAS NO TEST TARGET `kill`; nothing was killed");
         }
-        crash::kills(workspace, "ci").map_or_else(Ending::failed, Ending::of)
+        crash::moments_slice(workspace).map_or_else(Ending::failed, Ending::of)
     });
     steps.run("crash points slice", || {
         let slice = head(workspace).and_then(|commit| number_of(&commit));

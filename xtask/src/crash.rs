@@ -23,31 +23,35 @@ const POWER_CYCLES_SLICE: u64 = 3;
 /// How long the slice of the crash campaign kills, in seconds, its build and its survey included.
 const SLICE_SECONDS: &str = "100";
 
+/// What stands in the file of the crash campaign once the moments of chance are done too.
+const MOMENTS_DONE: &str = r#"{"moments":100}"#;
+
 /// What a line of the power campaign begins with.
 const POWER: &str = "POWER ";
 const POWER_SKIPPED: &str = "POWER SKIPPED: ";
 
-/// The test target of dtx-cli that is built with the crash points.
-fn test(workspace: &Workspace, arguments: &[&str]) -> Result<Command, String> {
-    if !workspace.has_target("dtx-cli", "test", "crash") {
-        return Err("DTX-CLI HAS NO TEST TARGET `crash`; nothing was crashed".into());
+/// A test target of dtx-cli.
+fn target(workspace: &Workspace, name: &str) -> Result<Command, String> {
+    if !workspace.has_target("dtx-cli", "test", name) {
+        return Err(format!("DTX-CLI HAS NO TEST TARGET {name:?}; nothing was crashed"));
     }
-    let profile = ["test", "--profile", "checked", "--package", "dtx-cli"];
-    let mut command = cargo(&workspace.root, &profile);
-    command.args(["--features", "crash-points", "--test", "crash"]).args(arguments);
+    let arguments = ["test", "--profile", "checked", "--package", "dtx-cli", "--test", name];
+    Ok(cargo(&workspace.root, &arguments))
+}
+
+/// A test target that is built with the crash points.
+fn with_points(workspace: &Workspace, name: &str) -> Result<Command, String> {
+    let mut command = target(workspace, name)?;
+    command.args(["--features", "crash-points"]);
     Ok(command)
 }
 
-/// The kill campaign: as many moments of chance as the tier asks for.
+/// The slice of the kill campaign: some moments of chance.
 ///
 /// # Errors
 /// A text when there is no such target.
-pub(crate) fn kills(workspace: &Workspace, tier: &str) -> Result<bool, String> {
-    if !workspace.has_target("dtx-cli", "test", "kill") {
-        return Err("DTX-CLI HAS NO TEST TARGET `kill`; nothing was killed".into());
-    }
-    let arguments = ["test", "--profile", "checked", "--package", "dtx-cli", "--test", "kill"];
-    succeeds(cargo(&workspace.root, &arguments).env("DTX_TIER", tier))
+pub(crate) fn moments_slice(workspace: &Workspace) -> Result<bool, String> {
+    succeeds(target(workspace, "kill")?.env("DTX_TIER", "ci"))
 }
 
 /// A part of the kills at crash points that belongs to this commit.
@@ -55,11 +59,11 @@ pub(crate) fn kills(workspace: &Workspace, tier: &str) -> Result<bool, String> {
 /// # Errors
 /// A text when it could not be run.
 pub(crate) fn points_slice(workspace: &Workspace, first: u64) -> Result<bool, String> {
-    if !succeeds(&mut test(workspace, &["--no-run"])?)? {
+    if !succeeds(with_points(workspace, "crash")?.arg("--no-run"))? {
         return Ok(false);
     }
-    let mut campaign = test(workspace, &["--", "points::"])?;
-    campaign.env("DTX_TIER", "ci").env("DTX_CRASH_SECONDS", SLICE_SECONDS);
+    let mut campaign = with_points(workspace, "crash")?;
+    campaign.args(["--", "points::"]).env("DTX_TIER", "ci").env("DTX_CRASH_SECONDS", SLICE_SECONDS);
     succeeds(campaign.env("DTX_CRASH_FIRST", first.to_string()))
 }
 
@@ -90,7 +94,8 @@ fn power(
     cycles: u64,
     mut each: impl FnMut(Value) -> Result<(), String>,
 ) -> Result<Power, String> {
-    let mut campaign = test(workspace, &["--", "--nocapture", "--test-threads", "1", "power::"])?;
+    let mut campaign = with_points(workspace, "crash")?;
+    campaign.args(["--", "--nocapture", "--test-threads", "1", "power::"]);
     campaign.env("DTX_POWER_CYCLES", cycles.to_string());
     campaign.env("DTX_POWER_FIRST", first.to_string());
     let (mut skipped, mut problem) = (None, None);
@@ -122,20 +127,19 @@ pub(crate) fn prove_points(workspace: &Workspace, commit: &str) -> (Value, Optio
 fn prove_points_in(workspace: &Workspace, path: &Path) -> Result<(), String> {
     let folder = path.parent().map_or_else(PathBuf::new, Path::to_path_buf);
     fs::create_dir_all(folder).map_err(|error| error.to_string())?;
-    let done = fs::read_to_string(path).unwrap_or_default();
-    if !done.lines().any(|line| line.contains("\"moments\"")) {
-        if !kills(workspace, "prove")? {
-            return Err("the kill campaign has failed".into());
-        }
-        let line = format!("{}{}\n", done, json!({ "moments": 100 }));
-        fs::write(path, line).map_err(|error| error.to_string())?;
+    let mut points = with_points(workspace, "crash")?;
+    points.args(["--", "points::"]).env("DTX_TIER", "prove").env("DTX_CRASH_DONE", path);
+    if !succeeds(&mut points)? {
+        return Err("the campaign at crash points has failed".into());
     }
-    let mut campaign = test(workspace, &["--", "points::"])?;
-    if succeeds(campaign.env("DTX_TIER", "prove").env("DTX_CRASH_DONE", path))? {
-        Ok(())
-    } else {
-        Err("the campaign at crash points has failed".into())
+    let done = fs::read_to_string(path).map_err(|error| error.to_string())?;
+    if done.contains(MOMENTS_DONE) {
+        return Ok(());
     }
+    if !succeeds(with_points(workspace, "kill")?.env("DTX_TIER", "prove"))? {
+        return Err("the kill campaign has failed".into());
+    }
+    fs::write(path, format!("{done}{MOMENTS_DONE}\n")).map_err(|error| error.to_string())
 }
 
 /// Adds up the lines of a campaign: kills by point and by piece of work.
