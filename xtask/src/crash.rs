@@ -1,12 +1,7 @@
 //! The campaigns that crash real processes on the embedded store: kills at moments of chance,
 //! kills at every crash point, and losses of power.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{collections::BTreeMap, fs, process::Command};
 
 use serde_json::{Value, json};
 
@@ -115,31 +110,37 @@ fn power(
     }
 }
 
-/// The tier `crash`: all moments, all points. What stands in the file of this commit is not done
-/// again. Gives what is known, and why it is not everything.
-pub(crate) fn prove_points(workspace: &Workspace, commit: &str) -> (Value, Option<String>) {
-    let path = workspace.root.join(format!("target/proof/crash-{commit}.jsonl"));
-    let outcome = prove_points_in(workspace, &path);
-    let text = fs::read_to_string(&path).unwrap_or_default();
-    (sum_of_points(&text), outcome.err())
-}
-
-fn prove_points_in(workspace: &Workspace, path: &Path) -> Result<(), String> {
-    let folder = path.parent().map_or_else(PathBuf::new, Path::to_path_buf);
-    fs::create_dir_all(folder).map_err(|error| error.to_string())?;
+/// The tier `crash`: all points, then all moments. What stands in the file of this commit is not
+/// done again. `keep` is given what is known so far.
+///
+/// # Errors
+/// A text when a part of it has failed.
+pub(crate) fn prove_points(
+    workspace: &Workspace,
+    commit: &str,
+    mut keep: impl FnMut(Value) -> Result<(), String>,
+) -> Result<(), String> {
+    let folder = workspace.root.join("target/proof");
+    fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
+    let path = folder.join(format!("crash-{commit}.jsonl"));
+    let read = || fs::read_to_string(&path).map_err(|error| error.to_string());
     let mut points = with_points(workspace, "crash")?;
-    points.args(["--", "points::"]).env("DTX_TIER", "prove").env("DTX_CRASH_DONE", path);
-    if !succeeds(&mut points)? {
+    points.args(["--", "points::"]).env("DTX_TIER", "prove").env("DTX_CRASH_DONE", &path);
+    let passed = succeeds(&mut points)?;
+    let done = read()?;
+    keep(sum_of_points(&done))?;
+    if !passed {
         return Err("the campaign at crash points has failed".into());
     }
-    let done = fs::read_to_string(path).map_err(|error| error.to_string())?;
     if done.contains(MOMENTS_DONE) {
         return Ok(());
     }
     if !succeeds(with_points(workspace, "kill")?.env("DTX_TIER", "prove"))? {
         return Err("the kill campaign has failed".into());
     }
-    fs::write(path, format!("{done}{MOMENTS_DONE}\n")).map_err(|error| error.to_string())
+    let done = format!("{done}{MOMENTS_DONE}\n");
+    fs::write(&path, &done).map_err(|error| error.to_string())?;
+    keep(sum_of_points(&done))
 }
 
 /// Adds up the lines of a campaign: kills by point and by piece of work.

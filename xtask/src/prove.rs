@@ -150,12 +150,20 @@ fn crash(workspace: &Workspace, commit: &str, _seeds: u64) -> Result<(), String>
     let start = Instant::now();
     let earlier = read(&workspace.root, "crash").filter(|result| result["commit"] == commit);
     let before = earlier.and_then(|result| result["seconds"].as_f64()).unwrap_or(0.0);
-    let (found, failure) = crash::prove_points(workspace, commit);
-    let seconds = before + start.elapsed().as_secs_f64();
-    let head = json!({ "tier": "crash", "commit": commit, "complete": failure.is_none(),
-        "failure": failure, "seconds": seconds });
-    write(&workspace.root, "crash", &joined(head, found))?;
-    failure.map_or(Ok(()), Err)
+    let mut known = json!({});
+    let keep = |found: &Value, complete: bool, failure: Option<&str>| {
+        let seconds = before + start.elapsed().as_secs_f64();
+        let head = json!({ "tier": "crash", "commit": commit, "complete": complete,
+            "failure": failure, "seconds": seconds });
+        write(&workspace.root, "crash", &joined(head, found.clone()))
+    };
+    let outcome = crash::prove_points(workspace, commit, |found| {
+        keep(&found, false, None)?;
+        known = found;
+        Ok(())
+    });
+    keep(&known, outcome.is_ok(), outcome.as_ref().err().map(String::as_str))?;
+    outcome
 }
 
 fn power(workspace: &Workspace, commit: &str, _seeds: u64) -> Result<(), String> {
