@@ -1,8 +1,9 @@
 //! An open transaction in memory.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
+use thin_vec::ThinVec;
 
 use crate::{
     answer::Reason,
@@ -15,7 +16,7 @@ use crate::{
     transport::Headers,
 };
 
-/// A transaction that is on its way.
+/// A transaction that is on its way. What most transactions never have takes a pointer each.
 #[derive(Debug)]
 pub(super) struct OpenTx {
     pub(super) transaction: Arc<Transaction>,
@@ -28,9 +29,9 @@ pub(super) struct OpenTx {
     /// When the unsettled write is sent again; `MAX` while an answer to it is on its way.
     pub(super) write_again_at: Timestamp,
     /// Records that wait for the unsettled write.
-    pub(super) queue: VecDeque<Record>,
+    pub(super) queue: ThinVec<Record>,
     /// Events that wait until no write is unsettled.
-    pub(super) after_progress: Vec<Event>,
+    pub(super) after_progress: ThinVec<Event>,
     pub(super) journal: Timeline,
     /// Journal entries that were left out since the last write.
     pub(super) journal_dropped: u32,
@@ -43,12 +44,12 @@ pub(super) struct OpenTx {
     pub(super) moves_made: usize,
     pub(super) status: Status,
     pub(super) dead_letters: u16,
-    pub(super) exceptions: Vec<Reason>,
+    pub(super) exceptions: ThinVec<Reason>,
     /// What waits for an operator.
-    pub(super) stuck: Vec<(OperationIndex, Phase)>,
+    pub(super) stuck: ThinVec<(OperationIndex, Phase)>,
     pub(super) observed: bool,
     pub(super) told: Option<Outcome>,
-    pub(super) outputs: Vec<(OperationIndex, Bytes)>,
+    pub(super) outputs: ThinVec<(OperationIndex, Bytes)>,
     pub(super) gate: Option<Box<GateRun>>,
     pub(super) resume: Option<Resume>,
     pub(super) end: Option<End>,
@@ -141,8 +142,8 @@ impl OpenTx {
             state: Box::new(state),
             unsettled: None,
             write_again_at: Timestamp::MAX,
-            queue: VecDeque::new(),
-            after_progress: Vec::new(),
+            queue: ThinVec::new(),
+            after_progress: ThinVec::new(),
             journal: Timeline::default(),
             journal_dropped: 0,
             accepted_at,
@@ -152,11 +153,11 @@ impl OpenTx {
             moves_made: 0,
             status: Status::Open,
             dead_letters: 0,
-            exceptions: Vec::new(),
-            stuck: Vec::new(),
+            exceptions: ThinVec::new(),
+            stuck: ThinVec::new(),
             observed: false,
             told: None,
-            outputs: Vec::new(),
+            outputs: ThinVec::new(),
             gate: None,
             resume: None,
             end: None,

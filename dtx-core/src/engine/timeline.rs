@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use thin_vec::ThinVec;
+
 use crate::{
     answer::Refusal,
     ids::{Epoch, OperationIndex},
@@ -15,7 +17,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Timeline {
     brief: Vec<Brief>,
-    whole: Vec<JournalEntry>,
+    whole: ThinVec<JournalEntry>,
 }
 
 #[derive(Clone, Copy, Debug)]

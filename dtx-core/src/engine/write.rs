@@ -1,5 +1,7 @@
 //! One transaction's turn: its records and what follows once they are durable.
 
+use thin_vec::ThinVec;
+
 use crate::{
     answer::{Done, Reason},
     engine::{
@@ -120,17 +122,26 @@ impl Turn<'_, '_> {
     /// Writes a record, now or once the unsettled one is settled.
     pub(super) fn record(&mut self, record: Record) {
         let known = record.kind == RecordKind::Progress && self.open.queue.contains(&record);
-        if !known {
-            self.open.queue.push_back(record);
+        if self.open.unsettled.is_none() && self.open.queue.is_empty() {
+            self.write(record);
+        } else if !known {
+            self.open.queue.push(record);
+            self.write_next();
         }
-        self.write_next();
     }
 
     fn write_next(&mut self) {
-        if self.open.unsettled.is_some() {
+        if self.open.unsettled.is_some() || self.open.queue.is_empty() {
             return;
         }
-        let Some(record) = self.open.queue.pop_front() else { return };
+        let record = self.open.queue.remove(0);
+        if self.open.queue.is_empty() {
+            self.open.queue = ThinVec::new();
+        }
+        self.write(record);
+    }
+
+    fn write(&mut self, record: Record) {
         let write = self.build(record);
         self.out.writes.push(write.clone());
         self.open.unsettled = Some(Box::new(write));
@@ -196,7 +207,7 @@ impl Turn<'_, '_> {
             operations: self.open.transaction.operations().len() as u16,
             dead_letters: self.open.dead_letters,
             resumes: self.open.state.resumes,
-            exceptions: self.open.exceptions.clone(),
+            exceptions: self.open.exceptions.to_vec(),
         }
     }
 
@@ -389,7 +400,7 @@ impl Turn<'_, '_> {
                 && record.kind == RecordKind::Resumed
             {
                 self.open.resume = Some(crate::engine::open::Resume { verdict: Some(verdict) });
-                self.open.queue.push_front(record);
+                self.open.queue.insert(0, record);
             } else {
                 self.feed(Event::Decided(verdict));
             }
@@ -406,7 +417,7 @@ impl Turn<'_, '_> {
                 // The signal was durable first, so it stands (rule 8).
                 self.open.state.point_of_no_return = None;
             } else {
-                self.open.queue.push_front(record);
+                self.open.queue.insert(0, record);
             }
         }
         self.write_next();

@@ -67,7 +67,7 @@ pub fn encode(transaction: &Transaction) -> Bytes {
     let stored = TransactionV1 {
         pattern: transaction.pattern,
         operations: operations.collect(),
-        key: transaction.key.as_ref().map(Cow::Borrowed),
+        key: transaction.key().map(Cow::Borrowed),
         deadline_ms: transaction.deadline.map(whole_millis),
         gate: transaction.gate,
         undo_of: transaction.undo_of,
@@ -104,7 +104,7 @@ fn from_v1(stored: TransactionV1<'_>) -> Transaction {
     Transaction {
         pattern: stored.pattern,
         operations: operations.collect(),
-        key: stored.key.map(Cow::into_owned),
+        key: stored.key.map(|key| Box::new(key.into_owned())),
         deadline: stored.deadline_ms.map(Duration::from_millis),
         gate: stored.gate,
         undo_of: stored.undo_of,

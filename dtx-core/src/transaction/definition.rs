@@ -28,7 +28,7 @@ pub type Payload = Bytes;
 pub struct Transaction {
     pub(super) pattern: Pattern,
     pub(super) operations: Box<[Operation]>,
-    pub(super) key: Option<Key>,
+    pub(super) key: Option<Box<Key>>,
     pub(super) deadline: Option<Duration>,
     pub(super) gate: Gate,
     pub(super) undo_of: Option<TxId>,
@@ -57,7 +57,7 @@ impl Transaction {
 
     /// The caller's key, if one was given.
     pub fn key(&self) -> Option<&Key> {
-        self.key.as_ref()
+        self.key.as_deref()
     }
 
     /// How long it may stay undecided, counted from its accept on the store's clock. It includes
