@@ -23,7 +23,7 @@ pub(super) struct OpenTx {
     pub(super) machine: Machine,
     pub(super) flights: Box<[Flight]>,
     pub(super) version: Version,
-    pub(super) state: Box<StoredState>,
+    pub(super) state: StoredState,
     /// The one write that is not settled. The very same write is sent again until it is.
     pub(super) unsettled: Option<Box<TxWrite>>,
     /// When the unsettled write is sent again; `MAX` while an answer to it is on its way.
@@ -139,7 +139,7 @@ impl OpenTx {
             headers: Headers::of(&transaction),
             transaction,
             version: Version::default(),
-            state: Box::new(state),
+            state,
             unsettled: None,
             write_again_at: Timestamp::MAX,
             queue: ThinVec::new(),

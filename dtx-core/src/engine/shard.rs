@@ -203,11 +203,8 @@ impl ShardEngine {
         out: &mut Outputs,
     ) {
         let deadline = transaction.deadline_or(self.shared.settings.deadline);
-        let state = StoredState {
-            sequence: self.shared.sequence(),
-            deadline,
-            ..StoredState::default()
-        };
+        let state =
+            StoredState { sequence: self.shared.sequence(), deadline, ..StoredState::default() };
         let mut open = OpenTx::new(transaction, state, cx.now, cx.now + deadline);
         open.observed = observed;
         self.open.insert(tx, Box::new(open));

@@ -47,7 +47,9 @@ pub(super) fn resolve(builder: TransactionBuilder, limits: &Limits) -> Result<Tr
         operations.push(operation(index, draft, names[index].clone(), consistency, depends_on)?);
     }
     let key = match builder.key {
-        Some((namespace, key)) => Some(Box::new(Key { namespace: name(|| "namespace", &namespace)?, key })),
+        Some((namespace, key)) => {
+            Some(Box::new(Key { namespace: name(|| "namespace", &namespace)?, key }))
+        }
         None => None,
     };
     let mut modifiers = builder.modifiers;
