@@ -1,6 +1,6 @@
 //! An open transaction in memory.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use thin_vec::ThinVec;
@@ -39,9 +39,9 @@ pub(super) struct OpenTx {
     pub(super) deadline_at: Timestamp,
     /// The earliest moment for which a timer is set.
     pub(super) timer_at: Timestamp,
-    pub(super) signals_seen: usize,
+    pub(super) signals_seen: u16,
     /// Operators' moves before this one were made before the transaction was taken up.
-    pub(super) moves_made: usize,
+    pub(super) moves_made: u16,
     pub(super) status: Status,
     pub(super) dead_letters: u16,
     pub(super) exceptions: ThinVec<Reason>,
@@ -104,8 +104,10 @@ pub(super) struct Flight {
     pub(super) sent: bool,
     pub(super) one_phase: bool,
     pub(super) extensions: u8,
-    pub(super) begun_at: Timestamp,
-    pub(super) sent_at: Timestamp,
+    /// When it was begun, in milliseconds since the accept: there are many flights.
+    begun: u32,
+    /// When the attempt was sent, in microseconds since it was begun.
+    sent_after: u32,
     /// When the next attempt is due.
     pub(super) next_at: Timestamp,
     /// When the phase has expired.
@@ -119,8 +121,8 @@ impl Flight {
         sent: false,
         one_phase: false,
         extensions: 0,
-        begun_at: Timestamp::ZERO,
-        sent_at: Timestamp::ZERO,
+        begun: 0,
+        sent_after: 0,
         next_at: Timestamp::MAX,
         expires_at: Timestamp::MAX,
     };
@@ -182,6 +184,34 @@ impl OpenTx {
             due = due.min(gate.wake_at);
         }
         due
+    }
+
+    /// A flight that begins now.
+    pub(super) fn flight(&self, phase: Phase, now: Timestamp) -> Flight {
+        let begun = now.since(self.accepted_at).as_millis();
+        let begun = u32::try_from(begun).unwrap_or(u32::MAX);
+        Flight { phase: Some(phase), begun, ..Flight::LANDED }
+    }
+
+    /// When a flight was begun.
+    pub(super) fn begun_at(&self, flight: &Flight) -> Timestamp {
+        self.accepted_at + Duration::from_millis(u64::from(flight.begun))
+    }
+
+    /// Notes that an attempt is sent now.
+    pub(super) fn sent_now(&mut self, operation: OperationIndex, now: Timestamp) {
+        let begun_at = self.begun_at(&self.flights[operation.get()]);
+        let sent = u32::try_from(now.since(begun_at).as_micros()).unwrap_or(u32::MAX);
+        let flight = &mut self.flights[operation.get()];
+        flight.sent = true;
+        flight.sent_after = sent;
+    }
+
+    /// How long ago the last attempt was sent; `None` when that is too far from the beginning of
+    /// the flight to be known.
+    pub(super) fn sent_ago(&self, flight: &Flight, now: Timestamp) -> Option<Duration> {
+        let after = Duration::from_micros(u64::from(flight.sent_after));
+        (flight.sent_after != u32::MAX).then(|| now.since(self.begun_at(flight) + after))
     }
 
     pub(super) fn has_foreign(

@@ -258,7 +258,7 @@ impl ShardEngine {
             cx.now.as_micros().saturating_sub(u64::try_from(age.as_micros()).unwrap_or(u64::MAX)),
         );
         let was_parked = record.summary.status == Status::Parked;
-        let moves_made = usize::from(state.signals_heard);
+        let moves_made = state.signals_heard;
         let mut open = OpenTx::new(Arc::new(transaction), state, accepted_at, cx.now + left);
         open.moves_made = moves_made;
         open.version = record.version;

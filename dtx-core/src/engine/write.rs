@@ -159,8 +159,8 @@ impl Turn<'_, '_> {
         if let Some(outcome) = record.last {
             self.note(JournalEvent::Told(outcome));
         }
-        let heard = u16::try_from(self.open.signals_seen).unwrap_or(u16::MAX);
-        self.open.state.signals_heard = heard.max(self.open.state.signals_heard);
+        let heard = self.open.signals_seen.max(self.open.state.signals_heard);
+        self.open.state.signals_heard = heard;
         let accept = record.kind == RecordKind::Accepted;
         let transaction = &self.open.transaction;
         let fire = transaction.pattern() == Pattern::FireAndForget;
@@ -293,7 +293,7 @@ impl Turn<'_, '_> {
     /// Leaves the memory until the gate's time, unless there is something to be heard or written
     /// first: nobody else would look before that time.
     fn park(&mut self) {
-        let unheard = self.open.signals_seen < self.open.state.signals.len();
+        let unheard = usize::from(self.open.signals_seen) < self.open.state.signals.len();
         if unheard || !self.open.queue.is_empty() || self.open.gate.is_none() {
             self.open.status = Status::Open;
         } else {
@@ -425,7 +425,7 @@ impl Turn<'_, '_> {
     }
 
     pub(super) fn wants_back(&self) -> bool {
-        let seen = self.open.signals_seen.min(self.open.state.signals.len());
+        let seen = usize::from(self.open.signals_seen).min(self.open.state.signals.len());
         self.open.state.signals[seen..]
             .iter()
             .any(|entry| matches!(entry.signal, Signal::Cancel | Signal::Reject))
@@ -435,9 +435,9 @@ impl Turn<'_, '_> {
     pub(super) fn hear_signals(&mut self) {
         while self.open.unsettled.is_none()
             && (self.open.resume.is_none() || self.open.status == Status::NeedsAttention)
-            && self.open.signals_seen < self.open.state.signals.len()
+            && usize::from(self.open.signals_seen) < self.open.state.signals.len()
         {
-            let entry = self.open.state.signals[self.open.signals_seen].clone();
+            let entry = self.open.state.signals[usize::from(self.open.signals_seen)].clone();
             let is_made = self.open.signals_seen < self.open.moves_made;
             self.open.signals_seen += 1;
             if is_made && entry.signal.is_operator_move() {

@@ -13,7 +13,8 @@ use crate::{
     pattern::Pattern,
     transaction::{
         Consistency, DefinitionError, Key, Limits, Operation, OperationDraft, Problem, Transaction,
-        TransactionBuilder, checks, definition::Shape,
+        TransactionBuilder, checks,
+        definition::{Options, Shape},
     },
 };
 
@@ -47,22 +48,23 @@ pub(super) fn resolve(builder: TransactionBuilder, limits: &Limits) -> Result<Tr
         operations.push(operation(index, draft, names[index].clone(), consistency, depends_on)?);
     }
     let key = match builder.key {
-        Some((namespace, key)) => {
-            Some(Box::new(Key { namespace: name(|| "namespace", &namespace)?, key }))
-        }
+        Some((namespace, key)) => Some(Key { namespace: name(|| "namespace", &namespace)?, key }),
         None => None,
     };
     let mut modifiers = builder.modifiers;
     round_up(&mut modifiers);
+    let options = Options {
+        key,
+        deadline: builder.deadline.map(rounded_up),
+        undo_of: builder.undo_of,
+        modifiers: (!modifiers.is_empty()).then_some(modifiers),
+        metadata: builder.metadata,
+    };
     Ok(Transaction {
         pattern: builder.pattern,
         operations: operations.into(),
-        key,
-        deadline: builder.deadline.map(rounded_up),
         gate: builder.gate,
-        undo_of: builder.undo_of,
-        modifiers: (!modifiers.is_empty()).then(|| Box::new(modifiers)),
-        metadata: builder.metadata,
+        options: options.kept(),
     })
 }
 
