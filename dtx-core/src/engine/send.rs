@@ -195,6 +195,7 @@ impl Turn<'_, '_> {
         self.note(JournalEvent::Answered {
             operation,
             phase,
+            attempt: reply.attempt,
             answer: Answered::from(&reply.answer),
         });
         if self.open.observed {
@@ -368,7 +369,9 @@ impl Turn<'_, '_> {
         let participant = self.open.transaction.operation(operation).participant().clone();
         let settings = self.shared.settings.clone();
         self.cx.peers.failed(&participant, self.cx.now, &settings);
-        self.note(JournalEvent::Answered { operation, phase, answer: Answered::TimedOut });
+        let attempt = self.open.flights[operation.get()].attempt;
+        let answer = Answered::TimedOut;
+        self.note(JournalEvent::Answered { operation, phase, attempt, answer });
         if self.is_spent(operation, &self.policy(operation)) {
             self.give_up(operation, phase);
         } else {
