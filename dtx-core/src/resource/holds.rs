@@ -148,7 +148,7 @@ pub enum ExtendError {
     Life,
     /// The row cannot be read.
     #[error(transparent)]
-    Row(#[from] super::RowError),
+    Row(#[from] crate::frame::FrameError),
 }
 
 /// The claims on one row.
