@@ -5,3 +5,4 @@ mod inquiries;
 mod lifecycle;
 mod messages;
 mod resources;
+mod slow;
