@@ -21,9 +21,9 @@ use super::{
     builder::DtxBuilder,
     error::{SignalError, SubmitError},
     handle::Handle,
+    inquiries::fresh_write_id,
     lane::LaneInput,
     lanes::Shared,
-    receive::fresh_write_id,
     stats::CoordinatorStats,
     stop::{DrainReport, Stopping},
     waiters::{Accepted, Waiter},
@@ -78,7 +78,7 @@ impl Dtx {
     }
 
     /// Submits a transaction and waits until its accept is durable. Waits while the coordinator
-    /// has `in_flight_max` transactions in memory.
+    /// has `in_flight_max` transactions in memory, those included that it took over from others.
     ///
     /// # Errors
     /// [`SubmitError`]; `effect()` says whether it may have been accepted.

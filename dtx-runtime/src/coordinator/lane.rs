@@ -94,7 +94,7 @@ const INPUTS_AT_ONCE: usize = 512;
 
 impl Lane {
     pub(super) fn new(parts: LaneParts, own: mpsc::WeakSender<LaneInput>) -> Self {
-        let waiters = Waiters::new(parts.counters.clone());
+        let waiters = Waiters::new(parts.counters.clone(), parts.in_flight.clone());
         let now = parts.clock.now();
         Self {
             now,
@@ -264,12 +264,17 @@ impl Lane {
                 }
             }
             LaneInput::Engine(shard, input) => {
-                if let Input::Recovered { record, .. } = &*input
-                    && self.engines.get(&shard).is_some_and(|engine| !engine.holds(record.tx))
-                {
-                    Counters::add(&self.parts.counters.recovered, 1);
-                }
+                let found = match &*input {
+                    Input::Recovered { record, .. } => Some(record.tx),
+                    Input::Loaded { tx, .. } => Some(*tx),
+                    _ => None,
+                };
+                let found = found.filter(|tx| !self.holds(shard, *tx));
                 self.engine(shard, *input);
+                if let Some(tx) = found.filter(|tx| self.holds(shard, *tx)) {
+                    Counters::add(&self.parts.counters.recovered, 1);
+                    self.waiters.take_up(tx);
+                }
             }
             LaneInput::Leased(lease) => {
                 let settings = Arc::new(self.parts.settings.engine.clone());
@@ -288,6 +293,10 @@ impl Lane {
             LaneInput::Drain(done) => self.draining.push(done),
             LaneInput::Stop(_) => {}
         }
+    }
+
+    fn holds(&self, shard: ShardId, tx: TxId) -> bool {
+        self.engines.get(&shard).is_some_and(|engine| engine.holds(tx))
     }
 
     /// Losing a lease drops the memory of the shard; nothing is resumed from it (rule 2).

@@ -5,6 +5,7 @@ mod clock;
 mod dtx;
 mod error;
 mod handle;
+mod inquiries;
 mod lane;
 mod lanes;
 mod leases;

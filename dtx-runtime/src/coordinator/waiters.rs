@@ -10,9 +10,9 @@ use dtx_core::{
     pattern::Phase,
     store::Outcome,
 };
-use foldhash::HashMap;
+use foldhash::{HashMap, HashSet};
 use tokio::sync::{
-    OwnedSemaphorePermit,
+    OwnedSemaphorePermit, Semaphore,
     mpsc::{self, error::TrySendError},
     oneshot,
 };
@@ -92,16 +92,38 @@ pub(super) struct Waiters {
     one: HashMap<TxId, Waiter>,
     /// Further ones of the same transaction: rare.
     more: HashMap<TxId, Vec<Waiter>>,
+    /// Transactions in memory that were found in the store.
+    taken_up: HashSet<TxId>,
+    /// The room that they take: one permit each, as far as there were any.
+    permits: Vec<OwnedSemaphorePermit>,
+    in_flight: Arc<Semaphore>,
     counters: Arc<Counters>,
 }
 
 impl Waiters {
-    pub(super) fn new(counters: Arc<Counters>) -> Self {
-        Self { one: HashMap::default(), more: HashMap::default(), counters }
+    pub(super) fn new(counters: Arc<Counters>, in_flight: Arc<Semaphore>) -> Self {
+        Self {
+            one: HashMap::default(),
+            more: HashMap::default(),
+            taken_up: HashSet::default(),
+            permits: Vec::new(),
+            in_flight,
+            counters,
+        }
     }
 
     pub(super) fn insert(&mut self, tx: TxId, waiter: Waiter) {
         self.one.insert(tx, waiter);
+    }
+
+    /// A transaction that was found in the store is in memory now. It takes room if there is any;
+    /// else the next room that becomes free is its own.
+    pub(super) fn take_up(&mut self, tx: TxId) {
+        if self.taken_up.insert(tx)
+            && let Ok(permit) = self.in_flight.clone().try_acquire_owned()
+        {
+            self.permits.push(permit);
+        }
     }
 
     /// Adds one more. `told` is the outcome, when it was told before.
@@ -121,6 +143,8 @@ impl Waiters {
     pub(super) fn lose(&mut self, lost: impl Fn(TxId) -> bool) {
         self.one.retain(|tx, _| !lost(*tx));
         self.more.retain(|tx, _| !lost(*tx));
+        self.taken_up.retain(|tx| !lost(*tx));
+        self.permits.truncate(self.taken_up.len());
     }
 
     pub(super) fn stop(&mut self) {
@@ -138,9 +162,9 @@ impl Waiters {
 
     /// The transaction has left the memory: there is room for another.
     fn remove(&mut self, tx: TxId) {
-        if let Some(waiter) = self.one.remove(&tx) {
-            drop(waiter.permit);
-        }
+        self.taken_up.remove(&tx);
+        self.permits.extend(self.one.remove(&tx).and_then(|waiter| waiter.permit));
+        self.permits.truncate(self.taken_up.len());
         if !self.more.is_empty() {
             self.more.remove(&tx);
         }
@@ -219,7 +243,7 @@ mod tests {
 
     #[test]
     fn whoever_went_away_leaves_nothing_behind() {
-        let mut waiters = Waiters::new(Arc::default());
+        let mut waiters = Waiters::new(Arc::default(), Arc::new(Semaphore::new(1)));
         let tx = TxId::from_parts(1, [1; 10]);
         let (outcome, mut stays) = oneshot::channel();
         waiters.attach(tx, Waiter { outcome: Some(outcome), ..Waiter::default() }, None);
@@ -233,5 +257,28 @@ mod tests {
         assert_eq!(stays.try_recv(), Ok(Outcome::Committed));
         waiters.tell(Notice::Closed(tx), &mut Vec::new());
         assert!(waiters.more.is_empty() && waiters.one.is_empty());
+    }
+
+    #[test]
+    fn what_is_taken_up_takes_room_and_past_it_the_next_that_is_free() {
+        let room = Arc::new(Semaphore::new(2));
+        let mut waiters = Waiters::new(Arc::default(), room.clone());
+        let [own, a, b, c] = [1, 2, 3, 4].map(|n| TxId::from_parts(n, [1; 10]));
+        let permit = Some(room.clone().try_acquire_owned().expect("there is room"));
+        waiters.insert(own, Waiter { permit, ..Waiter::default() });
+        for tx in [a, a, b, c] {
+            waiters.take_up(tx);
+        }
+        let mut free = |tx, notice: fn(TxId) -> Notice| {
+            waiters.tell(notice(tx), &mut Vec::new());
+            room.available_permits()
+        };
+        assert_eq!(room.available_permits(), 0, "four in memory");
+        assert_eq!(free(own, Notice::Closed), 0, "three");
+        assert_eq!(free(a, Notice::Parked), 0, "two");
+        assert_eq!(free(b, Notice::Closed), 1, "one");
+        assert_eq!(free(b, Notice::Closed), 1, "it had left already");
+        waiters.lose(|tx| tx == c);
+        assert_eq!(room.available_permits(), 2, "none");
     }
 }

@@ -4,6 +4,7 @@
 mod bounds;
 mod cancellation;
 mod faults;
+mod inquiries;
 mod kit;
 mod leases;
 mod operators;
