@@ -54,7 +54,9 @@ fn what_a_host_had_claimed_when_its_process_died_is_run_by_the_next_owner_of_the
         });
         let claimed = script.runs()[0].phase;
         let again = script.phases(tx).into_iter().filter(|phase| *phase == claimed).count();
-        assert_eq!(again, 2, "{pattern}: at least once");
+        // A one-phase commit runs two handlers, and the first of them did not end.
+        let wanted = if pattern == Pattern::TwoPhaseCommit { 3 } else { 2 };
+        assert_eq!(again, wanted, "{pattern}: at least once");
         assert_eq!(script.effects(tx), [(1, 0)], "{pattern}: the first run never ended");
     }
 }
