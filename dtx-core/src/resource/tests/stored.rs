@@ -23,7 +23,7 @@ fn inbox_row() -> InboxRow {
         forgotten_below: AcceptSequence::default(),
         now: Timestamp::from_micros(9),
     };
-    let claimed = |row, phase| {
+    let claimed = |row: Option<&InboxRow>, phase| {
         let command = command(1, Pattern::TwoPhaseSaga, phase);
         match claim(row, &context, &command) {
             Claim::Run { row, .. } => (row, command),
@@ -32,7 +32,7 @@ fn inbox_row() -> InboxRow {
     };
     let (row, prepare) = claimed(None, Phase::Prepare);
     let row = finish(row, &prepare, &Ok(Done::with("x")));
-    claimed(Some(row), Phase::Execute).0
+    claimed(Some(&row), Phase::Execute).0
 }
 
 #[test]
