@@ -11,7 +11,7 @@ use super::resources::{open, stock, take};
 use crate::participant::{
     HostSettings,
     host::{
-        inbox::inbox_scope,
+        inbox::InboxScopes,
         testing::{Coordinator, Record, command, worker},
     },
 };
@@ -84,7 +84,7 @@ async fn each_time_so_many_rows_of_so_many_scopes_are_looked_at() {
         for one in (1..=10).map(|number| command(number, Phase::Execute)).chain([last]) {
             assert!(coordinator.ask(one).await.is_ok());
         }
-        let scope = inbox_scope(host.participant(), ShardId(3));
+        let scope = InboxScopes::new(host.participant().clone()).of(ShardId(3));
         for (time, left) in [1_500, 1_000].into_iter().zip(left) {
             let quiet = coordinator.replies.receive(1, Duration::from_millis(time)).await;
             assert!(quiet.expect("open").is_empty());
