@@ -1,7 +1,7 @@
 //! The loop that owns the subscription: it receives, forms batches, and acknowledges.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::VecDeque,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -10,6 +10,7 @@ use dtx_core::{
     error::{ErrorKind, TransportError},
     transport::{AckToken, Delivery, Nack, Subscription},
 };
+use foldhash::HashSet;
 use tokio::{
     sync::mpsc,
     time::{Instant, Interval, MissedTickBehavior},
@@ -92,7 +93,7 @@ impl Intake {
             reports,
             completions,
             own,
-            held: HashSet::new(),
+            held: HashSet::default(),
             extensions,
             own_held: 0,
             slots: 0,
