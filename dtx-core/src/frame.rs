@@ -26,6 +26,16 @@ pub enum Kind {
     Definition = 1,
     /// The state of an open transaction in the engine.
     EngineState = 2,
+    /// The inbox row of an operation.
+    InboxRow = 3,
+    /// The mark below which inbox rows may have been collected.
+    InboxMark = 4,
+    /// The row of a pool: an account, or the stock of an item.
+    PoolRow = 5,
+    /// One effect on a pool.
+    EffectRow = 6,
+    /// The row of the locks on a key.
+    LockRow = 7,
 }
 
 /// Bytes that cannot be read or a value that cannot be written. The caller quarantines what it

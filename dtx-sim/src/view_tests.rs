@@ -79,10 +79,10 @@ fn what_was_durable_is_not_overwritten() {
         StoredState { point_of_no_return: Some(RecordKind::PivotSent), ..StoredState::default() },
         StoredState { verified: Some(true), ..StoredState::default() },
         StoredState {
-            signals: vec![SignalEntry { signal: Signal::Cancel, by, reason }],
+            signals: [SignalEntry { signal: Signal::Cancel, by, reason }].into(),
             ..StoredState::default()
         },
-        StoredState { answers: vec![answer], ..StoredState::default() },
+        StoredState { answers: [answer].into(), ..StoredState::default() },
         StoredState { resumes: 2, ..StoredState::default() },
     ];
     for state in states {
@@ -100,7 +100,7 @@ fn without_an_inbox_the_answers_are_in_the_record() {
     assert!(land(std::slice::from_ref(&bare), false).is_empty());
     assert!(land(std::slice::from_ref(&bare), true)[0].contains("rule 13"));
     let answers = vec![(OperationIndex(0), Phase::Execute, Ok(Done::default()))];
-    let state = StoredState { answers, ..StoredState::default() }.encode();
+    let state = StoredState { answers: answers.into(), ..StoredState::default() }.encode();
     assert!(land(&[TxWrite { state, ..bare }], true).is_empty());
 }
 

@@ -185,7 +185,11 @@ pub(crate) fn read_framed_value<'a, T: Deserialize<'a>>(value: &'a [u8]) -> Read
 
 #[cfg(test)]
 mod tests {
-    use dtx_core::store::{Expect, RecordKind};
+    use dtx_core::{
+        ids::OperationIndex,
+        pattern::Phase,
+        store::{Answered, Expect, JournalEvent, RecordKind},
+    };
     use dtx_testkit::store::{Pen, tx};
 
     use super::*;
@@ -243,7 +247,7 @@ mod tests {
         let stored = [
             1, 2, 1, 1, 1, 2, 1, 232, 7, 5, 6, // header
             3, 0, 3, 0, 0, 0, 1, 9, // summary and state
-            1, 2, 0, 0, 6, // journal
+            2, 2, 0, 0, 6, 3, 0, 3, 1, 4, 2, 0, // journal
         ];
         let head = [1, 1, 4, 115, 104, 111, 112, 1, 97, 0, 100, 101, 102];
         let record = read_record(tx(1), &stored, &head).expect("format 1 is readable");
@@ -253,5 +257,8 @@ mod tests {
         assert_eq!(record.summary.operations, 3);
         let journal = read_journal(journal_of_row(&stored).expect("reads")).expect("reads");
         assert_eq!(journal[0].at, Timestamp::from_micros(2));
+        let (operation, phase, answer) = (OperationIndex(1), Phase::Commit, Answered::Done);
+        let answered = JournalEvent::Answered { operation, phase, attempt: 2, answer };
+        assert_eq!((journal[1].at, &journal[1].event), (Timestamp::from_micros(3), &answered));
     }
 }

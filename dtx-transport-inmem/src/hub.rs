@@ -440,6 +440,22 @@ impl Hub {
         Stale(stale)
     }
 
+    /// Lets the tokens that are of this generation wait anew; the others are counted. What is due
+    /// next may become too early by it, never too late.
+    pub(crate) fn extend(&mut self, id: SubscriberId, tokens: &[AckToken], now: Instant) -> Stale {
+        let expires = now.checked_add(self.settings.ack_wait);
+        let subscriber = &mut self.subscribers[id.0];
+        let mut stale = 0;
+        for token in tokens {
+            if token.generation == subscriber.generation {
+                subscriber.unacked.extend(token.number, expires);
+            } else {
+                stale += 1;
+            }
+        }
+        Stale(stale)
+    }
+
     /// Gives back the tokens that are of this generation; the others are counted.
     pub(crate) fn nack(
         &mut self,

@@ -24,7 +24,7 @@
 //! is pending again; a group that leaves while another one stays takes its messages with it.
 //!
 //! # Redelivery
-//! A delivery that is not acknowledged comes again after [`Builder::ack_wait`], after the delay
+//! A delivery that is neither acknowledged nor extended comes again after [`Builder::ack_wait`], after the delay
 //! of a `nack`, or as soon as its subscription is closed or dropped. There is no background task:
 //! whoever receives next brings back what is due, and one that waits wakes for it.
 #![forbid(unsafe_code)]

@@ -66,7 +66,8 @@ impl Builder {
         self
     }
 
-    /// After how long an unacknowledged delivery comes again (30 seconds).
+    /// After how long a delivery comes again that is neither acknowledged nor extended (30
+    /// seconds). A host extends what it is still working on.
     #[must_use]
     pub fn ack_wait(mut self, wait: Duration) -> Self {
         self.ack_wait = wait;
@@ -114,6 +115,7 @@ impl Builder {
             limits: TransportLimits {
                 batch_messages_max: self.batch_messages_max,
                 body_bytes_max: self.body_bytes_max,
+                ack_wait: Some(self.ack_wait),
             },
         }
     }

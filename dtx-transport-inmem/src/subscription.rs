@@ -146,6 +146,14 @@ impl Subscription for InMemorySubscription {
         })
     }
 
+    async fn extend(&mut self, tokens: &[AckToken]) -> Result<(), TransportError> {
+        let now = Instant::now();
+        self.settle("extend", |_| {
+            let mut hub = self.shared.hub();
+            (!hub.closed).then(|| hub.extend(self.id, tokens, now))
+        })
+    }
+
     async fn close(&mut self) -> Result<(), TransportError> {
         self.end();
         Ok(())

@@ -51,28 +51,45 @@ impl Unacked {
         self.delivered += 1;
         let key = self.slots.vacant_key();
         let number = self.delivered << SLOT_BITS | key as u64;
-        self.slots.insert(Slot { held, number, expires, older: self.newest, newer: NONE });
+        self.slots.insert(Slot { held, number, expires, older: NONE, newer: NONE });
+        self.link(key);
+        number
+    }
+
+    /// Lets a delivery that is out expire later. `expires` must not be before that of any other.
+    pub(crate) fn extend(&mut self, number: u64, expires: Option<Instant>) {
+        let Some(key) = self.key(number) else { return };
+        self.unlink(key);
+        self.slots[key].expires = expires;
+        self.link(key);
+    }
+
+    /// Where a delivery is; `None` when it is not out any more.
+    fn key(&self, number: u64) -> Option<usize> {
+        let key = (number & ((1 << SLOT_BITS) - 1)) as usize;
+        (self.slots.get(key)?.number == number).then_some(key)
+    }
+
+    /// Makes a slot the newest.
+    fn link(&mut self, key: usize) {
+        (self.slots[key].older, self.slots[key].newer) = (self.newest, NONE);
         match self.slots.get_mut(self.newest) {
             Some(before) => before.newer = key,
             None => self.oldest = key,
         }
         self.newest = key;
-        number
     }
 
     /// Takes a delivery out; `None` when it is not out any more.
     pub(crate) fn take(&mut self, number: u64) -> Option<Held> {
-        let key = (number & ((1 << SLOT_BITS) - 1)) as usize;
-        if self.slots.get(key)?.number != number {
-            return None;
-        }
-        Some(self.unlink(key))
+        let key = self.key(number)?;
+        Some(self.remove(key))
     }
 
     /// Takes the oldest delivery out if it has expired.
     pub(crate) fn take_expired(&mut self, now: Instant) -> Option<Held> {
         let expires = self.next_expiry()?;
-        (expires <= now).then(|| self.unlink(self.oldest))
+        (expires <= now).then(|| self.remove(self.oldest))
     }
 
     /// When the oldest delivery expires.
@@ -84,22 +101,26 @@ impl Unacked {
     pub(crate) fn take_all(&mut self) -> Vec<Held> {
         let mut all = Vec::with_capacity(self.len());
         while self.oldest != NONE {
-            all.push(self.unlink(self.oldest));
+            all.push(self.remove(self.oldest));
         }
         all
     }
 
-    fn unlink(&mut self, key: usize) -> Held {
-        let slot = self.slots.remove(key);
-        match self.slots.get_mut(slot.older) {
-            Some(older) => older.newer = slot.newer,
-            None => self.oldest = slot.newer,
+    fn remove(&mut self, key: usize) -> Held {
+        self.unlink(key);
+        self.slots.remove(key).held
+    }
+
+    fn unlink(&mut self, key: usize) {
+        let Slot { older, newer, .. } = self.slots[key];
+        match self.slots.get_mut(older) {
+            Some(before) => before.newer = newer,
+            None => self.oldest = newer,
         }
-        match self.slots.get_mut(slot.newer) {
-            Some(newer) => newer.older = slot.older,
-            None => self.newest = slot.older,
+        match self.slots.get_mut(newer) {
+            Some(after) => after.older = older,
+            None => self.newest = older,
         }
-        slot.held
     }
 }
 
@@ -154,6 +175,25 @@ mod tests {
         unacked.add(held(6), None);
         assert!(unacked.take_expired(late).is_none(), "without an expiry it stays");
         assert_eq!(queues(&unacked.take_all()), [6]);
+    }
+
+    #[test]
+    fn what_is_extended_expires_last() {
+        let now = Instant::now();
+        let at = |seconds: u64| now + Duration::from_secs(seconds);
+        let mut unacked = Unacked::new();
+        let numbers: Vec<u64> = (0..3).map(|i| unacked.add(held(i), Some(at(5)))).collect();
+        for number in [numbers[0], numbers[0], numbers[2]] {
+            unacked.extend(number, Some(at(6)));
+        }
+        assert_eq!(unacked.take_expired(at(5)).map(|h| h.queue.0), Some(1));
+        assert!(unacked.take_expired(at(5)).is_none());
+        // What is not out any more is not brought back.
+        unacked.extend(numbers[1], Some(at(7)));
+        assert_eq!((unacked.len(), unacked.next_expiry()), (2, Some(at(6))));
+        assert_eq!(unacked.take(numbers[0]).map(|h| h.queue.0), Some(0));
+        assert_eq!(unacked.take_expired(at(6)).map(|h| h.queue.0), Some(2));
+        assert_eq!((unacked.len(), unacked.next_expiry()), (0, None));
     }
 
     #[test]

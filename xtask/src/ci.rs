@@ -19,6 +19,9 @@ pub(crate) const BATCH: u64 = 10_000;
 /// How many seeds stand between the slices of two commits with neighbouring hashes.
 const SLICE: u64 = 1_000_000;
 
+/// The release of cargo-deny that is installed where there is none.
+const CARGO_DENY: &str = "0.20.2";
+
 /// Runs the steps.
 pub(crate) fn run(workspace: &Workspace, steps: &mut Steps) {
     for package in &workspace.packages {
@@ -28,7 +31,20 @@ pub(crate) fn run(workspace: &Workspace, steps: &mut Steps) {
         });
     }
     features(workspace, steps);
-    steps.run("cargo-deny", || deny(workspace));
+    let cargo_deny = cargo_deny(workspace);
+    steps.run("licences, bans and sources", || {
+        deny(workspace, cargo_deny.as_deref(), &["licenses", "bans", "sources"])
+    });
+    steps.run("advisories", || {
+        // Their database is no part of the package registry, and may be out of reach.
+        let fetch = |deny: &str| output(program(&workspace.root, deny).args(["fetch", "db"]));
+        if cargo_deny.as_deref().is_some_and(|deny| fetch(deny).is_err()) {
+            return Ending::skipped(
+                "THE ADVISORY DATABASE IS OUT OF REACH; no advisory was checked",
+            );
+        }
+        deny(workspace, cargo_deny.as_deref(), &["advisories"])
+    });
     steps.run("kill campaign", || {
         if !workspace.has_target("dtx-cli", "test", "kill") {
             return Ending::skipped("DTX-CLI HAS NO TEST TARGET `kill`; nothing was killed");
@@ -67,12 +83,28 @@ fn features(workspace: &Workspace, steps: &mut Steps) {
     }
 }
 
-fn deny(workspace: &Workspace) -> Ending {
-    if output(&mut cargo(&workspace.root, &["deny", "--version"])).is_err() {
-        let reason = "CARGO-DENY IS NOT INSTALLED; licences and advisories were not checked";
-        return Ending::skipped(reason);
+/// Checks everything in the tree against `deny.toml`.
+fn deny(workspace: &Workspace, cargo_deny: Option<&str>, checks: &[&str]) -> Ending {
+    let Some(cargo_deny) = cargo_deny else {
+        return Ending::skipped("CARGO-DENY IS NOT HERE AND COULD NOT BE INSTALLED");
+    };
+    let mut command = program(&workspace.root, cargo_deny);
+    command.args(["--all-features", "--locked", "check"]).args(checks);
+    succeeds(&mut command).map_or_else(Ending::failed, Ending::of)
+}
+
+/// The cargo-deny on the path, or the one that an earlier run put under `target`, or a new one.
+fn cargo_deny(workspace: &Workspace) -> Option<String> {
+    let tools = workspace.root.join("target").join("tools");
+    let own = tools.join("bin").join("cargo-deny").display().to_string();
+    for found in ["cargo-deny", own.as_str()] {
+        if output(program(&workspace.root, found).arg("--version")).is_ok() {
+            return Some(found.to_owned());
+        }
     }
-    build(workspace, &["deny", "--all-features", "check"])
+    let mut install = cargo(&workspace.root, &["install", "cargo-deny", "--locked"]);
+    install.args(["--version", CARGO_DENY, "--root"]).arg(&tools);
+    succeeds(&mut install).unwrap_or(false).then_some(own)
 }
 
 fn simulator_slice(workspace: &Workspace) -> Result<(), String> {

@@ -77,7 +77,7 @@ fn one_transaction_is_shown_with_its_timeline() {
     for phase in ["reserve", "validate", "execute"] {
         for participant in ["payment", "inventory", "shipping"] {
             has(serde_json::json!({"event": "answered", "phase": phase,
-                "participant": participant, "answer": "done"}));
+                "participant": participant, "answer": "done", "attempt": 1}));
         }
     }
     has(serde_json::json!({"event": "sent", "phase": "reserve", "attempt": 1}));

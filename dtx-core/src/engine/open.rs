@@ -1,8 +1,9 @@
 //! An open transaction in memory.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use thin_vec::ThinVec;
 
 use crate::{
     answer::Reason,
@@ -15,22 +16,22 @@ use crate::{
     transport::Headers,
 };
 
-/// A transaction that is on its way.
+/// A transaction that is on its way. What most transactions never have takes a pointer each.
 #[derive(Debug)]
 pub(super) struct OpenTx {
     pub(super) transaction: Arc<Transaction>,
     pub(super) machine: Machine,
     pub(super) flights: Box<[Flight]>,
     pub(super) version: Version,
-    pub(super) state: Box<StoredState>,
+    pub(super) state: StoredState,
     /// The one write that is not settled. The very same write is sent again until it is.
     pub(super) unsettled: Option<Box<TxWrite>>,
     /// When the unsettled write is sent again; `MAX` while an answer to it is on its way.
     pub(super) write_again_at: Timestamp,
     /// Records that wait for the unsettled write.
-    pub(super) queue: VecDeque<Record>,
+    pub(super) queue: ThinVec<Record>,
     /// Events that wait until no write is unsettled.
-    pub(super) after_progress: Vec<Event>,
+    pub(super) after_progress: ThinVec<Event>,
     pub(super) journal: Timeline,
     /// Journal entries that were left out since the last write.
     pub(super) journal_dropped: u32,
@@ -38,17 +39,17 @@ pub(super) struct OpenTx {
     pub(super) deadline_at: Timestamp,
     /// The earliest moment for which a timer is set.
     pub(super) timer_at: Timestamp,
-    pub(super) signals_seen: usize,
+    pub(super) signals_seen: u16,
     /// Operators' moves before this one were made before the transaction was taken up.
-    pub(super) moves_made: usize,
+    pub(super) moves_made: u16,
     pub(super) status: Status,
     pub(super) dead_letters: u16,
-    pub(super) exceptions: Vec<Reason>,
+    pub(super) exceptions: ThinVec<Reason>,
     /// What waits for an operator.
-    pub(super) stuck: Vec<(OperationIndex, Phase)>,
+    pub(super) stuck: ThinVec<(OperationIndex, Phase)>,
     pub(super) observed: bool,
     pub(super) told: Option<Outcome>,
-    pub(super) outputs: Vec<(OperationIndex, Bytes)>,
+    pub(super) outputs: ThinVec<(OperationIndex, Bytes)>,
     pub(super) gate: Option<Box<GateRun>>,
     pub(super) resume: Option<Resume>,
     pub(super) end: Option<End>,
@@ -103,8 +104,10 @@ pub(super) struct Flight {
     pub(super) sent: bool,
     pub(super) one_phase: bool,
     pub(super) extensions: u8,
-    pub(super) begun_at: Timestamp,
-    pub(super) sent_at: Timestamp,
+    /// When it was begun, in milliseconds since the accept: there are many flights.
+    begun: u32,
+    /// When the attempt was sent, in microseconds since it was begun.
+    sent_after: u32,
     /// When the next attempt is due.
     pub(super) next_at: Timestamp,
     /// When the phase has expired.
@@ -118,8 +121,8 @@ impl Flight {
         sent: false,
         one_phase: false,
         extensions: 0,
-        begun_at: Timestamp::ZERO,
-        sent_at: Timestamp::ZERO,
+        begun: 0,
+        sent_after: 0,
         next_at: Timestamp::MAX,
         expires_at: Timestamp::MAX,
     };
@@ -138,11 +141,11 @@ impl OpenTx {
             headers: Headers::of(&transaction),
             transaction,
             version: Version::default(),
-            state: Box::new(state),
+            state,
             unsettled: None,
             write_again_at: Timestamp::MAX,
-            queue: VecDeque::new(),
-            after_progress: Vec::new(),
+            queue: ThinVec::new(),
+            after_progress: ThinVec::new(),
             journal: Timeline::default(),
             journal_dropped: 0,
             accepted_at,
@@ -152,11 +155,11 @@ impl OpenTx {
             moves_made: 0,
             status: Status::Open,
             dead_letters: 0,
-            exceptions: Vec::new(),
-            stuck: Vec::new(),
+            exceptions: ThinVec::new(),
+            stuck: ThinVec::new(),
             observed: false,
             told: None,
-            outputs: Vec::new(),
+            outputs: ThinVec::new(),
             gate: None,
             resume: None,
             end: None,
@@ -181,6 +184,34 @@ impl OpenTx {
             due = due.min(gate.wake_at);
         }
         due
+    }
+
+    /// A flight that begins now.
+    pub(super) fn flight(&self, phase: Phase, now: Timestamp) -> Flight {
+        let begun = now.since(self.accepted_at).as_millis();
+        let begun = u32::try_from(begun).unwrap_or(u32::MAX);
+        Flight { phase: Some(phase), begun, ..Flight::LANDED }
+    }
+
+    /// When a flight was begun.
+    pub(super) fn begun_at(&self, flight: &Flight) -> Timestamp {
+        self.accepted_at + Duration::from_millis(u64::from(flight.begun))
+    }
+
+    /// Notes that an attempt is sent now.
+    pub(super) fn sent_now(&mut self, operation: OperationIndex, now: Timestamp) {
+        let begun_at = self.begun_at(&self.flights[operation.get()]);
+        let sent = u32::try_from(now.since(begun_at).as_micros()).unwrap_or(u32::MAX);
+        let flight = &mut self.flights[operation.get()];
+        flight.sent = true;
+        flight.sent_after = sent;
+    }
+
+    /// How long ago the last attempt was sent; `None` when that is too far from the beginning of
+    /// the flight to be known.
+    pub(super) fn sent_ago(&self, flight: &Flight, now: Timestamp) -> Option<Duration> {
+        let after = Duration::from_micros(u64::from(flight.sent_after));
+        (flight.sent_after != u32::MAX).then(|| now.since(self.begun_at(flight) + after))
     }
 
     pub(super) fn has_foreign(

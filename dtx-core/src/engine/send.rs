@@ -59,24 +59,20 @@ impl Turn<'_, '_> {
     pub(super) fn begin(&mut self, operation: OperationIndex, phase: Phase, one_phase: bool) {
         if let Some(answer) = self.open.state.answer(operation, phase).cloned() {
             // A participant without an inbox answered this before (rule 13).
-            self.open.flights[operation.get()] = Flight { phase: Some(phase), ..Flight::LANDED };
+            self.open.flights[operation.get()] = self.open.flight(phase, self.cx.now);
             self.take_answer(operation, phase, answer);
             return;
         }
         let attempt = self.open.state.attempts(operation, phase);
-        let begun_at = self.cx.now;
         let expires_at = match self.open.machine.is_undecided() {
-            true => begun_at + self.time_to_live(phase, 0),
+            true => self.cx.now + self.time_to_live(phase, 0),
             false => Timestamp::MAX,
         };
-        self.open.flights[operation.get()] = Flight {
-            phase: Some(phase),
-            attempt,
-            one_phase,
-            expires_at,
-            begun_at,
-            ..Flight::LANDED
-        };
+        let mut flight = self.open.flight(phase, self.cx.now);
+        flight.attempt = attempt;
+        flight.one_phase = one_phase;
+        flight.expires_at = expires_at;
+        self.open.flights[operation.get()] = flight;
         self.attempt(operation);
     }
 
@@ -115,10 +111,9 @@ impl Turn<'_, '_> {
         let body = Body::Command(Arc::new(command));
         self.out.commands.push(Envelope { body, headers: self.open.headers.clone() });
         self.note(JournalEvent::Sent { operation, phase, attempt });
+        self.open.sent_now(operation, self.cx.now);
         let flight = &mut self.open.flights[operation.get()];
         flight.attempt = attempt;
-        flight.sent = true;
-        flight.sent_at = self.cx.now;
         flight.next_at = self.cx.now + timeout;
         if timeout > settings.backoff_durable {
             self.note_attempts(operation, phase, attempt);
@@ -189,12 +184,13 @@ impl Turn<'_, '_> {
             return;
         }
         let current = flight.sent && flight.attempt == reply.attempt;
-        let after = current.then(|| self.cx.now.since(flight.sent_at));
+        let after = self.open.sent_ago(&flight, self.cx.now).filter(|_| current);
         self.cx.peers.answered(&reply.participant, after);
         let (operation, phase) = (reply.operation, reply.phase);
         self.note(JournalEvent::Answered {
             operation,
             phase,
+            attempt: reply.attempt,
             answer: Answered::from(&reply.answer),
         });
         if self.open.observed {
@@ -368,7 +364,9 @@ impl Turn<'_, '_> {
         let participant = self.open.transaction.operation(operation).participant().clone();
         let settings = self.shared.settings.clone();
         self.cx.peers.failed(&participant, self.cx.now, &settings);
-        self.note(JournalEvent::Answered { operation, phase, answer: Answered::TimedOut });
+        let attempt = self.open.flights[operation.get()].attempt;
+        let answer = Answered::TimedOut;
+        self.note(JournalEvent::Answered { operation, phase, attempt, answer });
         if self.is_spent(operation, &self.policy(operation)) {
             self.give_up(operation, phase);
         } else {
@@ -393,7 +391,8 @@ impl Turn<'_, '_> {
     fn extend(&mut self, operation: OperationIndex, phase: Phase, extensions: u8) {
         let settings = self.shared.settings.clone();
         let progress = self.phase_progress(phase, extensions);
-        let lived = self.cx.now.since(self.open.flights[operation.get()].begun_at);
+        let begun_at = self.open.begun_at(&self.open.flights[operation.get()]);
+        let lived = self.cx.now.since(begun_at);
         let transaction = &self.open.transaction;
         let longer =
             extension(transaction, &settings.bounds, &settings.strategies, progress, lived);

@@ -105,6 +105,10 @@ impl EngineSettings {
             let reason = "it is below attempt_timeout_min";
             return Err(SettingsError { field: "attempt_timeout_max", reason });
         }
+        if self.signals_max > usize::from(u16::MAX) {
+            let reason = "it is over 65,535; no transaction needs more";
+            return Err(SettingsError { field: "signals_max", reason });
+        }
         for (field, value) in [
             ("retry.attempts_max", u64::from(self.retry.attempts_max)),
             ("resumes_max", u64::from(self.resumes_max)),
@@ -129,6 +133,10 @@ mod tests {
         assert_eq!(settings.check(), Ok(()));
         settings.resumes_max = 0;
         assert_eq!(settings.check().expect_err("zero").field, "resumes_max");
+        settings = EngineSettings { signals_max: 65_535, ..EngineSettings::default() };
+        assert_eq!(settings.check(), Ok(()));
+        settings.signals_max += 1;
+        assert_eq!(settings.check().expect_err("too many").field, "signals_max");
         let short = EngineSettings {
             attempt_timeout_max: Duration::from_millis(199),
             ..EngineSettings::default()

@@ -2,7 +2,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap},
+    collections::{BTreeMap, BTreeSet, BinaryHeap},
     sync::Arc,
 };
 
@@ -35,8 +35,8 @@ pub(super) struct Shared {
     pub(super) settings: Arc<EngineSettings>,
     pub(super) next_write: u64,
     next_number: u64,
-    /// The open ones, in the order in which they were first seen.
-    sequences: BTreeMap<AcceptSequence, TxId>,
+    /// Those of the open ones, in the order in which they were first seen.
+    sequences: BTreeSet<AcceptSequence>,
     /// Whether `sequences` holds all open transactions of the shard.
     complete: bool,
     /// Whether a record of the shard could not be read, so that its sequence is not known.
@@ -61,7 +61,7 @@ impl Shared {
             return AcceptSequence::default();
         }
         let next = AcceptSequence { epoch: self.fence.epoch, number: self.next_number };
-        self.sequences.first_key_value().map_or(next, |(oldest, _)| *oldest)
+        self.sequences.first().copied().unwrap_or(next)
     }
 
     pub(super) fn write_id(&mut self) -> WriteId {
@@ -77,11 +77,18 @@ impl Shared {
         self.timers.push(Reverse((at, tx)));
     }
 
-    fn sequence_for(&mut self, tx: TxId) -> AcceptSequence {
+    fn sequence(&mut self) -> AcceptSequence {
         let sequence = AcceptSequence { epoch: self.fence.epoch, number: self.next_number };
         self.next_number += 1;
-        self.sequences.insert(sequence, tx);
+        self.sequences.insert(sequence);
         sequence
+    }
+}
+
+impl Shared {
+    /// The transaction with this sequence is durably finished, or never was.
+    fn forget(&mut self, sequence: AcceptSequence) {
+        self.sequences.remove(&sequence);
     }
 }
 
@@ -95,7 +102,7 @@ impl ShardEngine {
                 settings,
                 next_write: 0,
                 next_number: 1,
-                sequences: BTreeMap::new(),
+                sequences: BTreeSet::new(),
                 complete: false,
                 unreadable: false,
                 timers: BinaryHeap::new(),
@@ -196,11 +203,8 @@ impl ShardEngine {
         out: &mut Outputs,
     ) {
         let deadline = transaction.deadline_or(self.shared.settings.deadline);
-        let state = StoredState {
-            sequence: self.shared.sequence_for(tx),
-            deadline,
-            ..StoredState::default()
-        };
+        let state =
+            StoredState { sequence: self.shared.sequence(), deadline, ..StoredState::default() };
         let mut open = OpenTx::new(transaction, state, cx.now, cx.now + deadline);
         open.observed = observed;
         self.open.insert(tx, Box::new(open));
@@ -244,9 +248,9 @@ impl ShardEngine {
             }
         };
         if state.sequence == AcceptSequence::default() {
-            state.sequence = self.shared.sequence_for(tx);
+            state.sequence = self.shared.sequence();
         } else {
-            self.shared.sequences.insert(state.sequence, tx);
+            self.shared.sequences.insert(state.sequence);
         }
         let age = store_now.since(record.accepted_at);
         let left = state.deadline.saturating_sub(age);
@@ -254,11 +258,11 @@ impl ShardEngine {
             cx.now.as_micros().saturating_sub(u64::try_from(age.as_micros()).unwrap_or(u64::MAX)),
         );
         let was_parked = record.summary.status == Status::Parked;
-        let moves_made = usize::from(state.signals_heard);
+        let moves_made = state.signals_heard;
         let mut open = OpenTx::new(Arc::new(transaction), state, accepted_at, cx.now + left);
         open.moves_made = moves_made;
         open.version = record.version;
-        open.exceptions = record.summary.exceptions;
+        open.exceptions = record.summary.exceptions.into();
         open.dead_letters = 0;
         open.resume = Some(Resume { verdict: record.verdict });
         self.open.insert(tx, Box::new(open));
@@ -307,11 +311,11 @@ impl ShardEngine {
                         let again_at = open.write_again_at;
                         self.closing.insert(tx, Closing { write: *write, sequence, again_at });
                     }
-                    None => drop(self.shared.sequences.remove(&sequence)),
+                    None => self.shared.forget(sequence),
                 }
             }
             End::Parked => out.notices.push(Notice::Parked(tx)),
-            End::NotAccepted => drop(self.shared.sequences.remove(&sequence)),
+            End::NotAccepted => self.shared.forget(sequence),
             End::SetAside => {}
         }
     }
@@ -342,7 +346,7 @@ impl ShardEngine {
                 out.writes.push(closing.write.clone());
             }
             Committed(_) | Conflict { .. } | DuplicateKey { .. } => {
-                self.shared.sequences.remove(&closing.sequence);
+                self.shared.forget(closing.sequence);
                 self.closing.remove(&tx);
             }
             Fenced => out.notices.push(Notice::LeaseLost(self.shared.fence.shard)),

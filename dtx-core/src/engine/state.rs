@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use thin_vec::ThinVec;
 
 use crate::{
     answer::PhaseAnswer,
@@ -36,15 +37,15 @@ pub struct StoredState {
     /// What the verification found. Never evaluated again.
     pub verified: Option<bool>,
     /// The signals that were given, in order.
-    pub signals: Vec<SignalEntry>,
+    pub signals: ThinVec<SignalEntry>,
     /// How many of them the owner had acted on. After a resume an operator's moves are not made
     /// again; a caller's signal is, unless the verdict has answered it.
     pub signals_heard: u16,
     /// Attempts made so far, for operations that back off for long.
-    pub attempts: Vec<(OperationIndex, Phase, u32)>,
+    pub attempts: ThinVec<(OperationIndex, Phase, u32)>,
     /// Answers of participants without an inbox (rule 13), and those that an operator put in the
     /// place of an answer.
-    pub answers: Vec<(OperationIndex, Phase, PhaseAnswer)>,
+    pub answers: ThinVec<(OperationIndex, Phase, PhaseAnswer)>,
     /// Until when an approval must be there, counted from the accept; set when the gate was
     /// first reached, so that a resume does not begin the wait anew.
     pub approval_within: Option<Duration>,

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use thin_vec::ThinVec;
+
 use crate::{
     answer::Refusal,
     ids::{Epoch, OperationIndex},
@@ -15,20 +17,21 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Timeline {
     brief: Vec<Brief>,
-    whole: Vec<JournalEntry>,
+    whole: ThinVec<JournalEntry>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Brief {
     at: Timestamp,
     operation: OperationIndex,
+    attempt: u16,
     phase: Phase,
     what: What,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum What {
-    Sent(u16),
+    Sent,
     Done,
     ReadOnly,
     Refused(Refusal),
@@ -43,7 +46,7 @@ enum What {
 impl Brief {
     /// What is of no operation alone.
     fn of_all(at: Timestamp, what: What) -> Self {
-        Self { at, operation: OperationIndex(0), phase: Phase::Status, what }
+        Self { at, operation: OperationIndex(0), attempt: 0, phase: Phase::Status, what }
     }
 }
 
@@ -53,35 +56,36 @@ impl Timeline {
     }
 
     pub(super) fn push(&mut self, entry: JournalEntry) {
-        let brief = |operation: &OperationIndex, phase: &Phase, what| Brief {
-            at: entry.at,
-            operation: *operation,
-            phase: *phase,
-            what,
-        };
         let of_all = |what| Brief::of_all(entry.at, what);
-        let brief = match &entry.event {
-            JournalEvent::Sent { operation, phase, attempt } if *attempt <= u32::from(u16::MAX) => {
-                brief(operation, phase, What::Sent(*attempt as u16))
-            }
-            JournalEvent::Answered { operation, phase, answer } => match answer {
-                Answered::Done => brief(operation, phase, What::Done),
-                Answered::ReadOnly => brief(operation, phase, What::ReadOnly),
-                Answered::Refused(refusal) => brief(operation, phase, What::Refused(*refusal)),
-                Answered::TimedOut => brief(operation, phase, What::TimedOut),
-                Answered::Rejected(_) | Answered::Unknown(_) => return self.push_whole(entry),
-            },
-            JournalEvent::Recorded(kind) => of_all(What::Recorded(*kind)),
-            JournalEvent::Decided(verdict) => of_all(What::Decided(*verdict)),
-            JournalEvent::Told(outcome) => of_all(What::Told(*outcome)),
-            _ => return self.push_whole(entry),
+        let brief = |operation: &OperationIndex, attempt: &u32, phase: &Phase, what| {
+            let attempt = u16::try_from(*attempt).ok()?;
+            Some(Brief { at: entry.at, operation: *operation, attempt, phase: *phase, what })
         };
-        self.brief.push(brief);
-    }
-
-    fn push_whole(&mut self, entry: JournalEntry) {
-        self.brief.push(Brief::of_all(entry.at, What::Whole));
-        self.whole.push(entry);
+        let brief = match &entry.event {
+            JournalEvent::Sent { operation, phase, attempt } => {
+                brief(operation, attempt, phase, What::Sent)
+            }
+            JournalEvent::Answered { operation, phase, attempt, answer } => {
+                let what = match answer {
+                    Answered::Done => Some(What::Done),
+                    Answered::ReadOnly => Some(What::ReadOnly),
+                    Answered::Refused(refusal) => Some(What::Refused(*refusal)),
+                    Answered::TimedOut => Some(What::TimedOut),
+                    Answered::Rejected(_) | Answered::Unknown(_) => None,
+                };
+                what.and_then(|what| brief(operation, attempt, phase, what))
+            }
+            JournalEvent::Recorded(kind) => Some(of_all(What::Recorded(*kind))),
+            JournalEvent::Decided(verdict) => Some(of_all(What::Decided(*verdict))),
+            JournalEvent::Told(outcome) => Some(of_all(What::Told(*outcome))),
+            JournalEvent::Signalled(_) | JournalEvent::Exception(_) => None,
+        };
+        if let Some(brief) = brief {
+            self.brief.push(brief);
+        } else {
+            self.brief.push(of_all(What::Whole));
+            self.whole.push(entry);
+        }
     }
 
     /// Puts what a write had taken along back to the front: the write will not be.
@@ -96,15 +100,15 @@ impl Timeline {
     pub(super) fn take(&mut self, epoch: Epoch) -> Arc<[JournalEntry]> {
         let mut whole = std::mem::take(&mut self.whole).into_iter();
         let brief = std::mem::take(&mut self.brief);
-        let entry = |Brief { at, operation, phase, what }| {
-            let answered = |answer| Some(JournalEvent::Answered { operation, phase, answer });
+        let entry = |Brief { at, operation, attempt, phase, what }| {
+            let attempt = u32::from(attempt);
+            let answered =
+                |answer| Some(JournalEvent::Answered { operation, phase, attempt, answer });
             let event = match what {
                 What::Recorded(kind) => Some(JournalEvent::Recorded(kind)),
                 What::Decided(verdict) => Some(JournalEvent::Decided(verdict)),
                 What::Told(outcome) => Some(JournalEvent::Told(outcome)),
-                What::Sent(attempt) => {
-                    Some(JournalEvent::Sent { operation, phase, attempt: u32::from(attempt) })
-                }
+                What::Sent => Some(JournalEvent::Sent { operation, phase, attempt }),
                 What::Done => answered(Answered::Done),
                 What::ReadOnly => answered(Answered::ReadOnly),
                 What::Refused(refusal) => answered(Answered::Refused(refusal)),
@@ -129,7 +133,8 @@ mod tests {
     fn what_goes_in_comes_out_in_order() {
         let epoch = Epoch(3);
         let (operation, phase) = (OperationIndex(7), Phase::Reserve);
-        let answered = |answer| JournalEvent::Answered { operation, phase, answer };
+        let of = |attempt, answer| JournalEvent::Answered { operation, phase, attempt, answer };
+        let answered = |answer| of(2, answer);
         let entries: Vec<JournalEntry> = [
             JournalEvent::Recorded(RecordKind::Accepted),
             JournalEvent::Sent { operation, phase, attempt: 1 },
@@ -141,6 +146,8 @@ mod tests {
             answered(Answered::Refused(Refusal::Expired)),
             answered(Answered::Unknown(Reason::new("lost"))),
             answered(Answered::TimedOut),
+            of(65_535, Answered::Done),
+            of(65_536, Answered::Done),
             JournalEvent::Exception(Reason::new("odd")),
             JournalEvent::Decided(Verdict::Turned),
             JournalEvent::Told(Outcome::Compensated),

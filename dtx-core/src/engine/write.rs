@@ -1,5 +1,7 @@
 //! One transaction's turn: its records and what follows once they are durable.
 
+use thin_vec::ThinVec;
+
 use crate::{
     answer::{Done, Reason},
     engine::{
@@ -120,17 +122,26 @@ impl Turn<'_, '_> {
     /// Writes a record, now or once the unsettled one is settled.
     pub(super) fn record(&mut self, record: Record) {
         let known = record.kind == RecordKind::Progress && self.open.queue.contains(&record);
-        if !known {
-            self.open.queue.push_back(record);
+        if self.open.unsettled.is_none() && self.open.queue.is_empty() {
+            self.write(record);
+        } else if !known {
+            self.open.queue.push(record);
+            self.write_next();
         }
-        self.write_next();
     }
 
     fn write_next(&mut self) {
-        if self.open.unsettled.is_some() {
+        if self.open.unsettled.is_some() || self.open.queue.is_empty() {
             return;
         }
-        let Some(record) = self.open.queue.pop_front() else { return };
+        let record = self.open.queue.remove(0);
+        if self.open.queue.is_empty() {
+            self.open.queue = ThinVec::new();
+        }
+        self.write(record);
+    }
+
+    fn write(&mut self, record: Record) {
         let write = self.build(record);
         self.out.writes.push(write.clone());
         self.open.unsettled = Some(Box::new(write));
@@ -148,8 +159,8 @@ impl Turn<'_, '_> {
         if let Some(outcome) = record.last {
             self.note(JournalEvent::Told(outcome));
         }
-        let heard = u16::try_from(self.open.signals_seen).unwrap_or(u16::MAX);
-        self.open.state.signals_heard = heard.max(self.open.state.signals_heard);
+        let heard = self.open.signals_seen.max(self.open.state.signals_heard);
+        self.open.state.signals_heard = heard;
         let accept = record.kind == RecordKind::Accepted;
         let transaction = &self.open.transaction;
         let fire = transaction.pattern() == Pattern::FireAndForget;
@@ -196,7 +207,7 @@ impl Turn<'_, '_> {
             operations: self.open.transaction.operations().len() as u16,
             dead_letters: self.open.dead_letters,
             resumes: self.open.state.resumes,
-            exceptions: self.open.exceptions.clone(),
+            exceptions: self.open.exceptions.to_vec(),
         }
     }
 
@@ -282,7 +293,7 @@ impl Turn<'_, '_> {
     /// Leaves the memory until the gate's time, unless there is something to be heard or written
     /// first: nobody else would look before that time.
     fn park(&mut self) {
-        let unheard = self.open.signals_seen < self.open.state.signals.len();
+        let unheard = usize::from(self.open.signals_seen) < self.open.state.signals.len();
         if unheard || !self.open.queue.is_empty() || self.open.gate.is_none() {
             self.open.status = Status::Open;
         } else {
@@ -389,7 +400,7 @@ impl Turn<'_, '_> {
                 && record.kind == RecordKind::Resumed
             {
                 self.open.resume = Some(crate::engine::open::Resume { verdict: Some(verdict) });
-                self.open.queue.push_front(record);
+                self.open.queue.insert(0, record);
             } else {
                 self.feed(Event::Decided(verdict));
             }
@@ -406,7 +417,7 @@ impl Turn<'_, '_> {
                 // The signal was durable first, so it stands (rule 8).
                 self.open.state.point_of_no_return = None;
             } else {
-                self.open.queue.push_front(record);
+                self.open.queue.insert(0, record);
             }
         }
         self.write_next();
@@ -414,7 +425,7 @@ impl Turn<'_, '_> {
     }
 
     pub(super) fn wants_back(&self) -> bool {
-        let seen = self.open.signals_seen.min(self.open.state.signals.len());
+        let seen = usize::from(self.open.signals_seen).min(self.open.state.signals.len());
         self.open.state.signals[seen..]
             .iter()
             .any(|entry| matches!(entry.signal, Signal::Cancel | Signal::Reject))
@@ -424,9 +435,9 @@ impl Turn<'_, '_> {
     pub(super) fn hear_signals(&mut self) {
         while self.open.unsettled.is_none()
             && (self.open.resume.is_none() || self.open.status == Status::NeedsAttention)
-            && self.open.signals_seen < self.open.state.signals.len()
+            && usize::from(self.open.signals_seen) < self.open.state.signals.len()
         {
-            let entry = self.open.state.signals[self.open.signals_seen].clone();
+            let entry = self.open.state.signals[usize::from(self.open.signals_seen)].clone();
             let is_made = self.open.signals_seen < self.open.moves_made;
             self.open.signals_seen += 1;
             if is_made && entry.signal.is_operator_move() {

@@ -8,8 +8,9 @@ use thiserror::Error;
 
 use crate::{
     answer::{Done, NotDone, PhaseAnswer},
+    frame::FrameError,
     ids::TxId,
-    resource::{RowError, barrier::InboxRow},
+    resource::barrier::InboxRow,
     store::{RowKey, Scope, StoredRow},
     time::Timestamp,
     transport::Command,
@@ -46,7 +47,7 @@ pub struct DamagedRow {
     /// Which row.
     pub key: RowKey,
     /// What is wrong with it.
-    pub error: RowError,
+    pub error: FrameError,
 }
 
 /// The decoded rows of one scope.

@@ -148,7 +148,7 @@ pub enum ExtendError {
     Life,
     /// The row cannot be read.
     #[error(transparent)]
-    Row(#[from] super::RowError),
+    Row(#[from] crate::frame::FrameError),
 }
 
 /// The claims on one row.
@@ -304,5 +304,19 @@ mod tests {
         assert_eq!(none.check().map_err(|error| error.name), Err("ttl_ms"));
         let queue = HoldSettings { queue_max: 65_537, ..HoldSettings::default() };
         assert_eq!(queue.check().map_err(|error| error.name), Err("queue_max"));
+    }
+
+    #[test]
+    fn a_claim_without_a_lifetime_of_its_own_lives_for_ttl_ms_and_no_longer() {
+        let settings = HoldSettings { ttl_ms: 1_000, life_ms_max: 3_000, ..Default::default() };
+        let at = Timestamp::from_millis;
+        let owner = (TxId::from_bytes([1; 16]), OperationIndex(0));
+        let hold = NewHold { number: 1, owner, amount: 1, kind: HoldKind::Strict, pinned: false };
+        for (ttl, ends) in [(None, 1_000), (Some(3_000), 3_000), (Some(3_001), 3_000)] {
+            let mut holds = Holds::new(Vec::new());
+            holds.add(&settings, at(0), ttl.map(Duration::from_millis), hold);
+            assert_eq!(holds.expire(at(ends - 1)), 0, "{ttl:?}");
+            assert_eq!(holds.expire(at(ends)), 1, "{ttl:?}");
+        }
     }
 }

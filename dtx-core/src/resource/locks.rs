@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use crate::{
     answer::{Done, NotDone, PhaseAnswer, Refusal, rejected},
+    frame::Kind,
     ids::TxId,
     pattern::{Pattern, Phase},
     resource::{
@@ -94,7 +95,7 @@ impl Resource for Locks {
     fn load(&self, rows: &ReadRows, now: Timestamp) -> Result<Box<dyn ScopeState>, DamagedRow> {
         let stored = rows.get(&row_key());
         let row: Option<LockRow> = stored
-            .map(|row| codec::decode(&row.value))
+            .map(|row| codec::decode(Kind::LockRow, &row.value))
             .transpose()
             .map_err(|error| DamagedRow { key: row_key(), error })?;
         let is_stored = row.is_some();
@@ -199,7 +200,7 @@ impl ScopeState for LockState {
             return if self.is_stored { vec![(row_key(), None)] } else { Vec::new() };
         }
         let row = LockRow { latest: self.latest, holds, queue: self.queue };
-        vec![(row_key(), Some(codec::encode(&row)))]
+        vec![(row_key(), Some(codec::encode(Kind::LockRow, &row)))]
     }
 }
 

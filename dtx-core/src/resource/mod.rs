@@ -18,7 +18,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use codec::{ROW_VERSION, RowError};
+pub use codec::ROW_VERSION;
 pub use contract::{DamagedRow, ReadRows, Resource, ScopeState, StatusOutput, StatusState};
 pub use holds::{HoldSettings, HoldSettingsError};
 pub use ledger::{Amount, Credit, Debit, Ledger};

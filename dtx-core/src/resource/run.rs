@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, btree_map::Entry as MapEntry};
 
 use crate::{
     answer::{Done, NotDone, PhaseAnswer},
+    frame::FrameError,
     ids::{AcceptSequence, HolderId, ShardId},
     pattern::Phase,
     resource::{
-        DamagedRow, ReadRows, Resource, RowError, ScopeState,
+        DamagedRow, ReadRows, Resource, ScopeState,
         barrier::{
             Claim, ClaimContext, InboxRow, claim, finish, forgotten_below, inbox_key, mark_key,
             parse_inbox_key, stamp,
@@ -239,7 +240,7 @@ impl Batch<'_> {
     }
 }
 
-fn quarantine(damaged: &mut BTreeSet<RowKey>, key: RowKey, error: RowError) -> NotDone {
+fn quarantine(damaged: &mut BTreeSet<RowKey>, key: RowKey, error: FrameError) -> NotDone {
     damaged.insert(key);
     NotDone::unknown(error.to_string())
 }

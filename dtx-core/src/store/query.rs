@@ -116,6 +116,8 @@ pub enum JournalEvent {
         operation: OperationIndex,
         /// Which phase.
         phase: Phase,
+        /// Which attempt was answered, from 1: not always the last one that was sent.
+        attempt: u32,
         /// What was answered.
         answer: Answered,
     },

@@ -213,7 +213,7 @@ impl OperationDraft {
 
     /// The payload, written as JSON.
     pub fn json<T: Serialize + ?Sized>(mut self, input: &T) -> Self {
-        self.payload = json::encode(input).map(Payload::from).map_err(|error| error.to_string());
+        self.payload = json::encode(input).map_err(|error| error.to_string());
         self
     }
 

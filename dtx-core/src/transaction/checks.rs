@@ -16,11 +16,11 @@ type Result = std::result::Result<(), DefinitionError>;
 /// Checks everything.
 pub(super) fn check(transaction: &Transaction, limits: &Limits) -> Result {
     sizes(transaction, limits)?;
-    if let Some(value) = &transaction.key {
+    if let Some(value) = transaction.key() {
         key(value, limits)?;
     }
     metadata(transaction, limits)?;
-    if let Some(deadline) = transaction.deadline {
+    if let Some(deadline) = transaction.deadline() {
         duration("deadline_ms", deadline, limits)?;
     }
     retries(transaction, limits)?;
@@ -97,7 +97,7 @@ fn key(key: &Key, limits: &Limits) -> Result {
 }
 
 fn metadata(transaction: &Transaction, limits: &Limits) -> Result {
-    let metadata = &transaction.metadata;
+    let metadata = transaction.all_metadata();
     count(|| "metadata", metadata.len(), limits.metadata_entries_max)?;
     for (name, value) in metadata {
         let field = || format!("metadata.{}", name.chars().take(80).collect::<String>());

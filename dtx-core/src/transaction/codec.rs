@@ -16,7 +16,7 @@ use crate::{
     pattern::Pattern,
     transaction::{
         DefinitionError, Gate, Key, Limits, Operation, Payload, Transaction, checks,
-        definition::Shape,
+        definition::{Options, Shape},
     },
 };
 
@@ -67,12 +67,12 @@ pub fn encode(transaction: &Transaction) -> Bytes {
     let stored = TransactionV1 {
         pattern: transaction.pattern,
         operations: operations.collect(),
-        key: transaction.key.as_ref().map(Cow::Borrowed),
-        deadline_ms: transaction.deadline.map(whole_millis),
+        key: transaction.key().map(Cow::Borrowed),
+        deadline_ms: transaction.deadline().map(whole_millis),
         gate: transaction.gate,
-        undo_of: transaction.undo_of,
-        modifiers: transaction.modifiers.as_deref().map(Cow::Borrowed),
-        metadata: Cow::Borrowed(&transaction.metadata),
+        undo_of: transaction.undo_of(),
+        modifiers: transaction.modifiers().map(Cow::Borrowed),
+        metadata: Cow::Borrowed(transaction.all_metadata()),
     };
     frame::encode(Kind::Definition, VERSION, &stored)
         .expect("a definition has only derived forms and lengths that are known")
@@ -101,15 +101,18 @@ fn from_v1(stored: TransactionV1<'_>) -> Transaction {
         payload: operation.payload,
     });
     let modifiers = stored.modifiers.map(Cow::into_owned).filter(|all| !all.is_empty());
+    let options = Options {
+        key: stored.key.map(Cow::into_owned),
+        deadline: stored.deadline_ms.map(Duration::from_millis),
+        undo_of: stored.undo_of,
+        modifiers,
+        metadata: stored.metadata.into_owned(),
+    };
     Transaction {
         pattern: stored.pattern,
         operations: operations.collect(),
-        key: stored.key.map(Cow::into_owned),
-        deadline: stored.deadline_ms.map(Duration::from_millis),
         gate: stored.gate,
-        undo_of: stored.undo_of,
-        modifiers: modifiers.map(Box::new),
-        metadata: stored.metadata.into_owned(),
+        options: options.kept(),
     }
 }
 

@@ -28,12 +28,29 @@ pub type Payload = Bytes;
 pub struct Transaction {
     pub(super) pattern: Pattern,
     pub(super) operations: Box<[Operation]>,
+    pub(super) gate: Gate,
+    /// `None` when none is given, so that a plain transaction is small.
+    pub(super) options: Option<Box<Options>>,
+}
+
+/// What a transaction may have besides its operations.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Options {
     pub(super) key: Option<Key>,
     pub(super) deadline: Option<Duration>,
-    pub(super) gate: Gate,
     pub(super) undo_of: Option<TxId>,
-    pub(super) modifiers: Option<Box<Modifiers>>,
+    pub(super) modifiers: Option<Modifiers>,
     pub(super) metadata: BTreeMap<String, String>,
+}
+
+/// The metadata of a transaction that has none.
+static NO_METADATA: BTreeMap<String, String> = BTreeMap::new();
+
+impl Options {
+    /// As a transaction keeps them.
+    pub(super) fn kept(self) -> Option<Box<Self>> {
+        (self != Self::default()).then(|| Box::new(self))
+    }
 }
 
 impl Transaction {
@@ -57,19 +74,19 @@ impl Transaction {
 
     /// The caller's key, if one was given.
     pub fn key(&self) -> Option<&Key> {
-        self.key.as_ref()
+        self.options.as_ref()?.key.as_ref()
     }
 
     /// How long it may stay undecided, counted from its accept on the store's clock. It includes
     /// the waits for an approval and for a delayed execution, and has no effect under 0.5PS,
     /// where the accept decides.
     pub fn deadline(&self) -> Option<Duration> {
-        self.deadline
+        self.options.as_ref()?.deadline
     }
 
     /// Its own deadline; without one, `default` and the longest waits that its modifiers allow.
     pub fn deadline_or(&self, default: Duration) -> Duration {
-        self.deadline.unwrap_or_else(|| {
+        self.deadline().unwrap_or_else(|| {
             default.saturating_add(self.modifiers().map_or(Duration::ZERO, Modifiers::gate_wait))
         })
     }
@@ -81,7 +98,7 @@ impl Transaction {
 
     /// Its modifiers; `None` when it has none.
     pub fn modifiers(&self) -> Option<&Modifiers> {
-        self.modifiers.as_deref()
+        self.options.as_ref()?.modifiers.as_ref()
     }
 
     /// Whether something must be waited for at the last gate: an approval, a time, or a
@@ -95,12 +112,16 @@ impl Transaction {
 
     /// The transaction that this one reverses.
     pub fn undo_of(&self) -> Option<TxId> {
-        self.undo_of
+        self.options.as_ref()?.undo_of
     }
 
     /// What the caller attached.
     pub fn metadata(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.metadata.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        self.all_metadata().iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    pub(super) fn all_metadata(&self) -> &BTreeMap<String, String> {
+        self.options.as_ref().map_or(&NO_METADATA, |options| &options.metadata)
     }
 }
 

@@ -258,15 +258,15 @@ impl Serialize for Transaction {
         let operations = self.operations.iter().map(|o| DraftOperation::of(self, o));
         Draft {
             pattern: self.pattern,
-            namespace: self.key.as_ref().map(|key| key.namespace.to_string()),
-            key: self.key.as_ref().map(|key| key.key.clone()),
-            deadline_ms: self.deadline.map(whole_millis),
+            namespace: self.key().map(|key| key.namespace.to_string()),
+            key: self.key().map(|key| key.key.clone()),
+            deadline_ms: self.deadline().map(whole_millis),
             gate: self.gate,
             in_sequence: false,
             operations: operations.collect(),
             modifiers: self.modifiers().cloned().unwrap_or_default(),
-            metadata: self.metadata.clone(),
-            undo_of: self.undo_of,
+            metadata: self.all_metadata().clone(),
+            undo_of: self.undo_of(),
         }
         .serialize(serializer)
     }

@@ -13,7 +13,8 @@ use crate::{
     pattern::Pattern,
     transaction::{
         Consistency, DefinitionError, Key, Limits, Operation, OperationDraft, Problem, Transaction,
-        TransactionBuilder, checks, definition::Shape,
+        TransactionBuilder, checks,
+        definition::{Options, Shape},
     },
 };
 
@@ -52,15 +53,18 @@ pub(super) fn resolve(builder: TransactionBuilder, limits: &Limits) -> Result<Tr
     };
     let mut modifiers = builder.modifiers;
     round_up(&mut modifiers);
+    let options = Options {
+        key,
+        deadline: builder.deadline.map(rounded_up),
+        undo_of: builder.undo_of,
+        modifiers: (!modifiers.is_empty()).then_some(modifiers),
+        metadata: builder.metadata,
+    };
     Ok(Transaction {
         pattern: builder.pattern,
         operations: operations.into(),
-        key,
-        deadline: builder.deadline.map(rounded_up),
         gate: builder.gate,
-        undo_of: builder.undo_of,
-        modifiers: (!modifiers.is_empty()).then(|| Box::new(modifiers)),
-        metadata: builder.metadata,
+        options: options.kept(),
     })
 }
 

@@ -28,6 +28,9 @@ pub struct TransportLimits {
     pub batch_messages_max: usize,
     /// The largest body, in bytes, as [`Envelope::body_bytes`] counts them.
     pub body_bytes_max: usize,
+    /// After how long a delivery that is neither acknowledged nor extended comes again; `None`
+    /// where only the end of its subscription brings it back.
+    pub ack_wait: Option<Duration>,
 }
 
 /// What a transport says of itself.
@@ -147,6 +150,11 @@ pub trait Subscription: Debug + Send {
     /// These are delivered again, to any subscription of the group, after their delay. A token
     /// that is settled already is no error; stale ones are as in [`Self::ack`].
     async fn nack(&mut self, nacks: &[Nack]) -> Result<(), TransportError>;
+
+    /// These are still being handled: their `ack_wait` begins anew, so that a slow handler is not
+    /// asked twice. Nothing happens where the transport has none. A token that is settled, or
+    /// whose message has come again meanwhile, is no error; stale ones are as in [`Self::ack`].
+    async fn extend(&mut self, tokens: &[AckToken]) -> Result<(), TransportError>;
 
     /// Ends the subscription; what is not acknowledged goes to the others of its group.
     /// Idempotent. Dropping the subscription does the same.

@@ -249,3 +249,38 @@ fn the_end_of_a_delegated_commit_lands_over_an_operators_signal() {
     assert_eq!(rig.record().due, None);
     assert_eq!(rig.engine.open_count(), 0);
 }
+
+#[test]
+fn whoever_is_fenced_gives_the_shard_up_whatever_was_written() {
+    let mut rig = Rig::new();
+    let shard = rig.tx.shard(rig.store.info().shards);
+    let lost = |out: &Outputs| {
+        has(out, |notice| matches!(notice, Notice::LeaseLost(lost) if *lost == shard))
+    };
+    let accept = rig.submit(Transaction::builder(Pattern::FireAndForget)).writes.remove(0);
+    assert!(lost(&rig.written(&accept, CommitResult::Fenced)));
+    // The last, lazy record of a transaction that has left the memory.
+    let sent = rig.land_and_tell(&accept);
+    let finish = rig.done(&commands(&sent)[0]).writes.remove(0);
+    assert!(finish.lazy && finish.kind == RecordKind::Finished, "{finish:?}");
+    assert!(lost(&rig.written(&finish, CommitResult::Fenced)));
+}
+
+#[test]
+fn an_output_at_output_bytes_max_reaches_what_depends_on_it_and_one_past_it_does_not() {
+    for (bytes, reaches) in [(8, 1), (9, 0)] {
+        let mut rig = Rig::new();
+        let settings = EngineSettings { output_bytes_max: 8, ..EngineSettings::default() };
+        rig.engine = Rig::owner(&rig.store, rig.tx, 2, &Arc::new(settings));
+        let operation = |name| OperationDraft::new("svc", "work").name(name);
+        let builder = Transaction::builder(Pattern::Saga).operation(operation("first"));
+        let built = builder.operation(operation("second")).in_sequence().build();
+        let transaction = Arc::new(built.expect("a valid definition"));
+        let submit = Input::Submit { tx: rig.tx, transaction, observed: false };
+        let accept = rig.feed(submit).writes.remove(0);
+        let sent = rig.land_and_tell(&accept);
+        let done = commands(&sent)[0].reply(Ok(Done::with(vec![7; bytes])));
+        let next = commands(&rig.feed(Input::Reply(done)));
+        assert_eq!(next[0].inputs.len(), reaches, "{bytes} bytes");
+    }
+}

@@ -18,6 +18,7 @@ use super::{
     clock::Clock,
     dtx::{Dtx, Inner},
     error::StartError,
+    inquiries,
     lanes::Shared,
     leases::Keeper,
     receive,
@@ -144,9 +145,9 @@ impl DtxBuilder {
         let (shared, lost) =
             Shared::start(stores.state, transport, settings, clock, holder, &tasks);
         let receiving = CancellationToken::new();
-        let keeper = Keeper::new(shared.clone(), lost);
+        let keeper = Keeper::new(shared.clone());
         tasks.spawn(receive::replies(shared.clone(), receiving.clone()));
-        tasks.spawn(receive::inquiries(shared.clone(), receiving.clone()));
+        tasks.spawn(inquiries::inquiries(shared.clone(), receiving.clone()));
         let inner = Arc::new(Inner {
             shared,
             catalog: stores.catalog,
@@ -156,7 +157,7 @@ impl DtxBuilder {
             stopping: Stopping::default(),
         });
         keeper.take_free().await.map_err(StartError::Store)?;
-        tasks.spawn(keeper.run());
+        tasks.spawn(keeper.run(lost));
         Ok(Dtx { inner })
     }
 

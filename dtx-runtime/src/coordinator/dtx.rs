@@ -22,12 +22,12 @@ use super::{
     builder::DtxBuilder,
     error::{SignalError, SubmitError},
     handle::Handle,
+    inquiries::fresh_write_id,
     lane::LaneInput,
     lanes::Shared,
-    receive::fresh_write_id,
     stats::CoordinatorStats,
     stop::{DrainReport, Stopping},
-    waiters::{Accepted, Waiter},
+    waiters::{Accepted, Submitter, Waiter},
 };
 use crate::participant::{Capability, HostHandle, HostStats};
 
@@ -79,7 +79,7 @@ impl Dtx {
     }
 
     /// Submits a transaction and waits until its accept is durable. Waits while the coordinator
-    /// has `in_flight_max` transactions in memory.
+    /// has `in_flight_max` transactions in memory, those included that it took over from others.
     ///
     /// # Errors
     /// [`SubmitError`]; `effect()` says whether it may have been accepted.
@@ -164,16 +164,10 @@ impl Dtx {
         let transaction = Arc::new(transaction);
         let (accepted, is_accepted) = oneshot::channel();
         let (outcome, told) = oneshot::channel();
-        let waiter = Waiter {
-            accepted: Some(accepted),
-            outcome: Some(outcome),
-            closed: None,
-            events: None,
-            permit: Some(permit),
-        };
+        let submitter = Submitter { accepted, outcome, permit };
         let shard = tx.shard(self.inner.shared.store.info().shards);
         let definition = transaction.key().is_some().then(|| transaction.clone());
-        self.inner.shared.send(shard, LaneInput::Submit { tx, transaction, waiter }).await;
+        self.inner.shared.send(shard, LaneInput::Submit { tx, transaction, submitter }).await;
         match is_accepted.await {
             Ok(Accepted::Yes) => {
                 let inner = self.inner.clone();

@@ -27,14 +27,14 @@ use super::{
     crash_points,
     settings::CoordinatorSettings,
     stats::Counters,
-    waiters::{Waiter, Waiters},
+    waiters::{Submitter, Waiter, Waiters},
 };
 
 /// What a lane takes.
 #[derive(Debug)]
 pub(super) enum LaneInput {
     /// A new transaction.
-    Submit { tx: TxId, transaction: Arc<Transaction>, waiter: Waiter },
+    Submit { tx: TxId, transaction: Arc<Transaction>, submitter: Submitter },
     /// Somebody waits for a transaction that is on its way already.
     Attach { tx: TxId, waiter: Waiter },
     /// Answers for shards of this lane.
@@ -96,7 +96,7 @@ const INPUTS_AT_ONCE: usize = 512;
 
 impl Lane {
     pub(super) fn new(parts: LaneParts, own: mpsc::WeakSender<LaneInput>) -> Self {
-        let waiters = Waiters::new(parts.counters.clone());
+        let waiters = Waiters::new(parts.counters.clone(), parts.in_flight.clone());
         let now = parts.clock.now();
         Self {
             now,
@@ -235,14 +235,14 @@ impl Lane {
     fn take(&mut self, input: LaneInput) {
         let shards = self.parts.store.info().shards;
         match input {
-            LaneInput::Submit { tx, transaction, waiter } => {
+            LaneInput::Submit { tx, transaction, submitter } => {
                 crash_point!("coordinator.submit");
                 let shard = tx.shard(shards);
                 if self.engines.contains_key(&shard) {
-                    self.waiters.insert(tx, waiter);
+                    self.waiters.submit(tx, submitter);
                     self.engine(shard, Input::Submit { tx, transaction, observed: false });
                 } else {
-                    waiter.not_owned();
+                    submitter.not_owned();
                 }
             }
             LaneInput::Attach { tx, waiter } => {
@@ -270,12 +270,17 @@ impl Lane {
                 }
             }
             LaneInput::Engine(shard, input) => {
-                if let Input::Recovered { record, .. } = &*input
-                    && self.engines.get(&shard).is_some_and(|engine| !engine.holds(record.tx))
-                {
-                    Counters::add(&self.parts.counters.recovered, 1);
-                }
+                let found = match &*input {
+                    Input::Recovered { record, .. } => Some(record.tx),
+                    Input::Loaded { tx, .. } => Some(*tx),
+                    _ => None,
+                };
+                let found = found.filter(|tx| !self.holds(shard, *tx));
                 self.engine(shard, *input);
+                if let Some(tx) = found.filter(|tx| self.holds(shard, *tx)) {
+                    Counters::add(&self.parts.counters.recovered, 1);
+                    self.waiters.take_up(tx);
+                }
             }
             LaneInput::Leased(lease) => {
                 crash_point!("lease.taken");
@@ -295,6 +300,10 @@ impl Lane {
             LaneInput::Drain(done) => self.draining.push(done),
             LaneInput::Stop(_) => {}
         }
+    }
+
+    fn holds(&self, shard: ShardId, tx: TxId) -> bool {
+        self.engines.get(&shard).is_some_and(|engine| engine.holds(tx))
     }
 
     /// Losing a lease drops the memory of the shard; nothing is resumed from it (rule 2).

@@ -19,12 +19,11 @@ const RELEASE_WAIT: Duration = Duration::from_secs(5);
 /// Keeps the leases and scans the shards until it is cancelled.
 pub(super) struct Keeper {
     shared: Arc<Shared>,
-    lost: mpsc::UnboundedReceiver<Fence>,
 }
 
 impl Keeper {
-    pub(super) fn new(shared: Arc<Shared>, lost: mpsc::UnboundedReceiver<Fence>) -> Self {
-        Self { shared, lost }
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
     }
 
     /// Takes what is free now.
@@ -79,9 +78,11 @@ impl Keeper {
         self.shared.tasks.spawn(keeping.run_until_cancelled_owned(recovering));
     }
 
-    pub(super) async fn run(mut self) {
+    pub(super) async fn run(self, lost: mpsc::UnboundedReceiver<Fence>) {
         let keeping = self.shared.keeping.clone();
-        keeping.run_until_cancelled(self.keep()).await;
+        // Side by side: a store that does not answer must not keep a loss from being known.
+        let both = async { tokio::join!(self.keep(), self.note_losses(lost)) };
+        keeping.run_until_cancelled(both).await;
         let leases: Vec<Lease> = self.shared.owned().into_values().collect();
         crash_point!("lease.release.before");
         let released = self.shared.store.release(&leases);
@@ -96,7 +97,17 @@ impl Keeper {
         }
     }
 
-    async fn keep(&mut self) {
+    /// Takes what the lanes lost out of the book.
+    async fn note_losses(&self, mut losses: mpsc::UnboundedReceiver<Fence>) {
+        while let Some(lost) = losses.recv().await {
+            if self.shared.disown(lost) {
+                tracing::warn!(shard = %lost.shard, "the lease of the shard is lost");
+                self.shared.announce();
+            }
+        }
+    }
+
+    async fn keep(&self) {
         let settings = self.shared.settings.clone();
         let mut renewal = tokio::time::interval(settings.lease_ttl / 3);
         let mut scanning = tokio::time::interval(settings.scan_interval);
@@ -105,12 +116,6 @@ impl Keeper {
         }
         loop {
             tokio::select! {
-                Some(lost) = self.lost.recv() => {
-                    if self.shared.disown(lost) {
-                        tracing::warn!(shard = %lost.shard, "the lease of the shard is lost");
-                        self.shared.announce();
-                    }
-                }
                 _ = renewal.tick() => self.renew().await,
                 _ = scanning.tick() => self.scan_due().await,
             }

@@ -6,6 +6,7 @@ mod crash_points;
 mod dtx;
 mod error;
 mod handle;
+mod inquiries;
 mod lane;
 mod lanes;
 mod leases;

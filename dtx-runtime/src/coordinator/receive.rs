@@ -1,16 +1,11 @@
-//! What arrives: replies for the shards that this coordinator owns, and inquiries.
+//! Replies for the shards that this coordinator owns.
 
 use std::{sync::Arc, time::Duration};
 
 use dtx_core::{
     crash_point,
-    engine::{InquiryStep, answer_inquiry},
     error::ErrorKind,
-    ids::WriteId,
-    store::CommitResult,
-    transport::{
-        Body, Delivery, Envelope, Inquiry, InquiryAnswer, Interest, Nack, Subscribe, Subscription,
-    },
+    transport::{Body, Delivery, Interest, Nack, Subscribe, Subscription},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -29,20 +24,13 @@ const BATCH: usize = 1_024;
 const PREFETCH: usize = 8_192;
 
 /// How long a receive waits; a cancellation is seen at once in any case.
-const WAIT: Duration = Duration::from_secs(5);
+pub(super) const WAIT: Duration = Duration::from_secs(5);
 
 /// After a failure, how long to wait before receiving again.
-const PAUSE: Duration = Duration::from_millis(100);
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
 
 /// How long a reply that belongs to another coordinator stays away.
 const GIVE_BACK: Duration = Duration::from_millis(10);
-
-/// How many inquiries are taken at once: few, so that one coordinator whose store does not answer
-/// holds few of them.
-const INQUIRIES: usize = 64;
-
-/// How often an inquiry is tried again when others write to the transaction in between.
-const INQUIRY_ATTEMPTS_MAX: usize = 8;
 
 /// Receives the replies for the owned shards. A reply is acknowledged once its lane has it: what
 /// a crash loses there is asked for again.
@@ -77,7 +65,7 @@ pub(super) async fn replies(shared: Arc<Shared>, cancelled: CancellationToken) {
     }
 }
 
-async fn subscribe(
+pub(super) async fn subscribe(
     shared: &Shared,
     interest: Interest,
     prefetch: usize,
@@ -163,85 +151,4 @@ async fn take_replies(
         shared.send(fence.shard, LaneInput::LeaseLost(fence)).await;
     }
     shared.announce();
-}
-
-/// Answers the inquiries of participants from the store.
-pub(super) async fn inquiries(shared: Arc<Shared>, cancelled: CancellationToken) {
-    while !cancelled.is_cancelled() {
-        let interest = Interest::Inquiries;
-        let Some(mut subscription) = subscribe(&shared, interest, INQUIRIES, &cancelled).await
-        else {
-            return;
-        };
-        let serving = async { while inquiry_batch(&shared, subscription.as_mut()).await {} };
-        cancelled.run_until_cancelled(serving).await;
-        drop(subscription.close().await);
-    }
-}
-
-/// Takes some inquiries. Says whether the subscription goes on.
-async fn inquiry_batch(shared: &Shared, subscription: &mut dyn Subscription) -> bool {
-    let deliveries = match subscription.receive(INQUIRIES, WAIT).await {
-        Ok(deliveries) => deliveries,
-        Err(error) => {
-            if error.kind() != ErrorKind::Closed {
-                tracing::warn!(%error, "inquiries could not be received");
-                tokio::time::sleep(PAUSE).await;
-            }
-            return false;
-        }
-    };
-    for delivery in deliveries {
-        if let Body::Inquiry(inquiry) = &delivery.envelope.body
-            && let Some(answer) = settle(shared, inquiry).await
-        {
-            crash_point!("inquiry.answer.before");
-            let answer = [Envelope::new(Body::InquiryAnswer(answer))];
-            let publishing = shared.transport.publish(&answer);
-            // An answer that cannot be published is asked for again.
-            drop(tokio::time::timeout(shared.settings.publish_timeout, publishing).await);
-        }
-        crash_point!("inquiry.answer.after");
-        // An inquiry that could not be answered is made again by the participant.
-        drop(subscription.ack(&[delivery.token]).await);
-    }
-    true
-}
-
-async fn settle(shared: &Shared, inquiry: &Inquiry) -> Option<InquiryAnswer> {
-    let answer = |verdict, retry_after| InquiryAnswer {
-        tx: inquiry.tx,
-        operation: inquiry.operation,
-        participant: inquiry.participant.clone(),
-        host: inquiry.host,
-        verdict,
-        retry_after,
-    };
-    for _ in 0..INQUIRY_ATTEMPTS_MAX {
-        let record = shared.store.load(&[inquiry.tx]).await.ok()?.pop().flatten();
-        let store_now = shared.store.now().await.ok()?;
-        let id = fresh_write_id();
-        match answer_inquiry(inquiry, record.as_ref(), store_now, id) {
-            InquiryStep::Answer(verdict) => return Some(answer(Some(verdict), Duration::ZERO)),
-            InquiryStep::Pending(after) => return Some(answer(None, after)),
-            InquiryStep::Write(write) => {
-                let verdict = write.verdict;
-                crash_point!("inquiry.write.before");
-                let result = shared.store.commit(&[*write]).await.pop();
-                crash_point!("inquiry.write.after");
-                if let Some(CommitResult::Committed(_)) = result {
-                    shared.poke(inquiry.tx).await;
-                    return Some(answer(verdict, Duration::ZERO));
-                }
-                // Unknown or conflicting: what is in the store now decides, so look again.
-            }
-        }
-    }
-    None
-}
-
-/// An id for a write that is made without a lease.
-pub(super) fn fresh_write_id() -> WriteId {
-    let random = uuid::Uuid::new_v4().as_u128();
-    WriteId { writer: dtx_core::ids::HolderId(random), number: 0 }
 }

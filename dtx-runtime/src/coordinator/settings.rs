@@ -10,12 +10,16 @@ pub struct CoordinatorSettings {
     /// How transactions are driven.
     pub engine: EngineSettings,
     /// How many transactions may be in memory at once. At the limit `submit` waits and
-    /// `try_submit` answers `Overloaded`.
+    /// `try_submit` answers `Overloaded`. What is found open in the store counts, and is taken up
+    /// also past the limit: it was accepted, and nobody else drives it.
     pub in_flight_max: usize,
     /// The most writes in one commit; the store's own limit is kept in any case.
     pub batch_writes_max: usize,
     /// The most commands in one publish; the transport's own limit is kept in any case.
     pub batch_commands_max: usize,
+    /// The most inquiries of participants that are answered with one read and one commit, and that
+    /// are held at a time.
+    pub batch_inquiries_max: usize,
     /// How many commands of one lane may wait for the transport before repeats are left out, as if
     /// they had got lost. First attempts always wait: there is one for each operation in flight.
     pub commands_max: usize,
@@ -49,6 +53,7 @@ impl Default for CoordinatorSettings {
             in_flight_max: 100_000,
             batch_writes_max: 1_024,
             batch_commands_max: 1_024,
+            batch_inquiries_max: 64,
             commands_max: 65_536,
             publish_timeout: Duration::from_secs(1),
             lane_inputs_max: 4_096,
@@ -73,6 +78,7 @@ impl CoordinatorSettings {
             ("in_flight_max", self.in_flight_max),
             ("batch_writes_max", self.batch_writes_max),
             ("batch_commands_max", self.batch_commands_max),
+            ("batch_inquiries_max", self.batch_inquiries_max),
             ("commands_max", self.commands_max),
             ("lane_inputs_max", self.lane_inputs_max),
             ("scan_records_max", self.scan_records_max),

@@ -10,9 +10,9 @@ use dtx_core::{
     pattern::Phase,
     store::Outcome,
 };
-use foldhash::HashMap;
+use foldhash::{HashMap, HashSet};
 use tokio::sync::{
-    OwnedSemaphorePermit,
+    OwnedSemaphorePermit, Semaphore,
     mpsc::{self, error::TrySendError},
     oneshot,
 };
@@ -42,15 +42,28 @@ pub(super) enum Accepted {
     Failed(dtx_core::error::StoreError),
 }
 
-/// Somebody who waits for a transaction.
+/// Whoever submits a transaction.
+#[derive(Debug)]
+pub(super) struct Submitter {
+    pub(super) accepted: oneshot::Sender<Accepted>,
+    pub(super) outcome: oneshot::Sender<Outcome>,
+    /// Its room while it is in memory.
+    pub(super) permit: OwnedSemaphorePermit,
+}
+
+impl Submitter {
+    /// It was not even tried to accept the transaction.
+    pub(super) fn not_owned(self) {
+        drop(self.accepted.send(Accepted::NotOwned));
+    }
+}
+
+/// Somebody who waits for a transaction that was accepted before.
 #[derive(Debug, Default)]
 pub(super) struct Waiter {
-    pub(super) accepted: Option<oneshot::Sender<Accepted>>,
     pub(super) outcome: Option<oneshot::Sender<Outcome>>,
     pub(super) closed: Option<oneshot::Sender<()>>,
     pub(super) events: Option<mpsc::Sender<TxEvent>>,
-    /// Held while the transaction is in memory.
-    pub(super) permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Waiter {
@@ -68,13 +81,6 @@ impl Waiter {
         }
     }
 
-    /// It was not even tried to accept the transaction.
-    pub(super) fn not_owned(mut self) {
-        if let Some(accepted) = self.accepted.take() {
-            drop(accepted.send(Accepted::NotOwned));
-        }
-    }
-
     /// Whether somebody is still at the other side.
     fn is_awaited(&self) -> bool {
         self.outcome.as_ref().is_some_and(|outcome| !outcome.is_closed())
@@ -86,22 +92,66 @@ impl Waiter {
     pub(super) fn lost(self) {}
 }
 
-/// All who wait at one lane.
+/// All who wait at one lane, and the room that the transactions in its memory take.
 #[derive(Debug)]
 pub(super) struct Waiters {
-    one: HashMap<TxId, Waiter>,
-    /// Further ones of the same transaction: rare.
+    /// Those whose accept is on its way.
+    accepting: HashMap<TxId, oneshot::Sender<Accepted>>,
+    /// Transactions in memory that were submitted here, and who waits for their outcome. Kept
+    /// small: everything else that can be waited for is in `more`.
+    submitted: HashMap<TxId, Option<oneshot::Sender<Outcome>>>,
+    /// Whoever asked later: rare.
     more: HashMap<TxId, Vec<Waiter>>,
+    /// Transactions in memory that were found in the store.
+    taken_up: HashSet<TxId>,
+    /// One permit of `in_flight` for each transaction in memory, as far as there were any.
+    permits: Option<OwnedSemaphorePermit>,
+    in_flight: Arc<Semaphore>,
     counters: Arc<Counters>,
 }
 
 impl Waiters {
-    pub(super) fn new(counters: Arc<Counters>) -> Self {
-        Self { one: HashMap::default(), more: HashMap::default(), counters }
+    pub(super) fn new(counters: Arc<Counters>, in_flight: Arc<Semaphore>) -> Self {
+        Self {
+            accepting: HashMap::default(),
+            submitted: HashMap::default(),
+            more: HashMap::default(),
+            taken_up: HashSet::default(),
+            permits: None,
+            in_flight,
+            counters,
+        }
     }
 
-    pub(super) fn insert(&mut self, tx: TxId, waiter: Waiter) {
-        self.one.insert(tx, waiter);
+    pub(super) fn submit(&mut self, tx: TxId, submitter: Submitter) {
+        self.accepting.insert(tx, submitter.accepted);
+        self.submitted.insert(tx, Some(submitter.outcome));
+        self.hold(submitter.permit);
+    }
+
+    /// A transaction that was found in the store is in memory now. It takes room if there is any;
+    /// else the next room that becomes free is its own.
+    pub(super) fn take_up(&mut self, tx: TxId) {
+        if self.taken_up.insert(tx)
+            && let Ok(permit) = self.in_flight.clone().try_acquire_owned()
+        {
+            self.hold(permit);
+        }
+    }
+
+    fn hold(&mut self, permit: OwnedSemaphorePermit) {
+        match &mut self.permits {
+            Some(permits) => permits.merge(permit),
+            permits => *permits = Some(permit),
+        }
+    }
+
+    /// Gives the room back that is not needed any more.
+    fn make_room(&mut self) {
+        let needed = self.submitted.len() + self.taken_up.len();
+        let Some(permits) = &mut self.permits else { return };
+        let unused = permits.num_permits().saturating_sub(needed);
+        drop(permits.split(unused));
     }
 
     /// Adds one more. `told` is the outcome, when it was told before.
@@ -119,18 +169,18 @@ impl Waiters {
 
     /// Those who wait for these learn that they must look in the store.
     pub(super) fn lose(&mut self, lost: impl Fn(TxId) -> bool) {
-        self.one.retain(|tx, _| !lost(*tx));
+        self.accepting.retain(|tx, _| !lost(*tx));
+        self.submitted.retain(|tx, _| !lost(*tx));
         self.more.retain(|tx, _| !lost(*tx));
+        self.taken_up.retain(|tx| !lost(*tx));
+        self.make_room();
     }
 
     pub(super) fn stop(&mut self) {
         self.lose(|_| true);
     }
 
-    fn each(&mut self, tx: TxId, mut act: impl FnMut(&mut Waiter)) {
-        if let Some(waiter) = self.one.get_mut(&tx) {
-            act(waiter);
-        }
+    fn each(&mut self, tx: TxId, act: impl FnMut(&mut Waiter)) {
         if !self.more.is_empty() {
             self.more.get_mut(&tx).into_iter().flatten().for_each(act);
         }
@@ -138,9 +188,10 @@ impl Waiters {
 
     /// The transaction has left the memory: there is room for another.
     fn remove(&mut self, tx: TxId) {
-        if let Some(waiter) = self.one.remove(&tx) {
-            drop(waiter.permit);
+        if self.submitted.remove(&tx).is_none() {
+            self.taken_up.remove(&tx);
         }
+        self.make_room();
         if !self.more.is_empty() {
             self.more.remove(&tx);
         }
@@ -162,6 +213,9 @@ impl Waiters {
             }
             Notice::Told(tx, outcome) => {
                 self.counters.told(outcome);
+                if let Some(told) = self.submitted.get_mut(&tx).and_then(Option::take) {
+                    let _ = told.send(outcome);
+                }
                 self.each(tx, |waiter| {
                     if let Some(told) = waiter.outcome.take() {
                         let _ = told.send(outcome);
@@ -207,7 +261,7 @@ impl Waiters {
     }
 
     fn accepted(&mut self, tx: TxId, answer: Accepted) {
-        if let Some(accepted) = self.one.get_mut(&tx).and_then(|waiter| waiter.accepted.take()) {
+        if let Some(accepted) = self.accepting.remove(&tx) {
             drop(accepted.send(answer));
         }
     }
@@ -219,7 +273,7 @@ mod tests {
 
     #[test]
     fn whoever_went_away_leaves_nothing_behind() {
-        let mut waiters = Waiters::new(Arc::default());
+        let mut waiters = Waiters::new(Arc::default(), Arc::new(Semaphore::new(1)));
         let tx = TxId::from_parts(1, [1; 10]);
         let (outcome, mut stays) = oneshot::channel();
         waiters.attach(tx, Waiter { outcome: Some(outcome), ..Waiter::default() }, None);
@@ -232,6 +286,30 @@ mod tests {
         waiters.tell(Notice::Told(tx, Outcome::Committed), &mut Vec::new());
         assert_eq!(stays.try_recv(), Ok(Outcome::Committed));
         waiters.tell(Notice::Closed(tx), &mut Vec::new());
-        assert!(waiters.more.is_empty() && waiters.one.is_empty());
+        assert!(waiters.more.is_empty() && waiters.submitted.is_empty());
+    }
+
+    #[test]
+    fn what_is_taken_up_takes_room_and_past_it_the_next_that_is_free() {
+        let room = Arc::new(Semaphore::new(2));
+        let mut waiters = Waiters::new(Arc::default(), room.clone());
+        let [own, a, b, c] = [1, 2, 3, 4].map(|n| TxId::from_parts(n, [1; 10]));
+        let permit = room.clone().try_acquire_owned().expect("there is room");
+        let (accepted, outcome) = (oneshot::channel().0, oneshot::channel().0);
+        waiters.submit(own, Submitter { accepted, outcome, permit });
+        for tx in [a, a, b, c] {
+            waiters.take_up(tx);
+        }
+        let mut free = |tx, notice: fn(TxId) -> Notice| {
+            waiters.tell(notice(tx), &mut Vec::new());
+            room.available_permits()
+        };
+        assert_eq!(room.available_permits(), 0, "four in memory");
+        assert_eq!(free(own, Notice::Closed), 0, "three");
+        assert_eq!(free(a, Notice::Parked), 0, "two");
+        assert_eq!(free(b, Notice::Closed), 1, "one");
+        assert_eq!(free(b, Notice::Closed), 1, "it had left already");
+        waiters.lose(|tx| tx == c);
+        assert_eq!(room.available_permits(), 2, "none");
     }
 }

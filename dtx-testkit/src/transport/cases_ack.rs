@@ -166,3 +166,44 @@ pub(super) async fn a_stale_nack_is_fenced(harness: &dyn TransportHarness) {
     payment.ack(&tokens(&again)).await.expect("acknowledged");
     assert_quiet(&mut *payment, past_redelivery(harness)).await;
 }
+
+/// As long as it is extended it stays away; then it comes again, and it was not settled.
+pub(super) async fn what_is_extended_waits_anew(harness: &dyn TransportHarness) {
+    let transport = harness.open().await;
+    let (mut payment, held) = holding_one(&transport).await;
+    let span = harness.redelivery().map_or(QUIET, |after| after * 3 / 4);
+    for _ in 0..3 {
+        assert_quiet(&mut *payment, span).await;
+        payment.extend(&tokens(&held)).await.expect("extended");
+    }
+    if harness.redelivery().is_none() {
+        payment.close().await.expect("closed");
+        payment = subscribe(&transport, to(PAYMENT)).await;
+    }
+    let again = receive(&mut *payment, 1).await;
+    assert_eq!(again[0].envelope, held[0].envelope);
+    assert_eq!(again[0].attempt, 2);
+    payment.ack(&tokens(&again)).await.expect("acknowledged");
+    assert_quiet(&mut *payment, past_redelivery(harness)).await;
+}
+
+pub(super) async fn an_extension_after_the_end_is_no_error(harness: &dyn TransportHarness) {
+    let transport = harness.open().await;
+    let (mut payment, held) = holding_one(&transport).await;
+    payment.ack(&tokens(&held)).await.expect("acknowledged");
+    payment.extend(&tokens(&held)).await.expect("too late is no error");
+    payment.extend(&[]).await.expect("nothing to extend is no error");
+    assert_quiet(&mut *payment, past_redelivery(harness)).await;
+}
+
+pub(super) async fn a_stale_extension_is_fenced(harness: &dyn TransportHarness) {
+    let transport = harness.open().await;
+    let (mut old, held) = holding_one(&transport).await;
+    old.close().await.expect("closed");
+    let mut payment = subscribe(&transport, to(PAYMENT)).await;
+    let again = receive(&mut *payment, 1).await;
+    let stale = payment.extend(&[held[0].token, again[0].token]).await;
+    assert_eq!(kind_of(stale, "a stale extension"), ErrorKind::Fenced);
+    payment.ack(&tokens(&again)).await.expect("acknowledged");
+    assert_quiet(&mut *payment, past_redelivery(harness)).await;
+}

@@ -19,6 +19,7 @@ pub(super) async fn info_is_complete(harness: &dyn TransportHarness) {
     assert!(!info.name.is_empty(), "a transport has a name");
     assert!(info.limits.batch_messages_max > 0, "a batch holds something");
     assert!(info.limits.body_bytes_max > 0, "a body holds something");
+    assert_eq!(info.limits.ack_wait, harness.redelivery(), "hosts extend in time by what it says");
 }
 
 pub(super) async fn delivers_one(harness: &dyn TransportHarness) {

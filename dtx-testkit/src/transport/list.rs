@@ -72,6 +72,9 @@ macro_rules! __transport_cases {
             a_second_ack_is_no_error
             a_stale_ack_is_fenced
             a_stale_nack_is_fenced
+            what_is_extended_waits_anew
+            an_extension_after_the_end_is_no_error
+            a_stale_extension_is_fenced
             prefetch_bounds_what_is_out
             a_full_queue_waits
             a_batch_at_the_limit_and_one_past

@@ -53,6 +53,10 @@ pub enum Fault {
     IgnoresNack,
     IgnoresTheDelay,
     AcceptsStaleTokens,
+    IgnoresExtend,
+    AcksOnExtend,
+    RefusesALateExtend,
+    HidesItsAckWait,
     IgnoresCloseOfSubscription,
     RefusesASecondClose,
 }
@@ -91,6 +95,10 @@ impl Fault {
         Self::IgnoresNack,
         Self::IgnoresTheDelay,
         Self::AcceptsStaleTokens,
+        Self::IgnoresExtend,
+        Self::AcksOnExtend,
+        Self::RefusesALateExtend,
+        Self::HidesItsAckWait,
         Self::IgnoresCloseOfSubscription,
         Self::RefusesASecondClose,
     ];
@@ -147,8 +155,10 @@ struct MutantTransport {
 impl MutantTransport {
     fn new(inner: Arc<dyn Transport>, fault: Fault) -> Self {
         let mut info = inner.info().clone();
-        if fault == Fault::HasNoLimits {
-            info.limits.batch_messages_max = 0;
+        match fault {
+            Fault::HasNoLimits => info.limits.batch_messages_max = 0,
+            Fault::HidesItsAckWait => info.limits.ack_wait = None,
+            _ => {}
         }
         Self {
             inner,

@@ -114,6 +114,21 @@ impl Subscription for MutantSubscription {
         }
     }
 
+    async fn extend(&mut self, tokens: &[AckToken]) -> Result<(), TransportError> {
+        match self.fault {
+            Fault::IgnoresExtend => return Ok(()),
+            Fault::AcksOnExtend => return self.inner.ack(tokens).await,
+            Fault::RefusesALateExtend if tokens.iter().any(|token| !self.out.contains(token)) => {
+                return Err(self.fault.error());
+            }
+            _ => {}
+        }
+        match self.inner.extend(tokens).await {
+            Err(error) if self.accepts(&error) => Ok(()),
+            result => result,
+        }
+    }
+
     async fn close(&mut self) -> Result<(), TransportError> {
         match self.fault {
             Fault::IgnoresCloseOfSubscription => return Ok(()),

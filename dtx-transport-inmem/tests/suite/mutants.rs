@@ -70,7 +70,12 @@ fn seen_by(fault: Fault) -> &'static [&'static str] {
         Fault::RefusesASecondAck => &["a_second_ack_is_no_error"],
         Fault::IgnoresNack => &["a_nacked_message_comes_again"],
         Fault::IgnoresTheDelay => &["a_nack_waits_its_delay"],
-        Fault::AcceptsStaleTokens => &["a_stale_ack_is_fenced", "a_stale_nack_is_fenced"],
+        Fault::AcceptsStaleTokens => {
+            &["a_stale_ack_is_fenced", "a_stale_nack_is_fenced", "a_stale_extension_is_fenced"]
+        }
+        Fault::IgnoresExtend | Fault::AcksOnExtend => &["what_is_extended_waits_anew"],
+        Fault::RefusesALateExtend => &["an_extension_after_the_end_is_no_error"],
+        Fault::HidesItsAckWait => &["info_is_complete"],
         Fault::IgnoresCloseOfSubscription => {
             &["a_closed_subscription_is_closed", "a_closed_subscription_gives_back"]
         }

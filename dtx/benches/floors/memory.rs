@@ -35,6 +35,8 @@ pub(crate) fn run() -> usize {
         let mut settings = CoordinatorSettings { in_flight_max: OPEN * 2, ..Default::default() };
         settings.engine.attempt_timeout_min = Duration::from_secs(3_600);
         settings.engine.attempt_timeout_max = Duration::from_secs(3_600);
+        // As in a life with short time-outs, where no attempt is worth a record.
+        settings.engine.backoff_durable = Duration::from_secs(7_200);
         settings.engine.deadline = Duration::from_secs(7_200);
         let dtx = Dtx::builder()
             .store(store)

@@ -6,6 +6,7 @@ use dtx::{
     coordinator::CoordinatorSettings,
     name::ParticipantName,
     participant::HostSettings,
+    pattern::Phase,
     prelude::*,
     store::RecordKind,
     transport::{Body, Envelope, Interest, Subscribe, Transport},
@@ -269,5 +270,31 @@ async fn settings_that_cannot_be_are_named_before_anything_starts() {
             .await;
         let error = started.expect_err(field).to_string();
         assert!(error.contains(field), "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_slower_than_the_transport_waits_runs_once_and_is_asked_seldom() {
+    for pattern in Pattern::ALL {
+        let transport = InMemoryTransport::builder().ack_wait(Duration::from_secs(1));
+        let world = World::with(1, 8, transport.build().unwrap());
+        let node = world.node(quick(), &["a", "b"]).await;
+        node.script.rule(|call| match call.phase {
+            Phase::Execute | Phase::Commit | Phase::Deliver => Say::After(Duration::from_secs(40)),
+            _ => Say::Done,
+        });
+        let one = steps(pattern, &["a", "b"]).deadline(Duration::from_secs(200));
+        let (handle, outcome) = node.run(one.build().unwrap()).await;
+        assert!(is_sound(outcome, &node.script.effects(handle.tx())), "{pattern} {outcome}");
+        let wanted = [Outcome::Committed, Outcome::Dispatched];
+        assert!(wanted.contains(&outcome), "{pattern} {outcome}");
+        let runs = node.script.runs();
+        assert!(runs.iter().all(|call| call.run == 1), "{pattern} {runs:?}");
+        // What the coordinator sent is all that arrived: the transport repeats nothing.
+        let sent = node.wire.sent(handle.tx()).len() as u64;
+        let arrived = node.dtx.host_stats().await;
+        let arrived: u64 = arrived.iter().map(|(_, stats)| stats.commands).sum();
+        assert_eq!(arrived, sent, "{pattern}");
+        assert!(sent <= 2 * 20, "{pattern}: {sent}");
     }
 }

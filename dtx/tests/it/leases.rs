@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dtx::{
-    coordinator::CoordinatorSettings,
+    coordinator::{CoordinatorSettings, SubmitError},
     ids::{HolderId, TxId, WriteId},
     pattern::Phase,
     prelude::*,
@@ -294,4 +294,64 @@ async fn no_task_belongs_to_a_transaction() {
         handles.push(node.submit(open).await);
     }
     assert!(tasks() <= before, "{} with {} open, {before} before", tasks(), handles.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_taken_over_takes_room_and_goes_on_also_past_in_flight_max() {
+    for (room, left) in [(4, 1), (3, 0), (2, 0)] {
+        let world = World::new();
+        let first = world.node(quick(), &[]).await;
+        let one = || steps(Pattern::Saga, &["a"]).build().unwrap();
+        for _ in 0..3 {
+            first.submit(one()).await;
+        }
+        first.freeze(true);
+        let settings = CoordinatorSettings { in_flight_max: room, ..quick() };
+        let second = world.node(settings, &[]).await;
+        eventually("they are taken over", async || second.dtx.stats().recovered == 3).await;
+        // Nobody serves them yet.
+        for _ in 0..left {
+            within(second.dtx.try_submit(one())).await.expect("there is room up to the bound");
+        }
+        let error = within(second.dtx.try_submit(one())).await.unwrap_err();
+        assert!(matches!(error, SubmitError::Overloaded), "{room}: {error:?}");
+        let third = world.node(quick(), &["a"]).await;
+        all_sound(&third, 3 + left).await;
+        for _ in 0..room {
+            within(second.dtx.try_submit(one())).await.expect("all the room is back");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_fenced_stops_at_once_although_it_cannot_renew() {
+    let world = World::new();
+    let first = world.node(quick(), &["b"]).await;
+    // Nobody serves it, so that no reply of a newer epoch tells what has happened.
+    let mut open = first.submit(steps(Pattern::Saga, &["a"]).build().unwrap()).await;
+    // It cannot renew, and is not told that it has lost anything; its commits still arrive.
+    first.store.hold_leases(true);
+    let second = world.node(quick(), &[]).await;
+    eventually("the shards are taken over", async || second.dtx.info().shards_owned == 8).await;
+    assert_eq!(first.dtx.info().shards_owned, 8, "it still believes that it has them");
+    // Each accept meets the fence, in the end one in the shard of the open transaction. Each is
+    // told, none waits for ever, and nothing of it leaves.
+    while first.dtx.info().shards_owned > 0 {
+        let submit = first.dtx.submit(steps(Pattern::Saga, &["b"]).build().unwrap());
+        let refused = within(submit).await.expect_err("the store refuses its writes");
+        assert!(matches!(refused, SubmitError::Lost(_) | SubmitError::NoShard), "{refused:?}");
+        // The book follows the lane.
+        pass(Duration::from_millis(1)).await;
+    }
+    assert!(first.script.runs().is_empty(), "{:?}", first.script.runs());
+    // Its memory of the shard is gone: nothing more is sent from it.
+    let sent = first.wire.counts().0;
+    pass(Duration::from_secs(60)).await;
+    assert_eq!(first.wire.counts().0, sent);
+    let _host = world.node(quick(), &["a"]).await;
+    let outcome = within(open.finished()).await.unwrap();
+    assert!(is_sound(outcome, &world.script.effects(open.tx())), "{outcome}");
+    first.store.hold_leases(false);
+    within(second.dtx.shutdown(LONG)).await;
+    eventually("it takes what is free", async || first.dtx.info().shards_owned == 8).await;
 }

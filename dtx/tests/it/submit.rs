@@ -8,6 +8,7 @@ use dtx::{
     ids::TxId,
     pattern::Phase,
     prelude::*,
+    store::{Answered, JournalEvent},
 };
 
 use crate::kit::*;
@@ -100,6 +101,35 @@ async fn events_name_participant_phase_and_answer() {
         let wanted = (wanted.0.to_owned(), wanted.1, wanted.2);
         assert!(seen.contains(&wanted), "{wanted:?} is not in {seen:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_history_says_which_attempt_each_answer_belongs_to() {
+    let node = Node::three().await;
+    // The first attempt is answered, and late: after the second was sent.
+    node.script.rule(|call| match call.who.as_str() {
+        "a" => Say::After(Duration::from_millis(300)),
+        "b" if call.run == 1 => Say::Unknown,
+        _ => Say::Done,
+    });
+    let (handle, _) = node.run(steps(Pattern::Saga, &["a", "b"]).build().unwrap()).await;
+    let mut seen = [Vec::new(), Vec::new()];
+    for entry in node.dtx.history(handle.tx()).await.unwrap() {
+        if let JournalEvent::Answered { operation, attempt, answer, .. } = entry.event {
+            let word = match answer {
+                Answered::Done => "done",
+                Answered::Unknown(_) => "unknown",
+                Answered::TimedOut => "timed out",
+                other => panic!("{other:?}"),
+            };
+            seen[operation.get()].push((attempt, word));
+        }
+    }
+    let [first, repeats @ .., last] = &seen[0][..] else { panic!("{seen:?}") };
+    assert_eq!((*first, *last), ((1, "timed out"), (1, "done")));
+    let busy: Vec<_> = (2..).zip(repeats).map(|(attempt, _)| (attempt, "unknown")).collect();
+    assert!(!busy.is_empty() && repeats == busy, "{seen:?}");
+    assert_eq!(seen[1], [(1, "unknown"), (2, "done")]);
 }
 
 #[tokio::test(start_paused = true)]

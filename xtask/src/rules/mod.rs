@@ -5,6 +5,7 @@ mod documents;
 mod exceptions;
 mod layout;
 mod purity;
+mod settings;
 mod table;
 mod testing;
 mod words;

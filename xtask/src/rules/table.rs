@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::{
-    rules::{dependencies, documents, exceptions, layout, purity, testing, words},
+    rules::{dependencies, documents, exceptions, layout, purity, settings, testing, words},
     workspace::Facts,
 };
 
@@ -79,6 +79,8 @@ pub(crate) const RULES: &[Rule] = rules! {
         documents::documents;
     "crates-described", "no crate that ARCHITECTURE.md does not name",
         documents::crates_described;
+    "settings-described", "no setting that docs/settings.md does not describe",
+        settings::settings_described;
     "rules-described", "no rule that ARCHITECTURE.md does not name", documents::rules_described;
     "links", "no link to a file that is not there", documents::links;
     "exceptions-used", "no exception without a use and a reason", exceptions::exceptions_used;

@@ -131,9 +131,10 @@ fn moment(entry: &JournalEntry, record: &TxRecord, transaction: Option<&Transact
             moment.event = "sent";
             moment.attempt = Some(*attempt);
         }
-        JournalEvent::Answered { operation, phase, answer } => {
+        JournalEvent::Answered { operation, phase, attempt, answer } => {
             of(*operation, *phase);
             moment.event = "answered";
+            moment.attempt = Some(*attempt);
             (moment.answer, moment.what) = answered(answer);
         }
         JournalEvent::Recorded(kind) => {

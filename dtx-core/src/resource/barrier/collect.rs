@@ -5,10 +5,11 @@ use std::{collections::BTreeMap, time::Duration};
 use bytes::{BufMut, BytesMut};
 
 use crate::{
+    frame::{FrameError, Kind},
     ids::{AcceptSequence, ShardId},
     resource::{
         barrier::{Entry, InboxRow, parse_inbox_key},
-        codec::{self, RowError},
+        codec,
     },
     store::{RowChange, RowExpect, RowKey, RowSet, Scope, StoredRow},
     time::Timestamp,
@@ -28,9 +29,9 @@ pub fn mark_key(shard: ShardId) -> RowKey {
 /// Reads a mark; without one nothing was forgotten.
 ///
 /// # Errors
-/// [`RowError`] when the bytes are damaged or newer than this release.
-pub fn forgotten_below(mark: Option<&[u8]>) -> Result<AcceptSequence, RowError> {
-    mark.map_or_else(|| Ok(AcceptSequence::default()), codec::decode)
+/// [`FrameError`] when the bytes are damaged or newer than this release.
+pub fn forgotten_below(mark: Option<&[u8]>) -> Result<AcceptSequence, FrameError> {
+    mark.map_or_else(|| Ok(AcceptSequence::default()), |mark| codec::decode(Kind::InboxMark, mark))
 }
 
 /// What may be forgotten, and when.
@@ -104,5 +105,5 @@ fn mark_change(shard: ShardId, below: AcceptSequence, collect: &Collect<'_>) -> 
     let stored = collect.marks.iter().find(|(of, _)| *of == key).map(|(_, row)| row);
     let old = forgotten_below(stored.map(|row| row.value.as_ref())).ok()?;
     let expect = stored.map_or(RowExpect::Absent, |row| RowExpect::Version(row.version));
-    Some(RowChange { key, expect, value: Some(codec::encode(&old.max(below))) })
+    Some(RowChange { key, expect, value: Some(codec::encode(Kind::InboxMark, &old.max(below))) })
 }

@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     answer::{Done, PhaseAnswer, Reason},
+    frame::{FrameError, Kind},
     ids::{AcceptSequence, Epoch, HolderId, OperationIndex, ShardId, TxId},
     name::{ActionName, ParticipantName},
     pattern::{Pattern, Phase},
-    resource::codec::{self, RowError},
+    resource::codec,
     store::RowKey,
     time::Timestamp,
     transport::Command,
@@ -99,15 +100,15 @@ impl InboxRow {
 
     /// The stored form.
     pub fn encode(&self) -> Bytes {
-        codec::encode(self)
+        codec::encode(Kind::InboxRow, self)
     }
 
     /// Reads the stored form.
     ///
     /// # Errors
-    /// [`RowError`] when the bytes are damaged or newer than this release.
-    pub fn decode(bytes: &[u8]) -> Result<Self, RowError> {
-        codec::decode(bytes)
+    /// [`FrameError`] when the bytes are damaged or newer than this release.
+    pub fn decode(bytes: &[u8]) -> Result<Self, FrameError> {
+        codec::decode(Kind::InboxRow, bytes)
     }
 
     /// The shard of the transaction.

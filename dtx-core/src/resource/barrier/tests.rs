@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use crate::{
     answer::{Done, NotDone, PhaseAnswer, Reason, Refusal},
+    frame::Kind,
     ids::{AcceptSequence, Epoch, HolderId, OperationIndex, Version},
     pattern::{Pattern, Phase},
     resource::{
@@ -438,7 +439,7 @@ fn rule_14_a_row_is_forgotten_once_both_conditions_hold_and_its_mark_is_written_
 fn rule_14_a_mark_never_falls_and_what_cannot_be_read_is_left_alone() {
     let rows = [finished_row(1)];
     let key = mark_key(inbox_command().shard);
-    let high = [(key.clone(), stored(9, codec::encode(&at(8))))];
+    let high = [(key.clone(), stored(9, codec::encode(Kind::InboxMark, &at(8))))];
     let set = collected(&rows, &high, 2, 11_000).expect("one row");
     assert_eq!(forgotten_below(set.changes[1].value.as_deref()), Ok(at(8)));
     assert_eq!(set.changes[1].expect, RowExpect::Version(Version(9)));

@@ -5,9 +5,9 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::{
+    frame::FrameError,
     ids::{OperationIndex, TxId},
     resource::{
-        RowError,
         holds::{ExtendError, HoldSettings, Holds},
         pool::row::{LEVEL_MAX, PoolRow, pool_key},
     },
@@ -31,7 +31,7 @@ pub enum OpenError {
     TooMuch(u64),
     /// The row cannot be read.
     #[error(transparent)]
-    Row(#[from] RowError),
+    Row(#[from] FrameError),
 }
 
 fn row_set(scope: &Scope, expect: RowExpect, row: &PoolRow) -> RowSet {

@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     answer::{NotDone, rejected},
+    frame::{FrameError, Kind},
     ids::{OperationIndex, TxId},
     name::ParticipantName,
-    resource::{DamagedRow, RowError, codec, holds::Hold},
+    resource::{DamagedRow, codec, holds::Hold},
     store::{RowKey, Scope, StoredRow},
     time::Timestamp,
 };
@@ -57,9 +58,9 @@ impl EffectRow {
     /// The effect that a row of a pool's scope records; `None` for a row of another kind.
     ///
     /// # Errors
-    /// [`RowError`] when the row cannot be read.
-    pub fn of(key: &RowKey, stored: &StoredRow) -> Option<Result<Self, RowError>> {
-        key.0.starts_with(EFFECT_PREFIX).then(|| codec::decode(&stored.value))
+    /// [`FrameError`] when the row cannot be read.
+    pub fn of(key: &RowKey, stored: &StoredRow) -> Option<Result<Self, FrameError>> {
+        key.0.starts_with(EFFECT_PREFIX).then(|| codec::decode(Kind::EffectRow, &stored.value))
     }
 }
 
@@ -72,11 +73,12 @@ pub struct PoolOutput {
 
 impl PoolRow {
     pub(super) fn decode(stored: &StoredRow) -> Result<Self, DamagedRow> {
-        codec::decode(&stored.value).map_err(|error| DamagedRow { key: pool_key(), error })
+        codec::decode(Kind::PoolRow, &stored.value)
+            .map_err(|error| DamagedRow { key: pool_key(), error })
     }
 
     pub(super) fn encode(&self) -> Bytes {
-        codec::encode(self)
+        codec::encode(Kind::PoolRow, self)
     }
 }
 

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use crate::{
     answer::{Done, NotDone, PhaseAnswer, Reason, Refusal, rejected},
+    frame::Kind,
     pattern::{Pattern, Phase},
     resource::{
         DamagedRow, ReadRows, ScopeState, StatusOutput, StatusState,
@@ -97,7 +98,8 @@ impl ScopeState for PoolState {
             return Vec::new();
         }
         let effects = std::mem::take(&mut self.effects);
-        let effects = effects.into_iter().map(|(key, row)| (key, Some(codec::encode(&row))));
+        let effects =
+            effects.into_iter().map(|(key, row)| (key, Some(codec::encode(Kind::EffectRow, &row))));
         let row = self.into_row().map(|row| (pool_key(), Some(row.encode())));
         row.into_iter().chain(effects).collect()
     }

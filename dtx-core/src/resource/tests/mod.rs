@@ -5,6 +5,7 @@ mod ledger;
 mod locks;
 mod properties;
 mod reservations;
+mod stored;
 
 use crate::answer::{NotDone, PhaseAnswer, Refusal};
 

@@ -31,7 +31,7 @@ fn verification(transaction: &Transaction, modifiers: &Modifiers, limits: &Limit
     for (_, wait, time) in waits {
         let Some(time) = time else { continue };
         duration(format!("modifiers.{wait}"), time, limits)?;
-        if transaction.deadline.is_some_and(|deadline| deadline <= time) {
+        if transaction.deadline().is_some_and(|deadline| deadline <= time) {
             return wrong("deadline_ms", Problem::DeadlineBeforeWait { wait });
         }
     }

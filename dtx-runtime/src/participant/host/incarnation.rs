@@ -55,4 +55,16 @@ mod tests {
         drop(host);
         assert!(!live(|hosts| hosts.contains(&id)));
     }
+
+    #[test]
+    fn the_end_is_proven_where_one_process_owns_the_store_and_nowhere_else() {
+        let mut info = dtx_core::store::MemoryStore::new().info().clone();
+        assert!(info.opening.is_some());
+        let alive = Incarnation::begin();
+        let gone = HolderId(7);
+        assert!(!is_ended(&info, alive.id()), "its handlers may be running");
+        assert!(is_ended(&info, gone), "another process, which is gone");
+        info.opening = None;
+        assert!(!is_ended(&info, gone), "another process, which may be alive");
+    }
 }

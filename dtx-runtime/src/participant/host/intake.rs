@@ -9,9 +9,13 @@ use std::{
 use dtx_core::{
     crash_point,
     error::{ErrorKind, TransportError},
-    transport::{Delivery, Nack, Subscription},
+    transport::{AckToken, Delivery, Nack, Subscription},
 };
-use tokio::{sync::mpsc, time::Instant};
+use foldhash::HashSet;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, Interval, MissedTickBehavior},
+};
 
 use super::{
     handlers::{self, Reports},
@@ -27,6 +31,13 @@ const RECEIVE_WAIT: Duration = Duration::from_secs(5);
 
 /// The pause after a failed `receive`.
 const FAULT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often in one `ack_wait` of the transport what is held is extended: often enough that one
+/// extension may come late.
+const EXTENSIONS_PER_WAIT: u32 = 3;
+
+/// The shortest time between two extensions: a timer of tokio has milliseconds.
+const SHORTEST: Duration = Duration::from_millis(1);
 
 /// How many reports of batches are taken in at a time.
 const COMPLETIONS_MAX: usize = 256;
@@ -47,7 +58,10 @@ pub(crate) struct Intake {
     reports: Reports,
     completions: mpsc::Receiver<Completion>,
     own: mpsc::Receiver<Job>,
-    held: usize,
+    /// What was received and is neither acknowledged nor given back.
+    held: HashSet<AckToken>,
+    /// When what is held is extended; `None` where it needs not be.
+    extensions: Option<Interval>,
     own_held: usize,
     slots: usize,
     batches: usize,
@@ -67,6 +81,11 @@ impl Intake {
             Service::Resource(_) => Queue::Scopes(ScopeQueue::default()),
             Service::Handlers { .. } => Queue::Line(VecDeque::new()),
         };
+        let extensions = shared.transport.info().limits.ack_wait.map(|wait| {
+            let mut every = tokio::time::interval((wait / EXTENSIONS_PER_WAIT).max(SHORTEST));
+            every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            every
+        });
         Self {
             shared,
             subscription,
@@ -75,7 +94,8 @@ impl Intake {
             reports,
             completions,
             own,
-            held: 0,
+            held: HashSet::default(),
+            extensions,
             own_held: 0,
             slots: 0,
             batches: 0,
@@ -91,15 +111,16 @@ impl Intake {
         let mut done = Vec::new();
         loop {
             self.dispatch();
-            self.shared.held.store(self.held, Ordering::Relaxed);
-            if self.is_stopping && self.held == 0 && self.own_held == 0 && self.batches == 0 {
+            self.shared.held.store(self.held.len(), Ordering::Relaxed);
+            if self.is_stopping && self.held.is_empty() && self.own_held == 0 && self.batches == 0 {
                 break;
             }
-            let room = self.shared.settings.prefetch.saturating_sub(self.held);
-            let is_open = !self.is_stopping;
+            let room = self.shared.settings.prefetch.saturating_sub(self.held.len());
+            let (is_open, holds) = (!self.is_stopping, !self.held.is_empty());
             tokio::select! {
                 biased;
                 () = stop.cancelled(), if is_open => self.give_back().await,
+                () = due(&mut self.extensions), if holds => self.extend().await,
                 _ = self.completions.recv_many(&mut done, COMPLETIONS_MAX) => {
                     self.complete(&mut done).await;
                 }
@@ -143,7 +164,7 @@ impl Intake {
                 Err(token) => foreign.push(token),
             }
         }
-        self.held += jobs.len();
+        self.held.extend(jobs.iter().filter_map(Job::token));
         self.shared.watermarks.meet(jobs.iter().map(|job| &*job.command));
         jobs.into_iter().for_each(|job| self.enqueue(job));
         if !foreign.is_empty() {
@@ -218,7 +239,9 @@ impl Intake {
         let mut acks = Vec::new();
         let mut nacks = Vec::new();
         for completion in done.drain(..) {
-            self.held -= completion.acks.len() + completion.nacks.len();
+            for token in completion.acks.iter().chain(completion.nacks.iter().map(|n| &n.token)) {
+                self.held.remove(token);
+            }
             self.own_held -= completion.own;
             self.slots -= completion.slots;
             self.batches -= usize::from(completion.is_batch_end);
@@ -231,8 +254,18 @@ impl Intake {
         self.acknowledge(&acks, &nacks).await;
     }
 
+    /// What is still in the host's hands must not come again, to this host or to another of the
+    /// group: it would be answered `Unknown`, or given up, beside the handler that is running.
+    async fn extend(&mut self) {
+        let held: Vec<AckToken> = self.held.iter().copied().collect();
+        if let Err(error) = self.subscription.extend(&held).await {
+            let participant = &self.shared.participant;
+            tracing::warn!(%participant, %error, "commands were not extended; they come again");
+        }
+    }
+
     /// What fails here is delivered again, and answered from the inbox then.
-    async fn acknowledge(&mut self, acks: &[dtx_core::transport::AckToken], nacks: &[Nack]) {
+    async fn acknowledge(&mut self, acks: &[AckToken], nacks: &[Nack]) {
         let participant = &self.shared.participant;
         crash_point!("host.ack.before", !acks.is_empty());
         if !acks.is_empty()
@@ -264,8 +297,18 @@ impl Intake {
                 Origin::Inquiry => self.own_held -= 1,
             }
         }
-        self.held -= nacks.len();
+        for nack in &nacks {
+            self.held.remove(&nack.token);
+        }
         self.returned = nacks.len() as u64;
         self.acknowledge(&[], &nacks).await;
+    }
+}
+
+/// Waits for the next time; for ever where there is none.
+async fn due(times: &mut Option<Interval>) {
+    match times {
+        Some(times) => drop(times.tick().await),
+        None => std::future::pending().await,
     }
 }

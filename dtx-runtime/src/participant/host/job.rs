@@ -54,6 +54,14 @@ impl Job {
         (self.command.tx, self.command.operation)
     }
 
+    /// What it is acknowledged by; `None` for the host's own.
+    pub(crate) fn token(&self) -> Option<AckToken> {
+        match self.origin {
+            Origin::Delivery { token, .. } => Some(token),
+            Origin::Inquiry => None,
+        }
+    }
+
     /// How long it may still be begun; `None` means without end.
     pub(crate) fn left(&self, now: Instant) -> Option<Duration> {
         self.expires.map(|at| at.saturating_duration_since(now))

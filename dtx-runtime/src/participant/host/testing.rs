@@ -233,6 +233,10 @@ pub(crate) struct CountingStore {
     pub(crate) failures: AtomicUsize,
     /// So many writes are done and answered with a time-out.
     pub(crate) lost_answers: AtomicUsize,
+    /// So many writes meet a change of somebody else.
+    pub(crate) conflicts: AtomicUsize,
+    /// The writes that are going on, and the most at once.
+    pub(crate) side_by_side: (AtomicUsize, AtomicUsize),
 }
 
 fn take_one(counter: &AtomicUsize) -> bool {
@@ -255,6 +259,15 @@ impl ParticipantStore for CountingStore {
     }
 
     async fn write(&self, sets: &[RowSet]) -> Vec<RowWriteResult> {
+        let (now, most) = &self.side_by_side;
+        most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        for _ in 0..3 {
+            tokio::task::yield_now().await;
+        }
+        now.fetch_sub(1, Ordering::SeqCst);
+        if take_one(&self.conflicts) {
+            return sets.iter().map(|_| RowWriteResult::Conflict).collect();
+        }
         if take_one(&self.failures) {
             return failed(ErrorKind::Unavailable, Effect::None, sets);
         }

@@ -3,5 +3,7 @@
 mod barrier;
 mod inquiries;
 mod lifecycle;
+mod limits;
 mod messages;
 mod resources;
+mod slow;

@@ -72,6 +72,7 @@ struct Switches {
     /// Commits with such a record wait.
     held: watch::Sender<Option<Held>>,
     frozen: watch::Sender<bool>,
+    leases_held: watch::Sender<bool>,
     down: AtomicBool,
     pause: Mutex<Duration>,
     faults: Mutex<Vec<(RecordKind, Fault)>>,
@@ -87,6 +88,7 @@ impl Spy {
             log,
             held: watch::Sender::new(None),
             frozen: watch::Sender::new(false),
+            leases_held: watch::Sender::new(false),
             down: AtomicBool::new(false),
             pause: Mutex::default(),
             faults: Mutex::default(),
@@ -111,6 +113,16 @@ impl Spy {
     /// still, or that is gone.
     pub(crate) fn freeze(&self, frozen: bool) {
         self.switches.frozen.send_replace(frozen);
+    }
+
+    /// From now on no lease is acquired or renewed until this is taken back; all else goes on.
+    pub(crate) fn hold_leases(&self, held: bool) {
+        self.switches.leases_held.send_replace(held);
+    }
+
+    async fn grants(&self) {
+        let mut held = self.switches.leases_held.subscribe();
+        held.wait_for(|held| !held).await.expect("the switch outlives its readers");
     }
 
     /// From now on every call fails.
@@ -242,6 +254,7 @@ impl StateStore for Spy {
 
     async fn acquire(&self, request: &LeaseRequest) -> Result<Vec<Lease>, StoreError> {
         self.is_up("acquire").await?;
+        self.grants().await;
         let leases = self.inner.acquire(request).await;
         // Granted, and the answer is still on its way.
         tokio::task::yield_now().await;
@@ -250,6 +263,7 @@ impl StateStore for Spy {
 
     async fn renew(&self, leases: &[Lease]) -> Result<Vec<Lease>, StoreError> {
         self.is_up("renew").await?;
+        self.grants().await;
         self.inner.renew(leases).await
     }
 
