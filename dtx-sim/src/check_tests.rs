@@ -68,7 +68,7 @@ fn nothing_leaves_before_the_accept_or_the_resume() {
     breaks(command(None, &execute), "persist before send");
     execute.epoch = Epoch(2);
     breaks(command(Some(&view), &execute), "rule 6");
-    view.was_parked = true;
+    view.epochs.push(Epoch(2));
     assert_eq!(command(Some(&view), &execute), Ok(()));
 }
 

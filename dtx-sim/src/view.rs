@@ -24,8 +24,6 @@ pub(crate) struct View {
     pub(crate) dead_letters: u16,
     /// The epochs under which it was written.
     pub(crate) epochs: Vec<Epoch>,
-    /// It was parked: then it is taken up without a record.
-    pub(crate) was_parked: bool,
     pub(crate) told: Option<Outcome>,
     pub(crate) operations: BTreeMap<OperationIndex, Sight>,
     pub(crate) awaited: u32,
@@ -70,7 +68,6 @@ impl View {
             exceptions: 0,
             dead_letters: 0,
             epochs: Vec::new(),
-            was_parked: false,
             told: None,
             operations: BTreeMap::new(),
             awaited: 0,
@@ -99,8 +96,13 @@ impl View {
         {
             broken.push("rule 1: a verdict changed");
         }
-        if self.is_accepted() && !self.is_open && write.due.is_some() {
-            broken.push("a finished transaction was opened again");
+        if self.is_accepted() && !self.is_open {
+            if write.due.is_some() {
+                broken.push("a finished transaction was opened again");
+            } else if write.fence.is_some() {
+                // Only those who clear exceptions, or ask about what was abandoned, write more.
+                broken.push("a finished transaction was finished again");
+            }
         }
         let decoded = StoredState::decode(&write.state);
         broken.extend(decoded.map_or(Some("an unreadable state was written"), |state| {
@@ -122,7 +124,6 @@ impl View {
         self.version = version;
         self.verdict = write.verdict.or(self.verdict);
         self.status = write.summary.status;
-        self.was_parked |= write.summary.status == Status::Parked;
         self.is_open = write.due.is_some();
         self.exceptions = self.exceptions.max(write.summary.exceptions.len());
         self.dead_letters = self.dead_letters.max(write.summary.dead_letters);

@@ -59,8 +59,11 @@ fn a_verdict_stays_and_the_end_stays() {
     assert!(land(&[accept.clone(), turned.clone(), turned.clone()], false).is_empty());
     assert!(land(&[accept.clone(), turned, completed], false)[0].contains("rule 1"));
     let end = TxWrite { due: None, ..write(RecordKind::Finished, 1) };
-    let again = land(&[accept, end, write(RecordKind::Resumed, 2)], false);
+    let again = land(&[accept.clone(), end.clone(), write(RecordKind::Resumed, 2)], false);
     assert!(again[0].contains("opened again"));
+    assert!(land(&[accept.clone(), end.clone(), end.clone()], false)[0].contains("finished again"));
+    let cleared = TxWrite { due: None, fence: None, ..write(RecordKind::Signal, 1) };
+    assert!(land(&[accept, end, cleared], false).is_empty());
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// How long the simulator may run beyond the seeds of `cargo xtask test`.
-const SIMULATOR_BOX: Duration = Duration::from_secs(1);
+const SIMULATOR_BOX: Duration = Duration::from_secs(240);
 
 /// How many seeds one run of the simulator takes.
 pub(crate) const BATCH: u64 = 10_000;

@@ -61,6 +61,28 @@ pub(super) struct OpenTx {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Resume {
     pub(super) verdict: Option<Verdict>,
+    pub(super) count: ResumeCount,
+}
+
+/// How a resume counts among those of its transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ResumeCount {
+    /// Its wait in the store is over. Should that kill its owner, the next one counts it.
+    WasParked,
+    /// It may have killed its owner.
+    Again,
+    /// An operator wants it to be tried anew.
+    Anew,
+}
+
+impl ResumeCount {
+    pub(super) fn of(self, before: u16) -> u16 {
+        match self {
+            Self::WasParked => before,
+            Self::Again => before.saturating_add(1),
+            Self::Anew => 1,
+        }
+    }
 }
 
 /// Why a transaction leaves the memory.

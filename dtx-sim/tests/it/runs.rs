@@ -15,6 +15,16 @@ fn seeds_are_sound_and_long_enough() {
 }
 
 #[test]
+fn seeds_that_were_not_sound_once_are_sound() {
+    let lines = include_str!("../../seeds.txt").lines().filter(|line| !line.starts_with('#'));
+    for line in lines {
+        let seed = line.split(' ').next().and_then(|word| word.parse().ok()).expect(line);
+        let report = Sim::new(seed).run();
+        assert!(report.is_sound(), "{line}: {:#?}", report.violations);
+    }
+}
+
+#[test]
 fn every_kind_of_trouble_and_every_end_is_reached() {
     let summary = explore(0, SEEDS);
     for (name, count) in summary.counters.list() {
