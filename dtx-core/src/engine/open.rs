@@ -40,7 +40,8 @@ pub(super) struct OpenTx {
     /// The earliest moment for which a timer is set.
     pub(super) timer_at: Timestamp,
     pub(super) signals_seen: u16,
-    /// Operators' moves before this one were made before the transaction was taken up.
+    /// Operators' moves before this one were made before the transaction was taken up, or while
+    /// it waited for that.
     pub(super) moves_made: u16,
     pub(super) status: Status,
     pub(super) dead_letters: u16,

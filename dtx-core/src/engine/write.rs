@@ -159,8 +159,8 @@ impl Turn<'_, '_> {
         if let Some(outcome) = record.last {
             self.note(JournalEvent::Told(outcome));
         }
-        let heard = self.open.signals_seen.max(self.open.state.signals_heard);
-        self.open.state.signals_heard = heard;
+        let heard = self.open.signals_seen.max(self.open.moves_made);
+        self.open.state.signals_heard = heard.max(self.open.state.signals_heard);
         let accept = record.kind == RecordKind::Accepted;
         let transaction = &self.open.transaction;
         let fire = transaction.pattern() == Pattern::FireAndForget;
@@ -453,8 +453,9 @@ impl Turn<'_, '_> {
 
     /// Acts on the signals that were not acted on yet. While a write is unsettled they wait.
     pub(super) fn hear_signals(&mut self) {
+        self.hear_operator();
         while self.open.unsettled.is_none()
-            && (self.open.resume.is_none() || self.open.status == Status::NeedsAttention)
+            && self.open.resume.is_none()
             && usize::from(self.open.signals_seen) < self.open.state.signals.len()
         {
             let entry = self.open.state.signals[usize::from(self.open.signals_seen)].clone();
@@ -470,6 +471,25 @@ impl Turn<'_, '_> {
                 Signal::Skip(operation) => self.skip(operation),
                 Signal::Abandon => self.abandon(),
                 Signal::ClearExceptions => self.open.exceptions.clear(),
+            }
+        }
+    }
+
+    /// What waits for an operator before it is taken up hears nobody else: what a caller wants is
+    /// acted on once it is taken up.
+    fn hear_operator(&mut self) {
+        while self.open.unsettled.is_none()
+            && self.open.resume.is_some()
+            && self.open.status == Status::NeedsAttention
+            && usize::from(self.open.moves_made) < self.open.state.signals.len()
+        {
+            let entry = self.open.state.signals[usize::from(self.open.moves_made)].clone();
+            self.open.moves_made += 1;
+            match entry.signal {
+                Signal::Retry => self.retry_stuck(),
+                Signal::Abandon => self.abandon(),
+                Signal::ClearExceptions => self.open.exceptions.clear(),
+                Signal::Approve | Signal::Reject | Signal::Cancel | Signal::Skip(_) => {}
             }
         }
     }

@@ -15,7 +15,7 @@ use dtx_core::{
     pattern::{Pattern, Phase},
     store::{
         CommitResult, LeaseRequest, MemorySettings, MemoryState, Outcome, RecordKind, Status,
-        TxRecord, TxWrite,
+        TxRecord, TxWrite, Verdict,
     },
     time::Timestamp,
     transaction::{OperationDraft, RetryPolicy, Transaction, TransactionBuilder},
@@ -109,7 +109,7 @@ impl Rig {
     fn give(&self, signal: Signal) {
         let (by, reason) = (Reason::new("somebody"), Reason::new("because"));
         let entry = SignalEntry { signal, by, reason };
-        let id = WriteId { writer: HolderId(9), number: 1 };
+        let id = WriteId { writer: HolderId(9), number: self.record().version.0 };
         let step = signal_write(&self.record(), entry, id, self.now, &self.settings);
         let SignalStep::Write(write) = step else { panic!("{step:?}") };
         assert!(matches!(self.land(&write), CommitResult::Committed(_)));
@@ -422,11 +422,10 @@ fn all_that_is_durable_is_taken_over_with_the_version() {
     assert_eq!(commands(&sent)[0].phase, Phase::Prepare, "it runs forward: {sent:?}");
 }
 
-/// What may kill coordinators waits for an operator, also when an inquiry has decided it.
-#[test]
-fn what_waits_after_too_many_resumes_is_not_driven_by_a_verdict() {
+/// A transaction that was taken up as often as it may be, and waits for an operator.
+fn exhausted(builder: TransactionBuilder) -> Rig {
     let mut rig = Rig::new();
-    let accept = rig.submit(two(Transaction::builder(Pattern::TwoPhaseCommit))).writes.remove(0);
+    let accept = rig.submit(builder).writes.remove(0);
     rig.land_and_tell(&accept);
     for holder in 2..=u128::from(rig.settings.resumes_max) + 1 {
         rig.engine = Rig::owner(&rig.store, rig.tx, holder, &rig.settings);
@@ -437,6 +436,13 @@ fn what_waits_after_too_many_resumes_is_not_driven_by_a_verdict() {
     let wait = rig.load().writes.remove(0);
     assert_eq!(wait.summary.status, Status::NeedsAttention);
     rig.land_and_tell(&wait);
+    rig
+}
+
+/// What may kill coordinators waits for an operator, also when an inquiry has decided it.
+#[test]
+fn what_waits_after_too_many_resumes_is_not_driven_by_a_verdict() {
+    let mut rig = exhausted(two(Transaction::builder(Pattern::TwoPhaseCommit)));
     rig.abort_by_inquiry();
     let out = rig.load();
     assert!(out.commands.is_empty() && out.writes.is_empty(), "{out:?}");
@@ -446,4 +452,22 @@ fn what_waits_after_too_many_resumes_is_not_driven_by_a_verdict() {
     let sent = rig.land_and_tell(&resume);
     assert!(commands(&sent).iter().all(|c| c.phase == Phase::Abort), "{sent:?}");
     assert!(!sent.commands.is_empty());
+}
+
+#[test]
+fn what_waits_after_too_many_resumes_hears_a_caller_only_once_it_is_taken_up() {
+    let mut rig = exhausted(Transaction::builder(Pattern::Saga));
+    rig.give(Signal::Cancel);
+    let out = rig.load();
+    assert!(out.commands.is_empty() && out.writes.is_empty(), "{out:?}");
+    rig.give(Signal::Retry);
+    let resume = rig.load().writes.remove(0);
+    assert_eq!((resume.kind, resume.summary.resumes), (RecordKind::Resumed, 1));
+    let out = rig.land_and_tell(&resume);
+    assert!(out.commands.is_empty(), "{out:?}");
+    assert_eq!(out.writes[0].verdict, Some(Verdict::Turned), "it was cancelled");
+
+    // The operator's move was made: whoever takes it up next does not make it again.
+    rig.engine = Rig::owner(&rig.store, rig.tx, 200, &rig.settings);
+    assert_eq!(rig.load().writes[0].summary.resumes, 2);
 }
