@@ -24,7 +24,7 @@ fn plain(pattern: Pattern) -> Transaction {
 
 /// A record that was accepted under epoch 1.
 fn accepted(transaction: Transaction) -> View {
-    let mut view = View::new(Arc::new(transaction));
+    let mut view = View::new(Arc::new(transaction), ShardId(0));
     (view.version, view.is_open, view.epochs) = (Version(1), true, vec![Epoch(1)]);
     view.state.sequence = AcceptSequence { epoch: Epoch(1), number: 1 };
     view

@@ -6,7 +6,8 @@ use dtx_core::transaction::Transaction;
 
 use crate::{
     event::Event,
-    mutation::Mutation,
+    explore::{Explorer, Setup},
+    network::Node,
     report::Report,
     rng::Rng,
     swarm::{SECOND, Swarm},
@@ -27,29 +28,32 @@ const EVENTS_MAX: u64 = 400_000;
 pub struct Sim {
     world: World,
     workload: Workload,
+    /// At this event this node crashes.
+    crash: Option<(u64, Node)>,
 }
 
 impl Sim {
-    /// The run of a seed.
+    /// The run of a seed, with every fault that dtx is to withstand.
     pub fn new(seed: u64) -> Self {
-        Self::prepare(seed, None, false)
+        Self::prepare(seed, &Setup::default(), None)
     }
 
-    /// The run of a seed whose report holds a sequence diagram.
-    pub fn traced(seed: u64) -> Self {
-        Self::prepare(seed, None, true)
+    /// Many seeds; see [`Explorer`].
+    ///
+    /// ```
+    /// let summary = dtx_sim::Sim::explore(0..20).run();
+    /// assert_eq!(summary.failed, 0, "{:?}", summary.first_violations);
+    /// ```
+    pub fn explore(seeds: std::ops::Range<u64>) -> Explorer {
+        Explorer::new(seeds)
     }
 
-    /// The run of a seed with a rule taken out.
-    #[doc(hidden)]
-    pub fn mutant(seed: u64, mutation: Mutation, is_traced: bool) -> Self {
-        Self::prepare(seed, Some(mutation), is_traced)
-    }
-
-    fn prepare(seed: u64, mutation: Option<Mutation>, is_traced: bool) -> Self {
-        let swarm = Swarm::draw(&mut Rng::new(seed, 2));
-        let workload = Workload::draw(&mut Rng::new(seed, 3), &swarm);
-        Self { world: World::new(seed, swarm, mutation, is_traced), workload }
+    pub(crate) fn prepare(seed: u64, setup: &Setup, crash: Option<(u64, Node)>) -> Self {
+        let swarm = Swarm::draw(&mut Rng::new(seed, 2), setup.faults);
+        let workload = setup.workload(&mut Rng::new(seed, 3), &swarm);
+        let mut world = World::new(seed, swarm, setup.mutation, setup.is_kept);
+        setup.equip(&mut world);
+        Self { world, workload, crash }
     }
 
     /// Transactions without any fault, one after the other, over participants of stock that are
@@ -68,12 +72,13 @@ impl Sim {
             at: index as u64 * SECOND / 10,
             cancel_at: None,
             judged: None,
+            poison: None,
         };
         let workload = Workload {
             hosts: names.into_iter().map(host).collect(),
             clients: transactions.into_iter().enumerate().map(client).collect(),
         };
-        Self { world: World::new(0, Swarm::calm(), None, false), workload }
+        Self { world: World::new(0, Swarm::calm(), None, false), workload, crash: None }
     }
 
     /// Runs until everything has ended, or until it should have.
@@ -84,6 +89,11 @@ impl Sim {
         {
             self.world.now = at;
             self.world.counters.events += 1;
+            if let Some((event, node)) = self.crash
+                && event == self.world.counters.events
+            {
+                self.world.crash(node);
+            }
             self.world.happen(event);
             if self.world.counters.events >= EVENTS_MAX {
                 self.world.broken(None, "liveness: the run does not come to rest");
@@ -117,6 +127,7 @@ impl World {
             Event::Signal { client, entry } => self.signal(client, entry),
             Event::SignalWrite { client, entry, write } => self.signal_write(client, entry, write),
             Event::Work { host, run, jobs } => self.take_up(host, run, jobs),
+            Event::Poisoned { host, down } => self.crash_participant(host, down),
             Event::HostWrite(write) => self.host_write(*write),
             Event::Effect(run) => self.effect(*run),
             Event::Finish(run) => self.finish_run(*run),

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use dtx_core::{
     engine::StoredState,
-    ids::{Epoch, OperationIndex, Version},
+    ids::{Epoch, OperationIndex, ShardId, Version},
     pattern::Phase,
     store::{Outcome, RecordKind, Status, TxWrite, Verdict},
     transaction::Transaction,
@@ -14,6 +14,7 @@ use dtx_core::{
 /// The durable record of a transaction, and what was seen of its operations.
 #[derive(Debug)]
 pub(crate) struct View {
+    pub(crate) shard: ShardId,
     pub(crate) transaction: Arc<Transaction>,
     pub(crate) version: Version,
     pub(crate) verdict: Option<Verdict>,
@@ -57,8 +58,9 @@ impl Sight {
 pub(crate) type Broken = &'static str;
 
 impl View {
-    pub(crate) fn new(transaction: Arc<Transaction>) -> Self {
+    pub(crate) fn new(transaction: Arc<Transaction>, shard: ShardId) -> Self {
         Self {
+            shard,
             transaction,
             version: Version::default(),
             verdict: None,

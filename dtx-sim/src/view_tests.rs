@@ -3,7 +3,7 @@
 use dtx_core::{
     answer::{Done, Reason},
     engine::{Signal, SignalEntry},
-    ids::{HolderId, ShardId, TxId, WriteId},
+    ids::{HolderId, TxId, WriteId},
     pattern::Pattern,
     store::{Expect, Fence, Summary},
     time::Timestamp,
@@ -15,7 +15,7 @@ use super::*;
 fn view() -> View {
     let draft = OperationDraft::new("svc", "work");
     let built = Transaction::builder(Pattern::Saga).operation(draft).build();
-    View::new(Arc::new(built.expect("a valid definition")))
+    View::new(Arc::new(built.expect("a valid definition")), ShardId(0))
 }
 
 fn write(kind: RecordKind, epoch: u64) -> TxWrite {
