@@ -293,6 +293,7 @@ struct Part {
     events: Vec<u64>,
     failing: BTreeMap<u64, String>,
     sometimes: BTreeMap<&'static str, u64>,
+    longest_settling_us: u64,
     counters: Counters,
 }
 
@@ -300,6 +301,7 @@ impl Part {
     fn add(&mut self, report: &Report, how: &str) {
         self.events.push(report.counters.events);
         self.counters.add(&report.counters);
+        self.longest_settling_us = self.longest_settling_us.max(report.settled_after_us);
         self.violations += report.violations.len() as u64;
         for (name, count) in report.counters.list() {
             *self.sometimes.entry(name).or_default() += u64::from(count > 0);
@@ -319,6 +321,7 @@ fn sum(parts: Vec<Part>) -> Summary {
         summary.seeds += part.seeds;
         summary.violations += part.violations;
         summary.counters.add(&part.counters);
+        summary.longest_settling_us = summary.longest_settling_us.max(part.longest_settling_us);
         events.extend(part.events);
         failing.extend(part.failing);
         for (name, runs) in part.sometimes {

@@ -104,8 +104,10 @@ impl World {
         }
         self.audit_pools();
         self.check_own();
+        let healed = self.healed_at.unwrap_or(self.now);
         Report {
             seed: self.seed,
+            settled_after_us: self.ended_at.unwrap_or(self.now).saturating_sub(healed),
             violations: self.violations,
             counters: self.counters,
             trace_hash: self.trace.hash(),

@@ -31,6 +31,9 @@ pub struct Report {
     pub ends: Vec<End>,
     /// How many participants there were.
     pub hosts: usize,
+    /// How long after the end of the faults the last transaction was seen to have ended, in
+    /// microseconds of virtual time.
+    pub settled_after_us: u64,
 }
 
 /// How the transaction of one client ended.
@@ -75,6 +78,9 @@ pub struct Summary {
     pub first_violations: Vec<String>,
     /// How many events the run in the middle had.
     pub median_events: u64,
+    /// The longest time, in microseconds of virtual time, from the end of the faults to the end of
+    /// the last transaction of a run.
+    pub longest_settling_us: u64,
     /// Sums over all runs.
     pub counters: Counters,
     /// In how many runs each counter was not zero.

@@ -90,3 +90,10 @@ fn a_run_is_kept_to_its_pattern() {
         assert_eq!(dispatched, pattern == Pattern::FireAndForget, "{pattern}");
     }
 }
+
+#[test]
+fn every_node_may_crash_at_every_event() {
+    let summary = Sim::explore(0..1).faults(Faults::none()).crash_everywhere().run();
+    assert_eq!(summary.failed, 0, "{:#?}", summary.first_violations);
+    assert!(summary.runs > 1_000, "{} runs", summary.runs);
+}
