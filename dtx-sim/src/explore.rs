@@ -15,16 +15,14 @@ use std::{
 use dtx_core::{pattern::Pattern, transaction::Transaction};
 
 use crate::{
-    coordinator,
     counters::Counters,
     draw::Draw,
     faults::Faults,
     mutation::Mutation,
-    network::Node,
     participant::{Participant, Run},
     report::{Report, Summary},
     rng::Rng,
-    sim::Sim,
+    sim::{Crash, Sim},
     swarm::Swarm,
     workload::Workload,
     world::World,
@@ -52,6 +50,7 @@ impl fmt::Debug for Check {
 pub(crate) struct Setup {
     pub(crate) faults: Faults,
     pub(crate) mutation: Option<Mutation>,
+    pub(crate) crash: Option<Crash>,
     /// A journal is kept.
     pub(crate) is_kept: bool,
     pattern: Option<Pattern>,
@@ -221,6 +220,16 @@ impl Explorer {
         self
     }
 
+    /// Crashes a node at an event of each run: what [`Self::crash_everywhere`] has found is run
+    /// again by `crash_at(event, node).replay(seed)`.
+    ///
+    /// # Panics
+    /// The run panics when there is no node of that name; [`Report::nodes`] names them.
+    pub fn crash_at(mut self, event: u64, node: impl Into<String>) -> Self {
+        self.setup.crash = Some(Crash { event, node: node.into() });
+        self
+    }
+
     /// With a rule taken out.
     #[doc(hidden)]
     pub fn mutant(mut self, mutation: Mutation) -> Self {
@@ -228,11 +237,10 @@ impl Explorer {
         self
     }
 
-    /// One run of the first kind, with its journal. A seed of [`Self::crash_everywhere`] is run
-    /// without the crash.
+    /// One run, with its journal. A seed of [`Self::crash_everywhere`] is run without a crash.
     pub fn replay(&self, seed: u64) -> Report {
         let setup = Setup { is_kept: true, ..self.setup.clone() };
-        Sim::prepare(seed, &setup, None).run()
+        Sim::prepare(seed, &setup).run()
     }
 
     /// Runs all seeds.
@@ -267,19 +275,18 @@ impl Explorer {
     }
 
     fn explore(&self, seed: u64, part: &mut Part) {
-        let report = Sim::prepare(seed, &self.setup, None).run();
-        let (events, hosts) = (report.counters.events, report.hosts);
+        let report = Sim::prepare(seed, &self.setup).run();
         part.seeds += 1;
         part.add(&report, "");
         if !self.crash_everywhere {
             return;
         }
-        let coordinators = (0..coordinator::NAMES.len()).map(Node::Coordinator);
-        let nodes = coordinators.chain([Node::Store]).chain((0..hosts).map(Node::Host));
-        for node in nodes {
-            for event in 1..=events {
-                let report = Sim::prepare(seed, &self.setup, Some((event, node))).run();
-                part.add(&report, &format!("crash of {node:?} at event {event}: "));
+        for node in &report.nodes {
+            for event in 1..=report.counters.events {
+                let crash = Some(Crash { event, node: node.clone() });
+                let setup = Setup { crash, ..self.setup.clone() };
+                let how = format!("crash of {node} at event {event}: ");
+                part.add(&Sim::prepare(seed, &setup).run(), &how);
             }
         }
     }

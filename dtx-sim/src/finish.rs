@@ -105,6 +105,7 @@ impl World {
         self.audit_pools();
         self.check_own();
         let healed = self.healed_at.unwrap_or(self.now);
+        let nodes = self.node_names();
         Report {
             seed: self.seed,
             settled_after_us: self.ended_at.unwrap_or(self.now).saturating_sub(healed),
@@ -113,7 +114,7 @@ impl World {
             trace_hash: self.trace.hash(),
             journal: self.trace.into_journal(),
             ends,
-            hosts: self.hosts.len(),
+            nodes,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Who can reach whom: partitions of the nodes, in one direction or both.
 
 use crate::{
+    coordinator::NAMES,
     event::Event,
     swarm::{MS, SECOND},
     world::World,
@@ -79,6 +80,24 @@ impl World {
         let coordinators = (0..self.coordinators.len()).map(Node::Coordinator);
         let hosts = (0..self.hosts.len()).map(Node::Host);
         [Node::Store].into_iter().chain(coordinators).chain(hosts).collect()
+    }
+
+    fn node_name(&self, node: Node) -> &str {
+        match node {
+            Node::Store => "store",
+            Node::Coordinator(coordinator) => NAMES[coordinator],
+            Node::Host(host) => self.hosts[host].name.as_str(),
+        }
+    }
+
+    /// The names of all nodes.
+    pub(crate) fn node_names(&self) -> Vec<String> {
+        self.nodes().into_iter().map(|node| self.node_name(node).to_owned()).collect()
+    }
+
+    /// The node of a name.
+    pub(crate) fn node(&self, name: &str) -> Option<Node> {
+        self.nodes().into_iter().find(|node| self.node_name(*node) == name)
     }
 
     /// Some nodes do not reach others for a while.

@@ -29,8 +29,8 @@ pub struct Report {
     pub journal: Vec<Happening>,
     /// What clients submitted, in their order.
     pub ends: Vec<End>,
-    /// How many participants there were.
-    pub hosts: usize,
+    /// The names of all nodes: coordinators, the store, participants.
+    pub nodes: Vec<String>,
     /// How long after the end of the faults the last transaction was seen to have ended, in
     /// microseconds of virtual time.
     pub settled_after_us: u64,

@@ -7,7 +7,6 @@ use dtx_core::transaction::Transaction;
 use crate::{
     event::Event,
     explore::{Explorer, Setup},
-    network::Node,
     report::Report,
     rng::Rng,
     swarm::{SECOND, Swarm},
@@ -23,19 +22,25 @@ const DRAIN_US: u64 = 10 * SECOND;
 /// No run is longer, whatever happens.
 const EVENTS_MAX: u64 = 400_000;
 
+/// At this event this node crashes.
+#[derive(Clone, Debug)]
+pub(crate) struct Crash {
+    pub(crate) event: u64,
+    pub(crate) node: String,
+}
+
 /// A simulation that is ready to run. The same seed gives the same run.
 #[derive(Debug)]
 pub struct Sim {
     world: World,
     workload: Workload,
-    /// At this event this node crashes.
-    crash: Option<(u64, Node)>,
+    crash: Option<Crash>,
 }
 
 impl Sim {
     /// The run of a seed, with every fault that dtx is to withstand.
     pub fn new(seed: u64) -> Self {
-        Self::prepare(seed, &Setup::default(), None)
+        Self::prepare(seed, &Setup::default())
     }
 
     /// Many seeds; see [`Explorer`].
@@ -48,12 +53,12 @@ impl Sim {
         Explorer::new(seeds)
     }
 
-    pub(crate) fn prepare(seed: u64, setup: &Setup, crash: Option<(u64, Node)>) -> Self {
+    pub(crate) fn prepare(seed: u64, setup: &Setup) -> Self {
         let swarm = Swarm::draw(&mut Rng::new(seed, 2), setup.faults);
         let workload = setup.workload(&mut Rng::new(seed, 3), &swarm);
         let mut world = World::new(seed, swarm, setup.mutation, setup.is_kept);
         setup.equip(&mut world);
-        Self { world, workload, crash }
+        Self { world, workload, crash: setup.crash.clone() }
     }
 
     /// Transactions without any fault, one after the other, over participants of stock that are
@@ -89,8 +94,8 @@ impl Sim {
         {
             self.world.now = at;
             self.world.counters.events += 1;
-            if let Some((event, node)) = self.crash
-                && event == self.world.counters.events
+            if let Some(Crash { event, node }) = &self.crash
+                && *event == self.world.counters.events
             {
                 self.world.crash(node);
             }

@@ -116,9 +116,13 @@ impl World {
     }
 
     /// Any node crashes.
-    pub(crate) fn crash(&mut self, node: Node) {
-        let text = || What::Note { text: format!("crash of {node:?}") };
+    ///
+    /// # Panics
+    /// When there is none of that name.
+    pub(crate) fn crash(&mut self, name: &str) {
+        let text = || What::Note { text: format!("crash of {name}") };
         self.trace.note(self.now, ("trouble", "trouble"), None, text);
+        let Some(node) = self.node(name) else { panic!("there is no node {name:?}") };
         match node {
             Node::Coordinator(coordinator) => self.crash_coordinator(coordinator, SECOND / 2),
             Node::Host(host) => self.crash_participant(host, SECOND / 2),

@@ -105,9 +105,14 @@ fn a_crash_of_every_node_at_every_event_is_survived_and_finds_what_no_seed_shows
     assert_eq!((summary.seeds, summary.runs), (4, 4 + 5 * calm.counters.events));
     let mistaken = tills(0..4, false, false).faults(Faults::none());
     assert_eq!(mistaken.run().failed, 0);
-    let summary = mistaken.crash_everywhere().run();
+    let summary = mistaken.clone().crash_everywhere().run();
     assert!(summary.failed > 0);
-    assert!(summary.first_violations[0].contains("crash of"), "{:?}", summary.first_violations);
+    let text = &summary.first_violations[0];
+    let (_, found) = text.split_once("crash of ").expect(text);
+    let (node, rest) = found.split_once(" at event ").expect(text);
+    let event = rest.split(':').next().and_then(|event| event.parse().ok()).expect(text);
+    let again = mistaken.crash_at(event, node).replay(summary.failing_seeds[0]);
+    assert!(!again.is_sound() && !again.journal.is_empty(), "{text}");
 }
 
 #[test]
