@@ -62,6 +62,15 @@ enum Place {
     Finished(Header),
 }
 
+/// What is stored of a write's transaction. To find it, the head of a new row was put in already,
+/// and an open row that will end was taken out already: each look costs as much as a change, and
+/// almost every write applies. What does not apply is undone.
+struct Found {
+    place: Option<Place>,
+    /// The open row that was taken out.
+    taken: Option<Vec<u8>>,
+}
+
 impl Place {
     fn header(&self) -> &Header {
         match self {
@@ -107,7 +116,7 @@ impl<'t> Transactions<'t> {
         now: Timestamp,
     ) -> Result<Applied, Failure> {
         let tx = write.claim.tx;
-        let Ok(place) = self.find(&write.claim)? else {
+        let Ok(Found { place, taken }) = self.find(write)? else {
             return Ok(Err(unreadable("commit", tx)));
         };
         let facts = Facts {
@@ -128,26 +137,47 @@ impl<'t> Transactions<'t> {
             if self.apply(write, place, version, now)?.is_err() {
                 return Ok(Err(unreadable("commit", tx)));
             }
+        } else {
+            if write.head.is_some() && place.is_none() {
+                self.heads.open()?.remove(tx.as_bytes())?;
+            }
+            if let Some(taken) = taken {
+                self.open.open()?.insert(tx.as_bytes(), taken.as_slice())?;
+            }
         }
         Ok(Ok(decision))
     }
 
-    fn find(
-        &mut self,
-        claim: &WriteClaim,
-    ) -> Result<Result<Option<Place>, codec::Unreadable>, Failure> {
-        let tx = claim.tx.as_bytes();
+    fn find(&mut self, write: &Prepared) -> Result<Result<Found, codec::Unreadable>, Failure> {
+        let tx = write.claim.tx.as_bytes();
         // Every row has a head, so that one look answers for both tables.
-        if claim.expect == Expect::Absent && self.heads.open()?.get(tx)?.is_none() {
-            return Ok(Ok(None));
+        if let Some(head) = &write.head {
+            let heads = self.heads.open()?;
+            let before = heads.insert(tx, head.as_slice())?.map(|head| head.value().to_vec());
+            let Some(before) = before else {
+                crash_point!("redb.head.written");
+                return Ok(Ok(Found { place: None, taken: None }));
+            };
+            heads.insert(tx, before.as_slice())?;
         }
-        if let Some(value) = self.open.open()?.get(tx)? {
-            return Ok(Header::read(value.value()).map(|header| Some(Place::Open(header))));
+        if write.due.is_none() {
+            let taken = self.open.open()?.remove(tx)?.map(|row| row.value().to_vec());
+            if let Some(taken) = taken {
+                let Ok(header) = Header::read(&taken) else {
+                    self.open.open()?.insert(tx, taken.as_slice())?;
+                    return Ok(Err(codec::Unreadable));
+                };
+                return Ok(Ok(Found { place: Some(Place::Open(header)), taken: Some(taken) }));
+            }
+        } else if let Some(row) = self.open.open()?.get(tx)? {
+            let place = Header::read(row.value()).map(|header| Some(Place::Open(header)));
+            return Ok(place.map(|place| Found { place, taken: None }));
         }
-        if let Some(value) = self.finished.open()?.get(tx)? {
-            return Ok(Header::read(value.value()).map(|header| Some(Place::Finished(header))));
-        }
-        Ok(Ok(None))
+        let place = match self.finished.open()?.get(tx)? {
+            Some(row) => Header::read(row.value()).map(|header| Some(Place::Finished(header))),
+            None => Ok(None),
+        };
+        Ok(place.map(|place| Found { place, taken: None }))
     }
 
     fn owner(&mut self, key: &[u8]) -> Result<Option<KeyFacts>, Failure> {
@@ -166,10 +196,6 @@ impl<'t> Transactions<'t> {
             && let Err(unreadable) = self.keep_journal(tx, before.version)?
         {
             return Ok(Err(unreadable));
-        }
-        if let Some(head) = &write.head {
-            self.heads.open()?.insert(tx.as_bytes(), head.as_slice())?;
-            crash_point!("redb.head.written");
         }
         let before = place.as_ref().map(Place::header);
         let header = Header {
@@ -200,16 +226,13 @@ impl<'t> Transactions<'t> {
         Ok(Ok(()))
     }
 
-    /// Takes the row out of the table that it leaves, and keeps the index of due times.
+    /// Takes a finished row that is opened again out of its table, and keeps the index of due times.
     fn move_due(&mut self, write: &Prepared, place: Option<Place>) -> Result<(), Failure> {
         let tx = write.claim.tx;
         match place {
             Some(Place::Open(before)) if before.due == write.due => return Ok(()),
             Some(Place::Open(Header { due: Some(due), .. })) => {
                 self.due.open()?.remove(&due_key(write.shard, due, tx))?;
-                if write.due.is_none() {
-                    self.open.open()?.remove(tx.as_bytes())?;
-                }
             }
             Some(Place::Finished(_)) if write.due.is_some() => {
                 self.finished.open()?.remove(tx.as_bytes())?;

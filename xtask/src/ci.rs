@@ -10,11 +10,14 @@ use crate::{
     workspace::Workspace,
 };
 
-/// How long the simulator may run beyond the seeds of `cargo xtask test`.
-const SIMULATOR_BOX: Duration = Duration::from_secs(1);
+/// How long the simulator runs at least, beyond the seeds of `cargo xtask test`.
+const SIMULATOR_BOX: Duration = Duration::from_secs(240);
+
+/// How many seeds it covers at least, however long that takes.
+const SIMULATOR_SEEDS: u64 = 300_000;
 
 /// How many seeds one run of the simulator takes.
-pub(crate) const BATCH: u64 = 10_000;
+pub(crate) const BATCH: u64 = 50_000;
 
 /// How many seeds stand between the slices of two commits with neighbouring hashes.
 const SLICE: u64 = 1_000_000;
@@ -111,11 +114,13 @@ fn simulator_slice(workspace: &Workspace) -> Result<(), String> {
     let commit = head(workspace)?;
     let mut seeds = Seeds { first: first_seed(&commit)?, count: BATCH };
     println!("commit {commit} begins at seed {}", seeds.first);
-    let start = Instant::now();
-    while start.elapsed() < SIMULATOR_BOX {
+    let (start, mut count) = (Instant::now(), 0);
+    while count < SIMULATOR_SEEDS || start.elapsed() < SIMULATOR_BOX && count + BATCH <= SLICE {
         simulator::simulate(&workspace.root, seeds)?;
         seeds.first += BATCH;
+        count += BATCH;
     }
+    println!("{count} seeds in {:.0} s", start.elapsed().as_secs_f64());
     Ok(())
 }
 
@@ -146,9 +151,10 @@ mod tests {
 
     #[test]
     fn slices_of_commits_follow_the_tested_seeds_and_do_not_meet() {
-        assert_eq!(first_seed("00000000aa"), Ok(10_000));
-        assert_eq!(first_seed("00000001aa"), Ok(1_010_000));
-        assert_eq!(first_seed("ffffffffaa"), Ok(10_000 + 0xffff_ffff * SLICE));
+        assert_eq!(first_seed("00000000aa"), Ok(100_000));
+        assert_eq!(first_seed("00000001aa"), Ok(1_100_000));
+        assert_eq!(first_seed("ffffffffaa"), Ok(100_000 + 0xffff_ffff * SLICE));
+        const { assert!(SIMULATOR_SEEDS <= SLICE) };
         assert!(first_seed("nonsense").is_err());
         assert!(first_seed("ff").is_err());
     }

@@ -16,7 +16,7 @@ use crate::{
 const BUDGET: Duration = Duration::from_secs(600);
 
 /// The seeds that every run covers. The longer tiers begin after them.
-pub(crate) const SEEDS: Seeds = Seeds { first: 0, count: 10_000 };
+pub(crate) const SEEDS: Seeds = Seeds { first: 0, count: 100_000 };
 
 /// Builds and runs all tests, doc tests, examples and the simulator.
 pub(crate) fn run(workspace: &Workspace, steps: &mut Steps) {

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// How many seeds the simulator tier covers, unless asked otherwise.
-pub(crate) const SEEDS_DEFAULT: u64 = 1_000_000;
+pub(crate) const SEEDS_DEFAULT: u64 = 10_000_000;
 
 /// The folder of the results.
 const FOLDER: &str = "docs/proof";

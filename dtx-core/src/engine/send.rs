@@ -8,7 +8,7 @@ use crate::{
     answer::{NotDone, PhaseAnswer, Reason, Refusal},
     engine::{
         Notice,
-        open::{Flight, Record, Resume},
+        open::{Flight, Record, Resume, ResumeCount},
         peers::backoff,
         write::Turn,
     },
@@ -23,26 +23,23 @@ use crate::{
 
 impl Turn<'_, '_> {
     /// Takes a stored transaction up, with a durable count of how often that happened, so that a
-    /// transaction that kills coordinators is noticed.
-    pub(super) fn take_up(&mut self, was_parked: bool) {
-        if was_parked {
-            self.open.status = Status::Open;
-            self.start_again();
-            return;
-        }
+    /// transaction that kills coordinators is noticed. Nothing is done before that is durable: it
+    /// may have been read before its last record landed, and only a write shows that.
+    pub(super) fn take_up(&mut self, resume: Resume) {
         let resumes = self.open.state.resumes;
-        if resumes >= self.shared.settings.resumes_max {
+        self.open.resume = Some(resume);
+        if resume.count == ResumeCount::Again && resumes >= self.shared.settings.resumes_max {
             // It may be what kills the coordinators: it waits for an operator's `Retry`.
             self.except(Reason::new(format!("it was taken up {resumes} times without an end")));
             return;
         }
-        self.open.state.resumes += 1;
+        self.open.state.resumes = resume.count.of(resumes);
         self.record(Record::of(RecordKind::Resumed));
     }
 
-    /// The resume is durable (or the wait is over): off it goes.
+    /// The resume is durable: off it goes.
     pub(super) fn start_again(&mut self) {
-        let Some(Resume { verdict }) = self.open.resume.take() else { return };
+        let Some(Resume { verdict, .. }) = self.open.resume.take() else { return };
         let point = self.open.state.point_of_no_return;
         match (verdict, point) {
             (Some(verdict), _) => self.feed(Event::Resume(verdict)),

@@ -5,12 +5,12 @@ use thin_vec::ThinVec;
 use crate::{
     answer::{Done, Reason},
     engine::{
-        Context, Notice, Outputs, Refused, Signal,
-        open::{End, OpenTx, Record},
+        Context, Notice, Outputs, Refused, Signal, StoredState,
+        open::{End, OpenTx, Record, ResumeCount},
         shard::Shared,
     },
     error::Retry,
-    ids::{OperationIndex, TxId, WriteId},
+    ids::{AcceptSequence, OperationIndex, TxId, WriteId},
     pattern::{Effect, Event, Heard, Pattern, Phase},
     store::{
         CommitResult, Expect, JournalEntry, JournalEvent, Outcome, RecordKind, Status, Summary,
@@ -159,8 +159,8 @@ impl Turn<'_, '_> {
         if let Some(outcome) = record.last {
             self.note(JournalEvent::Told(outcome));
         }
-        let heard = self.open.signals_seen.max(self.open.state.signals_heard);
-        self.open.state.signals_heard = heard;
+        let heard = self.open.signals_seen.max(self.open.moves_made);
+        self.open.state.signals_heard = heard.max(self.open.state.signals_heard);
         let accept = record.kind == RecordKind::Accepted;
         let transaction = &self.open.transaction;
         let fire = transaction.pattern() == Pattern::FireAndForget;
@@ -321,15 +321,19 @@ impl Turn<'_, '_> {
             self.open.write_again_at = self.cx.now + self.shared.settings.write_retry;
             return;
         }
-        let Ok(state) = crate::engine::StoredState::decode(&record.state) else {
+        let Ok(state) = StoredState::decode(&record.state) else {
             self.open.end = Some(End::SetAside);
             return;
         };
         self.open.version = record.version;
-        self.open.state.signals = state.signals;
         if record.due.is_none() {
             self.over(record.summary.status);
             return;
+        }
+        if self.open.resume.is_some() {
+            self.read_anew(state, &record);
+        } else {
+            self.open.state.signals = state.signals;
         }
         let Some(write) = self.open.unsettled.take() else {
             self.after_adopting(record.verdict, None);
@@ -350,11 +354,33 @@ impl Turn<'_, '_> {
         }
     }
 
+    /// It was read before its owner, which may have been this one, wrote more to it. Nothing was
+    /// done yet by what was read then, so all of it is as it is found now.
+    fn read_anew(&mut self, mut state: StoredState, record: &TxRecord) {
+        let own = std::mem::take(&mut self.open.state);
+        if state.sequence == AcceptSequence::default() {
+            state.sequence = own.sequence;
+        } else if state.sequence != own.sequence {
+            self.shared.resequence(own.sequence, state.sequence);
+        }
+        let is_taken_up =
+            self.open.unsettled.as_ref().is_some_and(|w| w.kind == RecordKind::Resumed);
+        if let Some(resume) = &mut self.open.resume {
+            resume.verdict = record.verdict;
+            if is_taken_up {
+                state.resumes = resume.count.of(state.resumes);
+                self.open.exceptions = record.summary.exceptions.iter().cloned().collect();
+            }
+        }
+        self.open.moves_made = self.open.moves_made.max(state.signals_heard);
+        self.open.state = state;
+    }
+
     /// The accept met a row. With the same definition it is its own, which has landed and was
     /// signalled to since; else the id is taken, by the abort of an inquiry or by another.
     fn adopt_accept(&mut self, record: TxRecord) {
         let definition = self.open.unsettled.as_ref().and_then(|write| write.definition.clone());
-        let state = crate::engine::StoredState::decode(&record.state);
+        let state = StoredState::decode(&record.state);
         match (state, definition) {
             (Ok(state), Some(definition)) if definition == record.definition => {
                 self.open.version = record.version;
@@ -392,18 +418,12 @@ impl Turn<'_, '_> {
         let undecided = self.open.machine.verdict().is_none();
         if let Some(verdict) = verdict
             && undecided
+            && self.open.resume.is_none()
         {
             // A verdict never changes (rule 1): whatever else was to be written is dropped.
             self.open.queue.clear();
             self.ground();
-            if let Some(record) = again
-                && record.kind == RecordKind::Resumed
-            {
-                self.open.resume = Some(crate::engine::open::Resume { verdict: Some(verdict) });
-                self.open.queue.insert(0, record);
-            } else {
-                self.feed(Event::Decided(verdict));
-            }
+            self.feed(Event::Decided(verdict));
             self.write_next();
             return;
         }
@@ -433,8 +453,9 @@ impl Turn<'_, '_> {
 
     /// Acts on the signals that were not acted on yet. While a write is unsettled they wait.
     pub(super) fn hear_signals(&mut self) {
+        self.hear_operator();
         while self.open.unsettled.is_none()
-            && (self.open.resume.is_none() || self.open.status == Status::NeedsAttention)
+            && self.open.resume.is_none()
             && usize::from(self.open.signals_seen) < self.open.state.signals.len()
         {
             let entry = self.open.state.signals[usize::from(self.open.signals_seen)].clone();
@@ -454,11 +475,31 @@ impl Turn<'_, '_> {
         }
     }
 
+    /// What waits for an operator before it is taken up hears nobody else: what a caller wants is
+    /// acted on once it is taken up.
+    fn hear_operator(&mut self) {
+        while self.open.unsettled.is_none()
+            && self.open.resume.is_some()
+            && self.open.status == Status::NeedsAttention
+            && usize::from(self.open.moves_made) < self.open.state.signals.len()
+        {
+            let entry = self.open.state.signals[usize::from(self.open.moves_made)].clone();
+            self.open.moves_made += 1;
+            match entry.signal {
+                Signal::Retry => self.retry_stuck(),
+                Signal::Abandon => self.abandon(),
+                Signal::ClearExceptions => self.open.exceptions.clear(),
+                Signal::Approve | Signal::Reject | Signal::Cancel | Signal::Skip(_) => {}
+            }
+        }
+    }
+
     fn retry_stuck(&mut self) {
         self.open.status = Status::Open;
         self.open.state.attempts.clear();
-        if self.open.resume.is_some() {
-            self.open.state.resumes = 1;
+        if let Some(resume) = &mut self.open.resume {
+            resume.count = ResumeCount::Anew;
+            self.open.state.resumes = resume.count.of(self.open.state.resumes);
             self.record(Record::of(RecordKind::Resumed));
         }
         for (operation, phase) in std::mem::take(&mut self.open.stuck) {

@@ -2,5 +2,6 @@
 #![forbid(unsafe_code)]
 
 mod budget;
+mod own;
 mod rules;
 mod runs;

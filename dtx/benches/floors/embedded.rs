@@ -10,8 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dtx::{prelude::*, transaction::codec};
-use redb::{ConcurrencyMode, Database, TableDefinition};
+use dtx::prelude::*;
+use redb::{ConcurrencyMode, Database, ReadableDatabase, ReadableTable, TableDefinition};
 
 use super::{judge, median, noop};
 
@@ -22,22 +22,60 @@ const OPEN: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("open")
 const DUE: TableDefinition<'_, &[u8; 26], ()> = TableDefinition::new("due");
 const FINISHED: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("finished");
 
-/// What the store writes for one transaction, in bytes, besides its definition: what stands
-/// around it, the open row, and the finished row with its journal.
-const HEAD_BYTES: usize = 24;
-const OPEN_BYTES: usize = 64;
-const FINISHED_BYTES: usize = 192;
+/// How many bytes the store writes for one transaction, as found in its file.
+#[derive(Clone, Copy)]
+struct RowBytes {
+    head: usize,
+    open: usize,
+    finished: usize,
+}
+
+impl RowBytes {
+    /// Some transactions that end, and some whose participants are not there.
+    fn measured(folder: &Path) -> Self {
+        const COUNT: usize = 64;
+        let path = folder.join("rows");
+        let run = |participants: Vec<Participant>, ends: bool| {
+            runtime().block_on(async {
+                let store = RedbStore::open(&path).await.unwrap();
+                let mut builder = Dtx::builder().store(store).transport(InMemoryTransport::new());
+                for participant in participants {
+                    builder = builder.participant(participant);
+                }
+                let dtx = builder.start().await.unwrap();
+                for _ in 0..COUNT {
+                    let transaction = noop::transaction(Pattern::TwoPhaseSaga);
+                    let mut handle = dtx.submit(transaction).await.unwrap();
+                    if ends {
+                        handle.outcome().await.unwrap();
+                    }
+                }
+                dtx.shutdown(Duration::ZERO).await;
+            });
+        };
+        run(noop::participants(), true);
+        run(Vec::new(), false);
+        let database = Database::open(&path).unwrap();
+        let read = database.begin_read().unwrap();
+        let mean = |table: TableDefinition<'static, &[u8; 16], &[u8]>| {
+            let table = read.open_table(table).unwrap();
+            let rows = table.iter().unwrap().map(|row| row.unwrap().1.value().len());
+            let sizes: Vec<usize> = rows.collect();
+            assert!(sizes.len() >= COUNT, "every kind of row is there");
+            sizes.iter().sum::<usize>() / sizes.len()
+        };
+        Self { head: mean(HEADS), open: mean(OPEN), finished: mean(FINISHED) }
+    }
+}
 
 /// Transactions per second of a writer that does nothing but write their rows: the accepts of
 /// one half of what is in flight and the ends of the other half in each commit.
-fn bare_window(path: &Path, window: Duration) -> f64 {
+fn bare_window(path: &Path, rows: RowBytes, window: Duration) -> f64 {
     let database = Database::builder()
         .set_concurrency_mode(ConcurrencyMode::SingleWriter)
         .create(path)
         .unwrap();
-    let definition = codec::encode(&noop::transaction(Pattern::TwoPhaseSaga));
-    let head = vec![7; HEAD_BYTES + definition.len()];
-    let (open, finished) = (vec![7; OPEN_BYTES], vec![7; FINISHED_BYTES]);
+    let (head, open, finished) = (vec![7; rows.head], vec![7; rows.open], vec![7; rows.finished]);
     let (mut accepted, mut ended) = (0_u64, 0_u64);
     let begun = Instant::now();
     while begun.elapsed() < window {
@@ -125,16 +163,20 @@ pub(crate) fn throughput(seconds: u64, windows: usize) -> usize {
     let window = Duration::from_secs(seconds);
     let folder = tempfile::tempdir().unwrap();
     let (mut ratios, mut floors, mut rates) = (vec![], vec![], vec![]);
+    let rows = RowBytes::measured(folder.path());
     for number in 0..windows {
-        let floor = bare_window(&folder.path().join(format!("bare-{number}")), window);
+        let floor = bare_window(&folder.path().join(format!("bare-{number}")), rows, window);
         let rate = dtx_window(&folder.path().join(format!("dtx-{number}")), window);
         ratios.push(100.0 * rate / floor);
         floors.push(floor);
         rates.push(rate);
     }
     let floor = format!(
-        "bare redb writer {:.0} transactions' rows per second; dtx {:.0}",
+        "bare redb writer {:.0} transactions' rows per second ({} + {} + {} bytes); dtx {:.0}",
         median(floors),
+        rows.head,
+        rows.open,
+        rows.finished,
         median(rates)
     );
     let name = format!("2ps on redb at {IN_FLIGHT} in flight, percent of the bare writer");
@@ -142,14 +184,14 @@ pub(crate) fn throughput(seconds: u64, windows: usize) -> usize {
 }
 
 /// The store's single commit: the end of one transaction, nothing else in flight.
-async fn single_commit(store: &RedbStore, numbers: std::ops::Range<u64>) -> f64 {
+async fn single_commit(store: &RedbStore, bytes: usize, numbers: std::ops::Range<u64>) -> f64 {
     use dtx::store::{ParticipantStore, RowChange, RowExpect, RowKey, RowSet, Scope};
     let mut taken = Vec::new();
     for number in numbers {
         let change = RowChange {
             key: RowKey(number.to_be_bytes().to_vec().into()),
             expect: RowExpect::Absent,
-            value: Some(vec![7; FINISHED_BYTES].into()),
+            value: Some(vec![7; bytes].into()),
         };
         let set = RowSet {
             scope: Scope::new(format!("floor/{}", dtx::ids::mix(number))).unwrap(),
@@ -168,6 +210,7 @@ async fn single_commit(store: &RedbStore, numbers: std::ops::Range<u64>) -> f64 
 pub(crate) fn latency() -> usize {
     const SAMPLES: u64 = 400;
     let folder = tempfile::tempdir().unwrap();
+    let rows = RowBytes::measured(folder.path());
     let mut missed = 0;
     for pattern in [Pattern::Saga, Pattern::TwoPhaseSaga, Pattern::ThreePhaseSaga] {
         let path = folder.path().join(pattern.word());
@@ -177,7 +220,7 @@ pub(crate) fn latency() -> usize {
             let (mut singles, mut taken) = (vec![], vec![]);
             for round in 0..4 {
                 let numbers = round * SAMPLES..round * SAMPLES + SAMPLES / 4;
-                singles.push(single_commit(&store, numbers).await);
+                singles.push(single_commit(&store, rows.finished, numbers).await);
                 for _ in 0..SAMPLES / 4 {
                     let begun = Instant::now();
                     let mut handle = dtx.submit(noop::transaction(pattern)).await.unwrap();
