@@ -89,7 +89,8 @@ mod tests {
 
     #[test]
     fn a_tool_that_is_not_there_is_skipped_and_said() {
-        let workspace = Workspace { root: ".".into(), packages: Vec::new() };
+        let workspace =
+            Workspace { root: ".".into(), target: "target".into(), packages: Vec::new() };
         let ending = tool(&workspace, "no-such-tool", &["no-such-tool"]);
         assert!(matches!(ending, Ending::Skipped(reason) if reason.contains("no-such-tool")));
     }

@@ -116,7 +116,7 @@ fn simulator_slice(workspace: &Workspace) -> Result<(), String> {
     println!("commit {commit} begins at seed {}", seeds.first);
     let (start, mut count) = (Instant::now(), 0);
     while count < SIMULATOR_SEEDS || start.elapsed() < SIMULATOR_BOX && count + BATCH <= SLICE {
-        simulator::simulate(&workspace.root, seeds)?;
+        simulator::simulate(workspace, seeds)?;
         seeds.first += BATCH;
         count += BATCH;
     }

@@ -25,18 +25,14 @@ const MOMENTS_DONE: &str = r#"{"moments":100}"#;
 const POWER: &str = "POWER ";
 const POWER_SKIPPED: &str = "POWER SKIPPED: ";
 
-/// A test target of dtx-cli.
+/// A test target of dtx-cli, built with the crash points. They do nothing unless they are asked to,
+/// so one build serves all campaigns.
 fn target(workspace: &Workspace, name: &str) -> Result<Command, String> {
     if !workspace.has_target("dtx-cli", "test", name) {
         return Err(format!("DTX-CLI HAS NO TEST TARGET {name:?}; nothing was crashed"));
     }
     let arguments = ["test", "--profile", "checked", "--package", "dtx-cli", "--test", name];
-    Ok(cargo(&workspace.root, &arguments))
-}
-
-/// A test target that is built with the crash points.
-fn with_points(workspace: &Workspace, name: &str) -> Result<Command, String> {
-    let mut command = target(workspace, name)?;
+    let mut command = cargo(&workspace.root, &arguments);
     command.args(["--features", "crash-points"]);
     Ok(command)
 }
@@ -54,10 +50,10 @@ pub(crate) fn moments_slice(workspace: &Workspace) -> Result<bool, String> {
 /// # Errors
 /// A text when it could not be run.
 pub(crate) fn points_slice(workspace: &Workspace, first: u64) -> Result<bool, String> {
-    if !succeeds(with_points(workspace, "crash")?.arg("--no-run"))? {
+    if !succeeds(target(workspace, "crash")?.arg("--no-run"))? {
         return Ok(false);
     }
-    let mut campaign = with_points(workspace, "crash")?;
+    let mut campaign = target(workspace, "crash")?;
     campaign.args(["--", "points::"]).env("DTX_TIER", "ci").env("DTX_CRASH_SECONDS", SLICE_SECONDS);
     succeeds(campaign.env("DTX_CRASH_FIRST", first.to_string()))
 }
@@ -89,7 +85,7 @@ fn power(
     cycles: u64,
     mut each: impl FnMut(Value) -> Result<(), String>,
 ) -> Result<Power, String> {
-    let mut campaign = with_points(workspace, "crash")?;
+    let mut campaign = target(workspace, "crash")?;
     campaign.args(["--", "--nocapture", "--test-threads", "1", "power::"]);
     campaign.env("DTX_POWER_CYCLES", cycles.to_string());
     campaign.env("DTX_POWER_FIRST", first.to_string());
@@ -124,7 +120,7 @@ pub(crate) fn prove_points(
     fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
     let path = folder.join(format!("crash-{commit}.jsonl"));
     let read = || fs::read_to_string(&path).map_err(|error| error.to_string());
-    let mut points = with_points(workspace, "crash")?;
+    let mut points = target(workspace, "crash")?;
     points.args(["--", "points::"]).env("DTX_TIER", "prove").env("DTX_CRASH_DONE", &path);
     let passed = succeeds(&mut points)?;
     let done = read()?;
@@ -135,7 +131,7 @@ pub(crate) fn prove_points(
     if done.contains(MOMENTS_DONE) {
         return Ok(());
     }
-    if !succeeds(with_points(workspace, "kill")?.env("DTX_TIER", "prove"))? {
+    if !succeeds(target(workspace, "kill")?.env("DTX_TIER", "prove"))? {
         return Err("the kill campaign has failed".into());
     }
     let done = format!("{done}{MOMENTS_DONE}\n");

@@ -131,7 +131,7 @@ fn simulate(workspace: &Workspace, commit: &str, seeds: u64) -> Result<(), Strin
     while done < seeds {
         let start = Instant::now();
         let batch = Seeds { first: done, count: ci::BATCH.min(seeds - done) };
-        let outcome = simulator::simulate(&workspace.root, batch);
+        let outcome = simulator::simulate(workspace, batch);
         seconds += start.elapsed().as_secs_f64();
         if outcome.is_ok() {
             done += batch.count;

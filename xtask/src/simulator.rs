@@ -1,16 +1,15 @@
 //! The simulator, as the program `dtx` offers it: `dtx sim --seed FIRST --seeds N --json`.
 
-use std::path::Path;
-
 use serde_json::Value;
 
 use crate::{
-    process::{cargo, lines, output},
+    process::{lines, output},
     steps::{Ending, Steps},
     workspace::Workspace,
 };
 
-const PROGRAM: [&str; 7] = ["run", "--quiet", "--profile", "checked", "--package", "dtx-cli", "--"];
+/// The program.
+const PROGRAM: &str = "dtx";
 
 /// The fewest events that the seed in the middle must have: shorter runs reach too little.
 const EVENTS_MEDIAN_MIN: u64 = 500;
@@ -48,7 +47,10 @@ pub(crate) fn presence(workspace: &Workspace) -> Result<Presence, String> {
     if !workspace.has("dtx-cli") {
         return Ok(Presence::Absent("THERE IS NO CRATE `dtx-cli`; nothing was simulated"));
     }
-    let help = output(cargo(&workspace.root, &PROGRAM).arg("--help"))?;
+    if !workspace.build_checked()? {
+        return Err("the program does not build".into());
+    }
+    let help = output(workspace.checked(PROGRAM).arg("--help"))?;
     if has_command(&help, "sim") {
         return Ok(Presence::Here);
     }
@@ -77,7 +79,7 @@ fn has_command(help: &str, name: &str) -> bool {
 ///
 /// # Errors
 /// A text when a seed has failed, or when the report does not say that all were run.
-pub(crate) fn simulate(root: &Path, seeds: Seeds) -> Result<(), String> {
+pub(crate) fn simulate(workspace: &Workspace, seeds: Seeds) -> Result<(), String> {
     let (first, count) = (seeds.first.to_string(), seeds.count.to_string());
     let arguments = ["sim", "--seed", &first, "--seeds", &count, "--json", "--keep", KEPT];
     let mut report = String::new();
@@ -85,7 +87,7 @@ pub(crate) fn simulate(root: &Path, seeds: Seeds) -> Result<(), String> {
         report.push_str(line);
         report.push('\n');
     };
-    let sound = lines(cargo(root, &PROGRAM).args(arguments), collect)?;
+    let sound = lines(workspace.checked(PROGRAM).args(arguments), collect)?;
     judge(&report, seeds)?;
     if sound { Ok(()) } else { Err("the simulator has failed beside a sound report".into()) }
 }
@@ -173,7 +175,8 @@ mod tests {
 
     #[test]
     fn without_the_program_there_is_nothing_to_simulate() {
-        let workspace = Workspace { root: ".".into(), packages: Vec::new() };
+        let workspace =
+            Workspace { root: ".".into(), target: "target".into(), packages: Vec::new() };
         assert!(matches!(presence(&workspace), Ok(Presence::Absent(_))));
         let mut steps = Steps::new();
         step(&workspace, &mut steps, "simulator", || panic!("must not run"));
