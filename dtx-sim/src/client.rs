@@ -280,7 +280,9 @@ impl World {
             None => view.state.point_of_no_return.is_some(),
         };
         let last = |phase: &Phase| matches!(phase, Phase::Execute | Phase::Commit);
+        let is_stuck = |of: &OperationIndex| view.state.stuck.iter().any(|stuck| stuck.0 == *of);
         let refused = view.operations.iter().filter(|(_, s)| s.rejected.iter().any(last));
+        let refused = refused.filter(|(operation, _)| is_stuck(operation));
         // Every one of them in turn, and a retry: a move that fits nothing changes nothing.
         let refused: Vec<_> = refused.map(|(operation, _)| *operation).collect();
         if !decided {

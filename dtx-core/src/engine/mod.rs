@@ -7,9 +7,12 @@
 
 mod gate;
 mod inquiry;
+mod moves;
 mod open;
+mod operate;
 mod output;
 mod peers;
+mod readable;
 mod send;
 mod settings;
 mod shard;
@@ -19,8 +22,10 @@ mod timeline;
 mod write;
 
 pub use inquiry::{InquiryStep, answer_inquiry};
+pub use moves::{Move, UnknownVerb, Verb, legal_moves};
 pub use output::{Context, Input, Notice, Outputs, Refused};
 pub use peers::{Breaker, Peers};
+pub use readable::{Unreadable, readable};
 pub use settings::{EngineSettings, SettingsError};
 pub use shard::ShardEngine;
 pub use signal::{Signal, SignalEntry, SignalStep, signal_write};

@@ -46,8 +46,6 @@ pub(super) struct OpenTx {
     pub(super) status: Status,
     pub(super) dead_letters: u16,
     pub(super) exceptions: ThinVec<Reason>,
-    /// What waits for an operator.
-    pub(super) stuck: ThinVec<(OperationIndex, Phase)>,
     pub(super) observed: bool,
     pub(super) told: Option<Outcome>,
     pub(super) outputs: ThinVec<(OperationIndex, Bytes)>,
@@ -179,7 +177,6 @@ impl OpenTx {
             status: Status::Open,
             dead_letters: 0,
             exceptions: ThinVec::new(),
-            stuck: ThinVec::new(),
             observed: false,
             told: None,
             outputs: ThinVec::new(),

@@ -146,7 +146,7 @@ impl Turn<'_, '_> {
             ttl: claims.then(|| self.time_to_live(phase, flight.extensions)),
             one_phase: flight.one_phase,
             reply: true,
-            payload: definition.payload().clone(),
+            payload: self.input(operation),
             inputs: self.inputs(operation),
         }
     }
@@ -195,6 +195,7 @@ impl Turn<'_, '_> {
             let participant = reply.participant.clone();
             self.out.notices.push(Notice::Progress { tx, operation, participant, phase, answer });
         }
+        self.shared.last_failure = failure(&reply.answer);
         if let Err(NotDone::Unknown(_)) = &reply.answer {
             if current {
                 self.back_off(operation);
@@ -361,6 +362,7 @@ impl Turn<'_, '_> {
         let participant = self.open.transaction.operation(operation).participant().clone();
         let settings = self.shared.settings.clone();
         self.cx.peers.failed(&participant, self.cx.now, &settings);
+        self.shared.last_failure = None;
         let attempt = self.open.flights[operation.get()].attempt;
         let answer = Answered::TimedOut;
         self.note(JournalEvent::Answered { operation, phase, attempt, answer });
@@ -405,9 +407,18 @@ impl Turn<'_, '_> {
 
     fn wait_for_operator(&mut self, operation: OperationIndex, phase: Phase) {
         self.land(operation);
-        self.open.stuck.push((operation, phase));
+        self.open.state.stuck.push((operation, phase));
         self.open.status = Status::NeedsAttention;
         self.out.notices.push(Notice::NeedsAttention(self.tx));
         self.record(Record::PROGRESS);
+    }
+}
+
+/// What an answer says when it is not `Done`.
+fn failure(answer: &PhaseAnswer) -> Option<Reason> {
+    match answer {
+        Ok(_) => None,
+        Err(NotDone::Rejected(reason) | NotDone::Unknown(reason)) => Some(reason.clone()),
+        Err(NotDone::Refused(refusal)) => Some(Reason::new(format!("refused: {refusal:?}"))),
     }
 }

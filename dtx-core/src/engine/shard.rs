@@ -7,16 +7,18 @@ use std::{
 };
 
 use crate::{
+    answer::Reason,
     engine::{
-        Context, EngineSettings, Input, Notice, Outputs, StoredState,
+        Context, EngineSettings, Input, Notice, Outputs, StoredState, Unreadable,
         open::{End, OpenTx, Record, Resume, ResumeCount},
+        operate, readable,
         write::Turn,
     },
     ids::{AcceptSequence, ShardId, TxId, WriteId},
     pattern::Effect,
     store::{Expect, Fence, Outcome, RecordKind, Status, TxRecord, TxWrite},
     time::Timestamp,
-    transaction::{Transaction, codec},
+    transaction::Transaction,
 };
 
 /// All open transactions of one shard, under one lease.
@@ -44,6 +46,8 @@ pub(super) struct Shared {
     timers: BinaryHeap<Reverse<(Timestamp, TxId)>>,
     /// Room for the effects of a step, kept so that a step allocates nothing.
     pub(super) effects: Vec<Effect>,
+    /// What the answer said that is being acted on, should it be the last one that is awaited.
+    pub(super) last_failure: Option<Reason>,
 }
 
 #[derive(Debug)]
@@ -113,6 +117,7 @@ impl ShardEngine {
                 unreadable: false,
                 timers: BinaryHeap::new(),
                 effects: Vec::new(),
+                last_failure: None,
             },
             open: BTreeMap::new(),
             closing: BTreeMap::new(),
@@ -237,15 +242,9 @@ impl ShardEngine {
         if self.holds(tx) || record.due.is_none() {
             return;
         }
-        let decoded = StoredState::decode(&record.state)
-            .map_err(|error| error.to_string())
-            .and_then(|state| {
-                let transaction = codec::decode(&record.definition).map_err(|e| e.to_string())?;
-                Ok((state, transaction))
-            });
-        let (mut state, transaction) = match decoded {
+        let (mut state, transaction) = match readable(&record) {
             Ok(decoded) => decoded,
-            Err(reason) => {
+            Err(Unreadable(reason)) => {
                 // Its sequence cannot be known, so nothing may be forgotten below it.
                 self.shared.unreadable = true;
                 out.notices.push(Notice::Quarantined(tx, reason));
@@ -267,6 +266,7 @@ impl ShardEngine {
             _ => ResumeCount::Again,
         };
         let moves_made = state.signals_heard;
+        operate::moves_without_owner(&mut state);
         let mut open = OpenTx::new(Arc::new(transaction), state, accepted_at, cx.now + left);
         open.moves_made = moves_made;
         open.version = record.version;

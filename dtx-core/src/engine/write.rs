@@ -3,15 +3,16 @@
 use thin_vec::ThinVec;
 
 use crate::{
-    answer::{Done, Reason},
+    answer::Reason,
     engine::{
         Context, Notice, Outputs, Refused, Signal, StoredState,
-        open::{End, OpenTx, Record, ResumeCount},
+        open::{End, OpenTx, Record},
+        operate,
         shard::Shared,
     },
     error::Retry,
     ids::{AcceptSequence, OperationIndex, TxId, WriteId},
-    pattern::{Effect, Event, Heard, Pattern, Phase},
+    pattern::{Effect, Event, Pattern, Phase},
     store::{
         CommitResult, Expect, JournalEntry, JournalEvent, Outcome, RecordKind, Status, Summary,
         TxRecord, TxWrite, Verdict,
@@ -79,25 +80,29 @@ impl Turn<'_, '_> {
     }
 
     /// Nothing forward is waited for any more.
-    fn ground(&mut self) {
+    pub(super) fn ground(&mut self) {
         for operation in 0..self.open.flights.len() {
             self.land(OperationIndex(operation as u16));
         }
         self.open.gate = None;
         // What was stuck on the way forward is not asked for any more.
-        self.open.stuck.clear();
+        self.open.state.stuck.clear();
         self.open.status = Status::Open;
     }
 
     fn attention(&mut self, operation: OperationIndex, phase: Phase, exception: bool) {
         let name = self.open.transaction.operation(operation).name().clone();
+        let attempts = self.open.flights[operation.get()].attempt;
+        let why = self.shared.last_failure.take();
+        let why = why.map_or_else(|| "no answer came in time".to_owned(), |why| why.to_string());
         self.land(operation);
-        self.open.stuck.push((operation, phase));
+        self.open.state.stuck.push((operation, phase));
         self.open.status = Status::NeedsAttention;
         if exception {
-            self.except(Reason::new(format!("{name} refused {phase} after the decision")));
+            self.except(Reason::new(format!("{name} refused {phase} after the decision: {why}")));
         } else {
-            self.except(Reason::new(format!("{name} could not {phase} within its retries")));
+            let text = format!("{name} could not {phase} in {attempts} attempts: {why}");
+            self.except(Reason::new(text));
         }
     }
 
@@ -373,6 +378,7 @@ impl Turn<'_, '_> {
             }
         }
         self.open.moves_made = self.open.moves_made.max(state.signals_heard);
+        operate::moves_without_owner(&mut state);
         self.open.state = state;
     }
 
@@ -446,9 +452,7 @@ impl Turn<'_, '_> {
 
     pub(super) fn wants_back(&self) -> bool {
         let seen = usize::from(self.open.signals_seen).min(self.open.state.signals.len());
-        self.open.state.signals[seen..]
-            .iter()
-            .any(|entry| matches!(entry.signal, Signal::Cancel | Signal::Reject))
+        self.open.state.signals[seen..].iter().any(|entry| entry.signal.wants_back())
     }
 
     /// Acts on the signals that were not acted on yet. While a write is unsettled they wait.
@@ -461,7 +465,7 @@ impl Turn<'_, '_> {
             let entry = self.open.state.signals[usize::from(self.open.signals_seen)].clone();
             let is_made = self.open.signals_seen < self.open.moves_made;
             self.open.signals_seen += 1;
-            if is_made && entry.signal.is_operator_move() {
+            if is_made && entry.signal.is_made_once() {
                 continue;
             }
             match entry.signal {
@@ -471,6 +475,9 @@ impl Turn<'_, '_> {
                 Signal::Skip(operation) => self.skip(operation),
                 Signal::Abandon => self.abandon(),
                 Signal::ClearExceptions => self.open.exceptions.clear(),
+                Signal::EditInput { operation, .. } => self.retry_edited(operation),
+                Signal::ForceCommit => self.force_commit(),
+                Signal::ForceAbort => self.force_abort(),
             }
         }
     }
@@ -489,49 +496,16 @@ impl Turn<'_, '_> {
                 Signal::Retry => self.retry_stuck(),
                 Signal::Abandon => self.abandon(),
                 Signal::ClearExceptions => self.open.exceptions.clear(),
-                Signal::Approve | Signal::Reject | Signal::Cancel | Signal::Skip(_) => {}
+                // Taken up, it goes back first of all.
+                Signal::ForceAbort => self.retry_stuck(),
+                Signal::Approve
+                | Signal::Reject
+                | Signal::Cancel
+                | Signal::Skip(_)
+                | Signal::EditInput { .. }
+                | Signal::ForceCommit => {}
             }
         }
-    }
-
-    fn retry_stuck(&mut self) {
-        self.open.status = Status::Open;
-        self.open.state.attempts.clear();
-        if let Some(resume) = &mut self.open.resume {
-            resume.count = ResumeCount::Anew;
-            self.open.state.resumes = resume.count.of(self.open.state.resumes);
-            self.record(Record::of(RecordKind::Resumed));
-        }
-        for (operation, phase) in std::mem::take(&mut self.open.stuck) {
-            self.begin(operation, phase, false);
-        }
-    }
-
-    fn skip(&mut self, operation: OperationIndex) {
-        let Some(at) = self.open.stuck.iter().position(|(stuck, _)| *stuck == operation) else {
-            return;
-        };
-        let (_, phase) = self.open.stuck.remove(at);
-        if self.open.stuck.is_empty() {
-            self.open.status = Status::Open;
-        }
-        // Durable before it is acted on, so that a resume does not stop at the same place again.
-        self.open.state.answers.push((operation, phase, Ok(Done::default())));
-        let heard = Heard::Done { read_only: false, reversed: false };
-        self.open.after_progress.push(Event::Answer { operation, phase, heard });
-        self.record(Record::PROGRESS);
-    }
-
-    fn abandon(&mut self) {
-        self.ground();
-        self.open.queue.clear();
-        if self.open.told.is_none() {
-            self.open.told = Some(Outcome::Abandoned);
-            self.out.notices.push(Notice::Told(self.tx, Outcome::Abandoned));
-        }
-        let verdict = self.open.machine.verdict();
-        let last = Some(Outcome::Abandoned);
-        self.record(Record { kind: RecordKind::Progress, verdict, lazy: false, last });
     }
 
     /// After everything else in a turn: what is due next.

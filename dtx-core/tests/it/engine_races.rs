@@ -267,7 +267,7 @@ fn the_end_of_a_delegated_commit_lands_over_an_operators_signal() {
     let out = rig.done(&commands(&sent)[0]);
     assert!(has(&out, |notice| matches!(notice, Notice::Told(_, Outcome::Committed))));
     let end = out.writes[0].clone();
-    rig.give(Signal::Retry);
+    rig.give(Signal::Abandon);
     let conflict = rig.land(&end);
     assert_eq!(rig.written(&end, conflict).loads, [rig.tx]);
     let again = rig.load().writes.remove(0);
