@@ -6,7 +6,7 @@ pub use dtx_core::{
     answer, engine, error, frame, ids, modifier, name, pattern, resource, store, time, transaction,
     transport,
 };
-pub use dtx_runtime::{coordinator, participant};
+pub use dtx_runtime::{coordinator, operator, participant};
 #[cfg(feature = "redb")]
 pub use dtx_store_redb::{RedbReader, RedbStore};
 #[cfg(feature = "inmem")]

@@ -6,7 +6,7 @@ use dtx_core::{
     crash_point,
     engine::{InquiryStep, answer_inquiry},
     error::{ErrorKind, StoreError},
-    ids::{TxId, WriteId},
+    ids::TxId,
     store::{CommitResult, TxWrite, Verdict},
     transport::{Body, Envelope, Inquiry, InquiryAnswer, Interest, Subscription},
 };
@@ -16,6 +16,7 @@ use super::{
     lanes::Shared,
     receive::{PAUSE, WAIT, subscribe},
 };
+use crate::operator::fresh_write_id;
 
 /// How often an inquiry is tried again when others write to the transaction in between.
 const INQUIRY_ATTEMPTS_MAX: usize = 8;
@@ -152,10 +153,4 @@ async fn round(
         }
     }
     Ok(found)
-}
-
-/// An id for a write that is made without a lease.
-pub(super) fn fresh_write_id() -> WriteId {
-    let random = uuid::Uuid::new_v4().as_u128();
-    WriteId { writer: dtx_core::ids::HolderId(random), number: 0 }
 }

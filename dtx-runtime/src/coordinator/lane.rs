@@ -5,7 +5,7 @@
 //! commit); nothing waits for a timer, and nothing waits when the lane is idle.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     pin::Pin,
     sync::Arc,
     time::Duration,
@@ -15,6 +15,7 @@ use dtx_core::{
     crash_point,
     engine::{Context, Input, Outputs, Peers, ShardEngine},
     ids::{ShardId, TxId, WriteId},
+    name::ParticipantName,
     store::{CommitResult, Fence, Lease, StateStore, TxWrite},
     time::Timestamp,
     transaction::Transaction,
@@ -45,6 +46,8 @@ pub(super) enum LaneInput {
     Leased(Lease),
     /// This lease is not ours any more.
     LeaseLost(Fence),
+    /// Nothing is sent to these participants.
+    Held(BTreeSet<ParticipantName>),
     /// Tell when nothing is open any more.
     Drain(tokio::sync::oneshot::Sender<()>),
     /// Write what is left, and stop. Answers how many transactions were still open.
@@ -297,6 +300,7 @@ impl Lane {
                     self.lose(lost.shard);
                 }
             }
+            LaneInput::Held(held) => self.peers.hold_back(held),
             LaneInput::Drain(done) => self.draining.push(done),
             LaneInput::Stop(_) => {}
         }
