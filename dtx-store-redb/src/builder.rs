@@ -126,6 +126,7 @@ impl RedbStoreBuilder {
     /// Dropping the future gives the file up again.
     pub async fn open(self, path: impl AsRef<Path>) -> Result<RedbStore, StoreError> {
         let path = path.as_ref().to_owned();
+        let file = path.clone();
         let (jobs, queue) = mpsc::channel(self.queue_calls_max);
         let (opened, opening) = oneshot::channel();
         // Opening may check the whole file, so it is done where blocking harms nobody.
@@ -145,7 +146,7 @@ impl RedbStoreBuilder {
             StoreError::new(ErrorKind::Unavailable, NAME, "open").with_source(error)
         })?;
         let shared = opening.await.map_err(|_| closed("open", Effect::None))??;
-        RedbStore::start(shared, jobs, thread)
+        RedbStore::start(shared, jobs, thread, &file)
     }
 }
 
