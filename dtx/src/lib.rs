@@ -7,6 +7,8 @@ pub use dtx_core::{
     transport,
 };
 pub use dtx_runtime::{coordinator, operator, participant};
+#[cfg(all(feature = "redb", unix))]
+pub use dtx_store_redb::{OwnerInfo, RedbOwner};
 #[cfg(feature = "redb")]
 pub use dtx_store_redb::{RedbReader, RedbStore};
 #[cfg(feature = "inmem")]
