@@ -80,6 +80,8 @@ struct Switches {
     /// Commits in flight now, and the most at once.
     side_by_side: (AtomicUsize, AtomicUsize),
     loads: AtomicUsize,
+    /// All calls but those of `info`.
+    calls: AtomicUsize,
 }
 
 impl Spy {
@@ -95,6 +97,7 @@ impl Spy {
             batches: Mutex::default(),
             side_by_side: (AtomicUsize::new(0), AtomicUsize::new(0)),
             loads: AtomicUsize::new(0),
+            calls: AtomicUsize::new(0),
         };
         Self { inner: inner.clone(), switches: Arc::new(switches) }
     }
@@ -164,7 +167,13 @@ impl Spy {
         self.switches.loads.load(SeqCst)
     }
 
+    /// How often the store was called at all.
+    pub(crate) fn calls(&self) -> usize {
+        self.switches.calls.load(SeqCst)
+    }
+
     async fn is_up(&self, operation: &'static str) -> Result<(), StoreError> {
+        self.switches.calls.fetch_add(1, SeqCst);
         let mut frozen = self.switches.frozen.subscribe();
         frozen.wait_for(|frozen| !frozen).await.expect("the switch outlives its readers");
         match self.switches.down.load(SeqCst) {
