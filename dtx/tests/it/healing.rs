@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use dtx::{
     coordinator::CoordinatorSettings,
     engine::{HEALER, HealSettings, accept_write},
@@ -10,7 +9,7 @@ use dtx::{
     pattern::Phase,
     prelude::*,
     store::{CommitResult, JournalEvent, StateStore, Status, TxWrite},
-    transaction::RetryPolicy,
+    transaction::{Payload as Bytes, RetryPolicy},
 };
 
 use crate::kit::*;
