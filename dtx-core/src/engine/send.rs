@@ -232,6 +232,7 @@ impl Turn<'_, '_> {
             return;
         };
         self.keep_output(operation, &answer);
+        self.shared.last_attempts = self.open.flights[operation.get()].attempt;
         self.land(operation);
         self.feed(event);
     }
@@ -312,6 +313,7 @@ impl Turn<'_, '_> {
     }
 
     fn give_up(&mut self, operation: OperationIndex, phase: Phase) {
+        self.shared.last_attempts = self.open.flights[operation.get()].attempt;
         self.land(operation);
         if phase == Phase::Status {
             self.verified(operation, false);

@@ -48,6 +48,8 @@ pub(super) struct Shared {
     pub(super) effects: Vec<Effect>,
     /// What the answer said that is being acted on, should it be the last one that is awaited.
     pub(super) last_failure: Option<Reason>,
+    /// How many attempts there were of the phase that was given up last.
+    pub(super) last_attempts: u32,
 }
 
 #[derive(Debug)]
@@ -118,6 +120,7 @@ impl ShardEngine {
                 timers: BinaryHeap::new(),
                 effects: Vec::new(),
                 last_failure: None,
+                last_attempts: 0,
             },
             open: BTreeMap::new(),
             closing: BTreeMap::new(),

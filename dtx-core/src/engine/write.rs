@@ -92,7 +92,7 @@ impl Turn<'_, '_> {
 
     fn attention(&mut self, operation: OperationIndex, phase: Phase, exception: bool) {
         let name = self.open.transaction.operation(operation).name().clone();
-        let attempts = self.open.flights[operation.get()].attempt;
+        let attempts = self.shared.last_attempts;
         let why = self.shared.last_failure.take();
         let why = why.map_or_else(|| "no answer came in time".to_owned(), |why| why.to_string());
         self.land(operation);

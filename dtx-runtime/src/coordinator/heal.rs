@@ -6,8 +6,8 @@ use std::sync::Arc;
 use dtx_core::{
     engine::{Condition, HEALER, HealSettings, Input, Signal, examine, next_pause},
     error::StoreError,
-    ids::TxId,
-    store::TxRecord,
+    ids::{ShardId, TxId},
+    store::{Cursor, TxRecord},
     time::Timestamp,
 };
 use serde::Serialize;
@@ -133,13 +133,13 @@ pub(super) async fn pass(shared: &Shared) -> Result<HealReport, StoreError> {
     let mut resume = from;
     'shards: for &shard in &owned[start..] {
         let mut cursor = match resume.take() {
-            Some((of, cursor)) if of == shard => Some(cursor),
+            Some((of, cursor)) if of == shard => cursor,
             _ => None,
         };
         loop {
             let left = settings.records_max.saturating_sub(report.examined as usize);
             if left == 0 {
-                healing.next = cursor.map(|cursor| (shard, cursor));
+                healing.next = Some((shard, cursor));
                 break 'shards;
             }
             let most = shared.settings.scan_records_max.min(left);
@@ -153,7 +153,7 @@ pub(super) async fn pass(shared: &Shared) -> Result<HealReport, StoreError> {
             }
         }
     }
-    report.complete = healing.next.is_none() && report.examined < settings.records_max as u64;
+    report.complete = healing.next.is_none();
     Counters::add(&shared.counters.heal_passes, 1);
     Counters::add(&shared.counters.heal_retries, report.retried.count);
     healing.last = report.clone();
@@ -186,6 +186,6 @@ async fn heal(shared: &Shared, record: TxRecord, now: Timestamp, report: &mut He
 #[derive(Debug, Default)]
 pub(super) struct Healing {
     /// Where the next pass goes on.
-    next: Option<(dtx_core::ids::ShardId, dtx_core::store::Cursor)>,
+    next: Option<(ShardId, Option<Cursor>)>,
     pub(super) last: HealReport,
 }

@@ -28,12 +28,7 @@ fn order(pattern: Pattern, number: u64) -> Transaction {
         .unwrap()
 }
 
-async fn run(pattern: Pattern, seed: u64) -> (u64, Chaos) {
-    let world = World::with(2, 4, InMemoryTransport::new());
-    let memory = world.memory.clone();
-    let (ledger, stock) = (Ledger::on(&memory), Reservations::on(&memory));
-    ledger.open_accounts("payment", &[("alice".into(), 10_000)]).await.unwrap();
-    stock.open_items("inventory", &[("cd".into(), STOCK)]).await.unwrap();
+async fn start(memory: &MemoryStore, seed: u64) -> (Dtx, Chaos) {
     let chaos = Chaos::new(ChaosSettings {
         seed,
         failure_rate: 0.05,
@@ -51,7 +46,7 @@ async fn run(pattern: Pattern, seed: u64) -> (u64, Chaos) {
     settings.lease_ttl = Duration::from_secs(10);
     let dtx = Dtx::builder()
         .store(store)
-        .shared_transport(Arc::new(chaos.transport(Arc::new(world.transport.clone()))))
+        .shared_transport(Arc::new(chaos.transport(Arc::new(InMemoryTransport::new()))))
         .participant(named("payment").resource(chaos.resource(Ledger::default()), rows.clone()))
         .participant(named("inventory").resource(chaos.resource(Reservations::default()), rows))
         .settings(settings)
@@ -59,10 +54,13 @@ async fn run(pattern: Pattern, seed: u64) -> (u64, Chaos) {
         .start()
         .await
         .unwrap();
-    chaos.calm(false);
+    (dtx, chaos)
+}
+
+/// Hands all orders in. One whose fate is not known is handed in again by its key.
+async fn submit_all(dtx: &Dtx, pattern: Pattern) {
     let mut accepted = 0;
     for number in 0..ORDERS {
-        // One whose fate is not known is handed in again by its key.
         for _ in 0..50 {
             match within(dtx.submit(order(pattern, number))).await {
                 Ok(_) => {
@@ -74,9 +72,11 @@ async fn run(pattern: Pattern, seed: u64) -> (u64, Chaos) {
         }
         pass(Duration::from_millis(40)).await;
     }
-    pass(Duration::from_secs(30)).await;
-    chaos.calm(true);
     assert_eq!(accepted, ORDERS, "{pattern}");
+}
+
+/// Until all have ended, with an operator who tries again what is stuck. Says how many committed.
+async fn end_all(dtx: &Dtx) -> u64 {
     let mut committed = 0;
     eventually("all have ended", async || {
         let page = dtx.list(&Filter { limit: 1_000, ..Filter::default() }).await.unwrap();
@@ -95,6 +95,20 @@ async fn run(pattern: Pattern, seed: u64) -> (u64, Chaos) {
         ended as u64 == ORDERS
     })
     .await;
+    committed
+}
+
+async fn run(pattern: Pattern, seed: u64) -> (u64, Chaos) {
+    let memory = World::with(2, 4, InMemoryTransport::new()).memory;
+    let (ledger, stock) = (Ledger::on(&memory), Reservations::on(&memory));
+    ledger.open_accounts("payment", &[("alice".into(), 10_000)]).await.unwrap();
+    stock.open_items("inventory", &[("cd".into(), STOCK)]).await.unwrap();
+    let (dtx, chaos) = start(&memory, seed).await;
+    chaos.calm(false);
+    submit_all(&dtx, pattern).await;
+    pass(Duration::from_secs(30)).await;
+    chaos.calm(true);
+    let committed = end_all(&dtx).await;
     within(dtx.shutdown(LONG)).await;
     for (what, audits, each) in [
         ("money", ledger.audit("payment").await.unwrap(), CENTS),
