@@ -107,6 +107,7 @@ async fn an_undo_is_one_linked_transaction_that_puts_everything_back() {
         let shop = shop().await;
         let (done, outcome) = shop.node.run(order(pattern)).await;
         assert_eq!((outcome, shop.left().await), (Outcome::Committed, (700, 3)), "{pattern}");
+        settle(&shop.node).await;
         let mut undo =
             shop.node.dtx.undo(done.tx(), "ann", "sent to the wrong town").await.unwrap();
         assert_eq!(within(undo.finished()).await.unwrap(), Outcome::Committed, "{pattern}");
@@ -138,6 +139,7 @@ async fn an_undo_is_one_linked_transaction_that_puts_everything_back() {
 async fn an_undo_without_a_coordinator_is_carried_out_by_the_owner() {
     let shop = shop().await;
     let (done, _) = shop.node.run(order(Pattern::Saga)).await;
+    settle(&shop.node).await;
     let operator = Operator::on(shop.memory.clone());
     let undone = operator.undo(done.tx(), "ann", "returned").await.unwrap();
     assert!(undone.is_new);
