@@ -41,7 +41,7 @@ impl Store {
 
     fn status(&self, key: &str) -> String {
         let shown = self.json(&["tx", "show", key]);
-        let outcome = shown["outcome"].as_str().or(shown["status"].as_str());
+        let outcome = shown["outcome"].as_str().or_else(|| shown["status"].as_str());
         outcome.expect("a status").to_owned()
     }
 

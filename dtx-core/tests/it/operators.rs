@@ -60,7 +60,7 @@ fn stuck_at(at: &[Phase]) -> impl FnOnce(&mut TxRecord, &mut StoredState) {
     let stuck: Vec<_> =
         at.iter().enumerate().map(|(of, phase)| (OperationIndex(of as u16), *phase)).collect();
     move |record, state| {
-        state.stuck = stuck;
+        state.stuck = stuck.into_iter().collect();
         record.summary.status = Status::NeedsAttention;
         record.summary.exceptions = vec![Reason::new("it failed")];
     }
@@ -120,21 +120,21 @@ fn the_moves_of_what_goes_on_by_itself_are_those_that_fit_it() {
             "parked at its gate, and approved",
             with(record(TwoPhaseSaga, true), |record, state| {
                 record.summary.status = Status::Parked;
-                state.signals = given(&[Signal::Approve]);
+                state.signals = given(&[Signal::Approve]).into_iter().collect();
             }),
             "cancel, force-commit, force-abort, abandon",
         ),
         (
             "forced forward",
             with(record(TwoPhaseSaga, true), |_, state| {
-                state.signals = given(&[Signal::ForceCommit]);
+                state.signals = given(&[Signal::ForceCommit]).into_iter().collect();
             }),
             "abandon",
         ),
         (
             "cancelled, and not yet heard",
             with(record(TwoPhaseSaga, true), |_, state| {
-                state.signals = given(&[Signal::Cancel]);
+                state.signals = given(&[Signal::Cancel]).into_iter().collect();
             }),
             "abandon",
         ),
@@ -286,7 +286,7 @@ fn what_is_stuck_is_tried_again_so_often_and_each_time_later() {
     let stuck = |tries: usize| {
         with(record(Pattern::Saga, false), |record, state| {
             decided(Verdict::Turned, stuck_at(&[Phase::Compensate]))(record, state);
-            state.signals = given(&vec![Signal::Retry; tries]);
+            state.signals = given(&vec![Signal::Retry; tries]).into_iter().collect();
             state.signals.iter_mut().for_each(|entry| entry.by = Reason::new(HEALER));
             // An operator's own do not count.
             state.signals.extend(given(&[Signal::Retry]));

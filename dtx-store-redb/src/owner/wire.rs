@@ -62,7 +62,7 @@ pub(super) enum Response {
     Now(Timestamp),
     Loaded(Option<Box<TxRecord>>),
     Key(Option<TxId>),
-    Committed(Committed),
+    Committed(TxWritten),
     Rows(ScopeRows),
     RowsWritten(RowsWritten),
     Page { items: Vec<(RowKey, StoredRow)>, next: Option<Bytes> },
@@ -70,7 +70,7 @@ pub(super) enum Response {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Committed {
+pub(super) enum TxWritten {
     Committed(Version),
     Conflict { found: Option<Version>, verdict: Option<Verdict> },
     Fenced,
@@ -136,7 +136,7 @@ impl Failed {
     }
 }
 
-impl From<CommitResult> for Committed {
+impl From<CommitResult> for TxWritten {
     fn from(result: CommitResult) -> Self {
         match result {
             CommitResult::Committed(version) => Self::Committed(version),
@@ -148,14 +148,14 @@ impl From<CommitResult> for Committed {
     }
 }
 
-impl From<Committed> for CommitResult {
-    fn from(result: Committed) -> Self {
+impl From<TxWritten> for CommitResult {
+    fn from(result: TxWritten) -> Self {
         match result {
-            Committed::Committed(version) => Self::Committed(version),
-            Committed::Conflict { found, verdict } => Self::Conflict { found, verdict },
-            Committed::Fenced => Self::Fenced,
-            Committed::DuplicateKey(tx) => Self::DuplicateKey { tx },
-            Committed::Failed(failed) => Self::Failed(failed.into_error("commit")),
+            TxWritten::Committed(version) => Self::Committed(version),
+            TxWritten::Conflict { found, verdict } => Self::Conflict { found, verdict },
+            TxWritten::Fenced => Self::Fenced,
+            TxWritten::DuplicateKey(tx) => Self::DuplicateKey { tx },
+            TxWritten::Failed(failed) => Self::Failed(failed.into_error("commit")),
         }
     }
 }
