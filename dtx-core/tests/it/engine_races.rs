@@ -317,7 +317,8 @@ fn a_last_write_whose_answer_was_lost_leaves_what_came_after_it() {
     let mut rig = Rig::new();
     let accept = rig.submit(Transaction::builder(Pattern::FireAndForget)).writes.remove(0);
     let sent = rig.land_and_tell(&accept);
-    let end = rig.done(&commands(&sent)[0]).writes.remove(0);
+    let mut end = rig.done(&commands(&sent)[0]).writes.remove(0);
+    end.summary.exceptions.push(Reason::new("odd"));
     assert!(end.lazy && matches!(rig.land(&end), CommitResult::Committed(_)));
     rig.give(Signal::ClearExceptions);
     let (version, conflict) = (rig.record().version, rig.land(&end));

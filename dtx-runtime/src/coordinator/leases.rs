@@ -134,8 +134,8 @@ impl Keeper {
         let both = async { tokio::join!(self.keep(), note_losses(&shared, lost)) };
         keeping.run_until_cancelled(both).await;
         let leases: Vec<Lease> = self.shared.owned().into_values().collect();
+        crash_point!("lease.release.before");
         let leaving = async {
-            crash_point!("lease.release.before");
             self.members.leave(&self.shared).await;
             self.shared.store.release(&leases).await
         };
@@ -158,7 +158,8 @@ impl Keeper {
         for interval in [&mut renewal, &mut balancing] {
             interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
-        let mut pause = settings.scan_interval;
+        let (shortest, longest) = (settings.scan_interval, settings.scan_interval_max);
+        let mut pause = shortest;
         let mut scan_at = Instant::now();
         loop {
             let looks = self.shared.clone();
@@ -171,11 +172,11 @@ impl Keeper {
                 }
                 () = looks.look.notified() => {
                     scan_at = Instant::now();
-                    pause = settings.scan_interval;
+                    pause = shortest;
                 }
                 () = tokio::time::sleep_until(scan_at) => {
                     let found = self.scan_all().await;
-                    pause = next_pause(pause, found, settings.scan_interval, settings.scan_interval_max);
+                    pause = next_pause(pause, found, shortest, longest.max(shortest));
                     scan_at = Instant::now() + pause;
                 }
             }

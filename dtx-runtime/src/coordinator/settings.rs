@@ -40,7 +40,8 @@ pub struct CoordinatorSettings {
     /// How often the store is asked for what became due there: parked transactions, and those that
     /// others accepted. Wakes make it sooner.
     pub scan_interval: Duration,
-    /// The pause between two scans doubles up to this while nothing at all is open.
+    /// The pause between two scans doubles up to this while nothing at all is open. Not below
+    /// `scan_interval`, whatever is set here.
     pub scan_interval_max: Duration,
     /// How often it is looked for shards that are free, and whether others want some of one's own.
     /// A third of `lease_ttl` where that is shorter.
@@ -124,10 +125,6 @@ impl CoordinatorSettings {
             if value.is_zero() {
                 return Err(SettingsError { field, reason: "it is zero; give a positive time" });
             }
-        }
-        if self.scan_interval_max < self.scan_interval {
-            let reason = "it is below scan_interval";
-            return Err(SettingsError { field: "scan_interval_max", reason });
         }
         Ok(())
     }
