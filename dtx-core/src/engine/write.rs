@@ -259,6 +259,11 @@ impl Turn<'_, '_> {
 
     /// A record is durable: what waited for it may go on.
     fn durable(&mut self, kind: RecordKind, verdict: Option<Verdict>, last: bool) {
+        if last {
+            // Whatever is queued behind it has nothing to add to a transaction that is over, and
+            // would open it again.
+            self.open.queue.clear();
+        }
         match kind {
             RecordKind::Accepted => {
                 self.out.notices.push(Notice::Accepted(self.tx));
@@ -510,7 +515,10 @@ impl Turn<'_, '_> {
 
     /// After everything else in a turn: what is due next.
     pub(super) fn settle(&mut self) {
-        self.hear_signals();
+        // What is over hears nobody: a move that came too late would open it again.
+        if self.open.end.is_none() {
+            self.hear_signals();
+        }
         if self.open.end.is_some() {
             return;
         }
