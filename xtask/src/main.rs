@@ -19,6 +19,7 @@ mod rules;
 mod simulator;
 mod source;
 mod steps;
+mod watchdog;
 mod workspace;
 
 use std::process::ExitCode;
