@@ -117,7 +117,7 @@ impl Turn<'_, '_> {
     /// Adds to the timeline, which rides in the next write.
     pub(super) fn note(&mut self, event: JournalEvent) {
         if self.open.journal.len() >= self.shared.settings.journal_entries_max {
-            self.open.journal_dropped += 1;
+            self.open.journal.leave_out();
             return;
         }
         let (at, epoch) = (self.cx.store_now, self.shared.fence.epoch);
@@ -182,7 +182,7 @@ impl Turn<'_, '_> {
             state: self.open.state.encode(),
             due: self.due(record),
             summary: self.summary(record.last),
-            journal: self.open.journal.take(self.shared.fence.epoch),
+            journal: self.open.journal.take(self.cx.store_now, self.shared.fence.epoch),
             lazy: record.lazy,
         }
     }
@@ -229,7 +229,7 @@ impl Turn<'_, '_> {
                 }
                 self.write_next();
             }
-            CommitResult::Conflict { found: None, .. } => self.open.end = Some(End::SetAside),
+            CommitResult::Conflict { found: None, .. } => self.set_aside("its record is gone"),
             // Somebody wrote in between (rule 8): see what, then go on from there.
             CommitResult::Conflict { found: Some(_), .. } => self.out.loads.push(self.tx),
             CommitResult::DuplicateKey { tx } => self.not_accepted(Refused::DuplicateKey(tx)),
@@ -245,6 +245,12 @@ impl Turn<'_, '_> {
                 }
             }
         }
+    }
+
+    /// Leaves a record alone that only an operator can make sense of.
+    fn set_aside(&mut self, why: &str) {
+        self.out.notices.push(Notice::Quarantined(self.tx, why.to_owned()));
+        self.open.end = Some(End::SetAside);
     }
 
     fn is_accept(&self) -> bool {
@@ -332,7 +338,7 @@ impl Turn<'_, '_> {
             return;
         }
         let Ok(state) = StoredState::decode(&record.state) else {
-            self.open.end = Some(End::SetAside);
+            self.set_aside("what another wrote into its record cannot be read");
             return;
         };
         self.open.version = record.version;
@@ -349,7 +355,7 @@ impl Turn<'_, '_> {
             self.after_adopting(record.verdict, None);
             return;
         };
-        self.open.journal.put_back(&write.journal, self.shared.fence.epoch);
+        self.open.journal.put_back(&write.journal);
         let verdict = write.verdict.filter(|_| write.kind == RecordKind::Verdict);
         let last = match write.summary.status {
             Status::Finished(outcome) => Some(outcome),
