@@ -45,6 +45,7 @@ mod finish;
 mod host;
 mod inquiry;
 mod journal;
+mod moves;
 mod mutation;
 mod network;
 mod participant;
