@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use crate::{
     crash, examine,
     process::{cargo, output, program, succeeds},
+    services::Servers,
     simulator::{self, Seeds},
     steps::{Ending, Steps},
     workspace::Workspace,
@@ -25,8 +26,11 @@ const SLICE: u64 = 1_000_000;
 /// The release of cargo-deny that is installed where there is none.
 const CARGO_DENY: &str = "0.20.2";
 
+/// The servers that must be here.
+pub(crate) const REQUIRED: [&str; 1] = ["postgres"];
+
 /// Runs the steps.
-pub(crate) fn run(workspace: &Workspace, steps: &mut Steps) {
+pub(crate) fn run(workspace: &Workspace, steps: &mut Steps, require: &[String]) {
     for package in &workspace.packages {
         let name = package.name.as_str();
         steps.run(&format!("crate {name} alone"), || {
@@ -34,6 +38,7 @@ pub(crate) fn run(workspace: &Workspace, steps: &mut Steps) {
         });
     }
     features(workspace, steps);
+    server_tests(workspace, steps, require);
     let cargo_deny = cargo_deny(workspace);
     steps.run("licences, bans and sources", || {
         deny(workspace, cargo_deny.as_deref(), &["licenses", "bans", "sources"])
@@ -83,6 +88,26 @@ fn features(workspace: &Workspace, steps: &mut Steps) {
         let mut arguments = alone.to_vec();
         arguments.extend(["--features", feature.as_str()]);
         steps.run(&format!("dtx with {feature} alone"), || build(workspace, &arguments));
+    }
+}
+
+/// The tests that need servers, all of which must be here.
+fn server_tests(workspace: &Workspace, steps: &mut Steps, require: &[String]) {
+    let servers = Servers::find(workspace, steps, require);
+    for name in servers.names() {
+        steps.run(&format!("tests on {name}"), || {
+            if !workspace
+                .packages
+                .iter()
+                .any(|found| workspace.has_target(&found.name, "test", name))
+            {
+                return Ending::skipped(format!("NO CRATE HAS A TEST TARGET `{name}`"));
+            }
+            let arguments = ["test", "--workspace", "--profile", "checked", "--no-fail-fast"];
+            let mut command = cargo(&workspace.root, &arguments);
+            servers.give(&mut command);
+            examine::count(command.args(["--test", name]))
+        });
     }
 }
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    bench, check, ci, crash_points, diagrams, examine, page::Mode, prove, steps::Steps,
+    bench, check, ci, crash_points, diagrams, examine, page::Mode, prove, services, steps::Steps,
     workspace::Workspace,
 };
 
@@ -33,13 +33,27 @@ enum Task {
         #[arg(long)]
         rules: bool,
     },
-    /// All tests, doc tests, examples and the simulator. Needs no server and no root.
-    Test,
+    /// All tests, doc tests, examples and the simulator. Needs no server and no root: tests of
+    /// servers that are not here are skipped, and counted as such.
+    Test {
+        /// Servers that must be here: `--require postgres,redis`.
+        #[arg(long, value_delimiter = ',')]
+        require: Vec<String>,
+    },
     /// What needs more time: slices of the long tiers, the kill campaign, features one by one.
     Ci {
         /// Goes on after a step has failed.
         #[arg(long)]
         keep_going: bool,
+        /// Servers that must be here.
+        #[arg(long, value_delimiter = ',', default_values = ci::REQUIRED)]
+        require: Vec<String>,
+    },
+    /// Servers for tests: `cargo xtask services -- --help`.
+    Services {
+        /// Passed on: `up|down|status [postgres] ..` or `exec postgres .. -- COMMAND`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
     },
     /// The long tiers. Results go to `docs/proof`. Without a tier: what was proven, and when.
     Prove {
@@ -87,12 +101,13 @@ fn start(task: &Task) -> Result<Steps, String> {
     let mut steps = Steps::new();
     match task {
         Task::Check { rules } => check::run(&workspace, &mut steps, *rules)?,
-        Task::Test => examine::run(&workspace, &mut steps),
-        Task::Ci { keep_going } => {
+        Task::Test { require } => examine::run(&workspace, &mut steps, require),
+        Task::Services { arguments } => services::pass(&workspace, &mut steps, arguments),
+        Task::Ci { keep_going, require } => {
             if !keep_going {
                 steps.stop_at_first_failure();
             }
-            ci::run(&workspace, &mut steps);
+            ci::run(&workspace, &mut steps, require);
         }
         Task::Prove { tier: None, .. } => prove::list(&workspace, &mut steps),
         Task::Prove { tier: Some(tier), seeds } => {

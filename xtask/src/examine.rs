@@ -1,12 +1,15 @@
-//! `cargo xtask test`: everything that needs no server and no root, in ten minutes.
+//! `cargo xtask test`: everything that needs no server and no root, in ten minutes, and the tests
+//! of the servers that are here.
 
 use std::{
     fs,
+    process::Command,
     time::{Duration, Instant},
 };
 
 use crate::{
     process::{cargo, lines, succeeds},
+    services::Servers,
     simulator::{self, Seeds},
     steps::{Counts, Ending, Steps},
     workspace::Workspace,
@@ -19,19 +22,23 @@ const BUDGET: Duration = Duration::from_secs(600);
 pub(crate) const SEEDS: Seeds = Seeds { first: 0, count: 100_000 };
 
 /// Builds and runs all tests, doc tests, examples and the simulator.
-pub(crate) fn run(workspace: &Workspace, steps: &mut Steps) {
+pub(crate) fn run(workspace: &Workspace, steps: &mut Steps, require: &[String]) {
     let root = &workspace.root;
+    let servers = Servers::find(workspace, steps, require);
     steps.run("build", || {
         let arguments = ["test", "--workspace", "--profile", "checked", "--no-run"];
-        succeeds(&mut cargo(root, &arguments)).map_or_else(Ending::failed, Ending::of)
+        let mut command = cargo(root, &arguments);
+        servers.give(&mut command);
+        succeeds(&mut command).map_or_else(Ending::failed, Ending::of)
     });
     let start = Instant::now();
     steps.run("tests and doc tests", || {
         let arguments = ["test", "--workspace", "--profile", "checked", "--no-fail-fast"];
-        let mut counts = Counts::default();
-        let passed = lines(&mut cargo(root, &arguments), |line| add(&mut counts, line));
-        ending(counts, passed)
+        let mut command = cargo(root, &arguments);
+        servers.give(&mut command);
+        count(&mut command)
     });
+    drop(servers);
     examples(workspace, steps);
     simulator::step(workspace, steps, "simulator", || simulator::simulate(workspace, SEEDS));
     let took = start.elapsed();
@@ -63,6 +70,13 @@ fn example_names(workspace: &Workspace) -> Vec<String> {
     let mut names: Vec<_> = names.collect();
     names.sort();
     names
+}
+
+/// Runs tests and counts them.
+pub(crate) fn count(command: &mut Command) -> Ending {
+    let mut counts = Counts::default();
+    let passed = lines(command, |line| add(&mut counts, line));
+    ending(counts, passed)
 }
 
 /// Adds a line such as `test result: ok. 5 passed; 0 failed; 1 ignored; ..`.

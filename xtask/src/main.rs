@@ -16,6 +16,7 @@ mod page;
 mod process;
 mod prove;
 mod rules;
+mod services;
 mod simulator;
 mod source;
 mod steps;

@@ -1,0 +1,19 @@
+//! Servers for tests: found, started on free ports of the loopback with durable settings, and
+//! stopped again.
+//!
+//! A service that an environment variable names (`DTX_TEST_POSTGRES_URL`) is used as it is and is
+//! never stopped. Otherwise the programs on this machine are started, with their data in a folder
+//! of the caller. The program `dtx-services` does this from a command line.
+
+mod error;
+mod lifecycle;
+mod postgres;
+mod process;
+mod server;
+mod service;
+
+pub use error::ServiceError;
+pub use lifecycle::{Found, Services, Source};
+pub use postgres::Postgres;
+pub use server::Server;
+pub use service::{Place, SERVICES, Service, named};

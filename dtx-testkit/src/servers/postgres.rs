@@ -1,0 +1,102 @@
+//! PostgreSQL.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use super::{
+    Place, Service, ServiceError,
+    process::{PATIENCE, make_folder, on_path, program, run},
+};
+
+/// Where Debian puts the programs of each version.
+const VERSIONS: &str = "/usr/lib/postgresql";
+
+/// Nothing that was acknowledged is lost with the power, branches can be prepared, and nobody but
+/// this machine gets in.
+const SETTINGS: [(&str, &str); 8] = [
+    ("listen_addresses", "127.0.0.1"),
+    ("unix_socket_directories", ""),
+    ("fsync", "on"),
+    ("full_page_writes", "on"),
+    ("synchronous_commit", "on"),
+    ("max_prepared_transactions", "64"),
+    ("max_connections", "300"),
+    ("logging_collector", "off"),
+];
+
+/// PostgreSQL, with the user `dtx`, no password, and the database `postgres`.
+#[derive(Clone, Copy, Debug)]
+pub struct Postgres;
+
+impl Service for Postgres {
+    fn name(&self) -> &'static str {
+        "postgres"
+    }
+
+    fn variable(&self) -> &'static str {
+        "DTX_TEST_POSTGRES_URL"
+    }
+
+    fn package(&self) -> &'static str {
+        "postgresql"
+    }
+
+    fn programs(&self) -> Option<PathBuf> {
+        let whole =
+            |folder: &Path| folder.join("initdb").is_file() && folder.join("pg_ctl").is_file();
+        if let Some(folder) = on_path("pg_ctl").filter(|folder| whole(folder)) {
+            return Some(folder);
+        }
+        let versions = fs::read_dir(VERSIONS).into_iter().flatten().flatten();
+        let versions = versions.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        let mut versions: Vec<_> = versions.collect();
+        versions.sort_unstable();
+        let folders = versions.iter().rev().map(|version| format!("{VERSIONS}/{version}/bin"));
+        folders.map(PathBuf::from).find(|folder| whole(folder))
+    }
+
+    fn url(&self, port: u16) -> String {
+        format!("postgres://dtx@127.0.0.1:{port}/postgres")
+    }
+
+    fn start(&self, place: &Place) -> Result<u32, ServiceError> {
+        let data = place.folder.join("data");
+        if !data.join("PG_VERSION").is_file() {
+            make_folder(&data)?;
+            let mut initdb = program(place.programs.join("initdb"), &place.folder);
+            initdb.arg("-D").arg(&data);
+            initdb.args(["-U", "dtx", "--auth=trust", "--encoding=UTF8", "--locale=C"]);
+            run(&mut initdb)?;
+        }
+        let mut options = format!("-p {}", place.port);
+        for (name, value) in SETTINGS {
+            options.push_str(&format!(" -c {name}='{value}'"));
+        }
+        let log = place.folder.join("log");
+        let mut start = program(place.programs.join("pg_ctl"), &place.folder);
+        start.arg("start").arg("-w").arg("-t").arg(PATIENCE.as_secs().to_string());
+        start.arg("-D").arg(&data).arg("-l").arg(&log).arg("-o").arg(options);
+        // The server would hold a pipe open, and its end would never be seen.
+        let status = start.stdout(Stdio::null()).stderr(Stdio::null()).status();
+        let status = status.map_err(|error| ServiceError::io("cannot run", "pg_ctl", error))?;
+        if !status.success() {
+            let says = fs::read_to_string(&log).unwrap_or_default();
+            let says = says.lines().rev().take(5).collect::<Vec<_>>().join("\n");
+            return Err(ServiceError::Failed { program: "pg_ctl start".to_owned(), says });
+        }
+        let path = data.join("postmaster.pid");
+        let text = fs::read_to_string(&path)
+            .map_err(|error| ServiceError::io("cannot read", &path, error))?;
+        text.lines().next().and_then(|id| id.parse().ok()).ok_or_else(|| ServiceError::Failed {
+            program: "pg_ctl start".to_owned(),
+            says: "postmaster.pid has no process id".to_owned(),
+        })
+    }
+
+    fn process_name(&self) -> &'static str {
+        "postgres"
+    }
+}

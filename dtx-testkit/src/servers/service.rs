@@ -1,0 +1,52 @@
+//! What a service is.
+
+use std::{fmt::Debug, path::PathBuf};
+
+use super::{Postgres, ServiceError};
+
+/// Every service that can be started.
+pub const SERVICES: &[&'static dyn Service] = &[&Postgres];
+
+/// The service of this name.
+pub fn named(name: &str) -> Option<&'static dyn Service> {
+    SERVICES.iter().copied().find(|service| service.name() == name)
+}
+
+/// Where a server runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Where its programs are.
+    pub programs: PathBuf,
+    /// Where its data are, absolute.
+    pub folder: PathBuf,
+    /// The port on the loopback.
+    pub port: u16,
+}
+
+/// A product that tests need a server of.
+pub trait Service: Debug + Send + Sync {
+    /// Its name on the command line.
+    fn name(&self) -> &'static str;
+
+    /// The environment variable that holds the URL of a server.
+    fn variable(&self) -> &'static str;
+
+    /// The package of Debian that has its programs.
+    fn package(&self) -> &'static str;
+
+    /// The folder that has its programs, if they are on this machine.
+    fn programs(&self) -> Option<PathBuf>;
+
+    /// The URL of a server on this port of the loopback.
+    fn url(&self, port: u16) -> String;
+
+    /// Starts a server in the background, with settings that lose nothing when power is lost, and
+    /// returns its process id once it answers. Data that are in the folder already are kept.
+    ///
+    /// # Errors
+    /// [`ServiceError`] when a program fails or nothing answers in time.
+    fn start(&self, place: &Place) -> Result<u32, ServiceError>;
+
+    /// The name of the program that the process of a server runs.
+    fn process_name(&self) -> &'static str;
+}

@@ -1,0 +1,182 @@
+//! Servers for tests, by the program `dtx-services` of the testkit.
+//!
+//! A test target that needs a server of `NAME` is called `NAME` and stands behind a feature
+//! `test-NAME` of its crate, so that it is not built, and not passed over in silence, where there
+//! is no such server.
+
+use std::process::Command;
+
+use crate::{
+    process::{cargo, output, succeeds},
+    steps::{Ending, Steps},
+    workspace::Workspace,
+};
+
+/// What the features begin with behind which such tests stand.
+const FEATURE: &str = "test-";
+
+/// A server that tests can use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Server {
+    service: String,
+    variable: String,
+    url: String,
+    /// We have started it, so we stop it.
+    ours: bool,
+}
+
+/// The servers that are there while tests run. Those that were started for them are stopped when
+/// this value is dropped.
+#[derive(Debug)]
+pub(crate) struct Servers<'a> {
+    workspace: &'a Workspace,
+    found: Vec<Server>,
+}
+
+/// `cargo xtask services ARGUMENTS`.
+pub(crate) fn pass(workspace: &Workspace, steps: &mut Steps, arguments: &[String]) {
+    steps.run("services", || {
+        let mut command = services(workspace);
+        command.args(arguments);
+        succeeds(&mut command).map_or_else(Ending::failed, Ending::of)
+    });
+}
+
+fn services(workspace: &Workspace) -> Command {
+    let run = ["run", "--quiet", "--package", "dtx-testkit", "--features", "servers"];
+    let mut command = cargo(&workspace.root, &run);
+    command.args(["--bin", "dtx-services", "--", "--folder"]);
+    command.arg(workspace.target.join("services"));
+    command
+}
+
+impl<'a> Servers<'a> {
+    /// Finds or starts a server of every service that tests of the workspace can use. One that is
+    /// not there is a skipped step, or a failed one if it is `required`.
+    pub(crate) fn find(workspace: &'a Workspace, steps: &mut Steps, required: &[String]) -> Self {
+        let mut servers = Self { workspace, found: Vec::new() };
+        let mut wanted = wanted(workspace);
+        wanted.extend(required.iter().cloned());
+        wanted.sort();
+        wanted.dedup();
+        for service in wanted {
+            steps.run(&format!("server {service}"), || {
+                let mut command = services(workspace);
+                command.args(["up", service.as_str()]);
+                let must = required.contains(&service);
+                if must {
+                    command.arg("--install");
+                }
+                match output(&mut command).and_then(|text| parse(&service, &text)) {
+                    Ok(server) => {
+                        println!("{} {}", server.variable, server.url);
+                        servers.found.push(server);
+                        Ending::of(true)
+                    }
+                    Err(reason) if must => Ending::failed(reason),
+                    Err(reason) => Ending::skipped(format!(
+                        "NO SERVER OF {}; no test that needs one was run: {reason}",
+                        service.to_uppercase()
+                    )),
+                }
+            });
+        }
+        servers
+    }
+
+    /// The names of those that are there, which are also the names of the test targets.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.found.iter().map(|server| server.service.as_str())
+    }
+
+    /// Adds the features of the tests whose servers are there, and the URLs of the servers.
+    pub(crate) fn give(&self, command: &mut Command) {
+        let features = features(self.workspace, &self.found);
+        if !features.is_empty() {
+            command.args(["--features", &features.join(",")]);
+        }
+        command.envs(self.found.iter().map(|server| (&server.variable, &server.url)));
+    }
+}
+
+impl Drop for Servers<'_> {
+    fn drop(&mut self) {
+        for server in self.found.iter().filter(|server| server.ours) {
+            let mut command = services(self.workspace);
+            if let Err(problem) = output(command.args(["down", server.service.as_str()])) {
+                println!("{} WAS NOT STOPPED: {problem}", server.service);
+            }
+        }
+    }
+}
+
+/// The services that tests of the workspace ask for.
+fn wanted(workspace: &Workspace) -> Vec<String> {
+    let features = workspace.packages.iter().flat_map(|package| &package.features);
+    features.filter_map(|feature| feature.strip_prefix(FEATURE)).map(str::to_owned).collect()
+}
+
+/// `PACKAGE/test-NAME` for every such feature of a server that is there.
+fn features(workspace: &Workspace, found: &[Server]) -> Vec<String> {
+    let mut features = Vec::new();
+    for package in &workspace.packages {
+        for server in found {
+            let feature = format!("{FEATURE}{}", server.service);
+            if package.features.contains(&feature) {
+                features.push(format!("{}/{feature}", package.name));
+            }
+        }
+    }
+    features
+}
+
+/// Reads `VARIABLE=URL (WORD)`.
+fn parse(service: &str, text: &str) -> Result<Server, String> {
+    let not_understood = || format!("`dtx-services` printed {text:?}");
+    let line = text.lines().last().unwrap_or_default();
+    let (variable, rest) = line.split_once('=').ok_or_else(not_understood)?;
+    let (url, word) = rest.rsplit_once(' ').ok_or_else(not_understood)?;
+    Ok(Server {
+        service: service.to_owned(),
+        variable: variable.to_owned(),
+        url: url.to_owned(),
+        ours: word == "(started)",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::workspace::Package;
+
+    #[test]
+    fn the_line_of_a_server_is_understood() {
+        let server = parse("postgres", "DTX_TEST_POSTGRES_URL=postgres://u@h:1/d?a=b (started)\n");
+        let server = server.expect("it is right");
+        assert_eq!(server.variable, "DTX_TEST_POSTGRES_URL");
+        assert_eq!(server.url, "postgres://u@h:1/d?a=b");
+        assert!(server.ours);
+        assert!(!parse("postgres", "V=u (given)").expect("it is right").ours);
+        assert!(parse("postgres", "").is_err());
+    }
+
+    #[test]
+    fn only_tests_whose_server_is_there_are_built() {
+        let package = |name: &str, features: &[&str]| Package {
+            name: name.to_owned(),
+            features: features.iter().map(|feature| (*feature).to_owned()).collect(),
+            ..Package::default()
+        };
+        let packages = vec![
+            package("a", &["default", "test-postgres", "test-redis"]),
+            package("b", &["test-redis"]),
+            package("c", &[]),
+        ];
+        let workspace = Workspace { root: PathBuf::new(), target: PathBuf::new(), packages };
+        assert_eq!(wanted(&workspace), ["postgres", "redis", "redis"]);
+        let redis = parse("redis", "V=u (given)").expect("it is right");
+        assert_eq!(features(&workspace, &[redis]), ["a/test-redis", "b/test-redis"]);
+    }
+}
