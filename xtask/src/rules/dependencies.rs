@@ -10,11 +10,22 @@ use crate::{
 const LAYERS: &[(&str, &[&str])] = &[
     ("dtx-core", &[]),
     ("dtx-runtime", &["dtx-core"]),
+    ("dtx-store-postgres", &["dtx-core"]),
     ("dtx-store-redb", &["dtx-core"]),
     ("dtx-transport-inmem", &["dtx-core"]),
     ("dtx-testkit", &["dtx-core"]),
     ("dtx-sim", &["dtx-core"]),
-    ("dtx", &["dtx-core", "dtx-runtime", "dtx-store-redb", "dtx-transport-inmem", "dtx-sim"]),
+    (
+        "dtx",
+        &[
+            "dtx-core",
+            "dtx-runtime",
+            "dtx-store-postgres",
+            "dtx-store-redb",
+            "dtx-transport-inmem",
+            "dtx-sim",
+        ],
+    ),
     ("dtx-shop", &["dtx"]),
     ("dtx-cli", &["dtx", "dtx-shop", "dtx-sim"]),
     ("xtask", &[]),

@@ -1,0 +1,235 @@
+//! A commit: writes as arrays, in one statement.
+
+use std::{collections::HashSet, sync::Arc};
+
+use dtx_core::{
+    error::{Effect, ErrorKind},
+    ids::{TxId, Version},
+    store::{CommitResult, StoreInfo, TxWrite, check_write},
+    transaction::Key,
+};
+use sqlx::Row;
+use uuid::Uuid;
+
+use crate::{
+    codec,
+    error::{Failure, NAME},
+    store::{Inner, owned},
+};
+
+/// About how many bytes of values travel in one statement.
+const STATEMENT_BYTES: usize = 8 << 20;
+
+/// How often a statement that met another one is made again before the call fails.
+const TRIES: usize = 20;
+
+/// Writes of different transactions with different keys, column by column.
+#[derive(Clone, Default)]
+struct Columns {
+    tx: Vec<Uuid>,
+    shard: Vec<i32>,
+    writer: Vec<Uuid>,
+    number: Vec<i64>,
+    expect: Vec<Option<i64>>,
+    holder: Vec<Option<Uuid>>,
+    epoch: Vec<Option<i64>>,
+    verdict: Vec<Option<i16>>,
+    namespace: Vec<Option<String>>,
+    key: Vec<Option<Vec<u8>>>,
+    definition: Vec<Option<Vec<u8>>>,
+    due: Vec<Option<i64>>,
+    pattern: Vec<i16>,
+    status: Vec<i16>,
+    exceptions: Vec<bool>,
+    summary: Vec<Vec<u8>>,
+    state: Vec<Vec<u8>>,
+    journal: Vec<Option<Vec<u8>>>,
+}
+
+/// Some writes of a call that go in one statement.
+#[derive(Default)]
+struct Part {
+    /// Where they stand in the call.
+    places: Vec<usize>,
+    columns: Columns,
+    ids: HashSet<TxId>,
+    keys: HashSet<Key>,
+    bytes: usize,
+}
+
+impl Part {
+    /// Whether a write has to wait for those in here, or would make the statement too long.
+    fn is_closed_to(&self, write: &TxWrite) -> bool {
+        self.ids.contains(&write.tx)
+            || write.key.as_ref().is_some_and(|key| self.keys.contains(key))
+            || self.bytes >= STATEMENT_BYTES
+    }
+
+    fn push(&mut self, place: usize, write: &TxWrite, info: &StoreInfo) {
+        self.places.push(place);
+        self.ids.insert(write.tx);
+        self.keys.extend(write.key.clone());
+        let columns = &mut self.columns;
+        columns.tx.push(codec::id(write.tx));
+        columns.shard.push(i32::from(write.tx.shard(info.shards).0));
+        columns.writer.push(codec::holder(write.id.writer));
+        columns.number.push(codec::number(write.id.number));
+        columns.expect.push(match write.expect {
+            dtx_core::store::Expect::Absent => None,
+            dtx_core::store::Expect::Version(version) => Some(codec::version(version)),
+        });
+        columns.holder.push(write.fence.map(|fence| codec::holder(fence.holder)));
+        columns.epoch.push(write.fence.map(|fence| codec::number(fence.epoch.0)));
+        columns.verdict.push(write.verdict.map(codec::verdict));
+        let key = write.key.as_ref();
+        columns.namespace.push(key.map(|key| key.namespace.as_str().to_owned()));
+        columns.key.push(key.map(|key| key.key.as_bytes().to_vec()));
+        columns.definition.push(write.definition.as_ref().map(|bytes| bytes.to_vec()));
+        columns.due.push(write.due.map(codec::time));
+        columns.pattern.push(codec::pattern(write.summary.pattern));
+        columns.status.push(codec::status(write.summary.status));
+        columns.exceptions.push(!write.summary.exceptions.is_empty());
+        columns.summary.push(codec::summary(&write.summary));
+        columns.state.push(write.state.to_vec());
+        columns.journal.push(codec::journal(&write.journal));
+        let last = columns.summary.last().map_or(0, Vec::len)
+            + columns.journal.last().and_then(Option::as_ref).map_or(0, Vec::len);
+        let definition = write.definition.as_ref().map_or(0, bytes::Bytes::len);
+        self.bytes += last + definition + write.state.len();
+    }
+}
+
+/// As [`StateStore::commit`](dtx_core::store::StateStore::commit), of no more writes than a batch
+/// may have.
+pub(crate) async fn commit(inner: &Arc<Inner>, writes: &[TxWrite]) -> Vec<CommitResult> {
+    let mut results: Vec<Option<CommitResult>> = Vec::with_capacity(writes.len());
+    let mut parts: Vec<Part> = Vec::new();
+    for (place, write) in writes.iter().enumerate() {
+        if let Err(error) = check_write(write, &inner.info.limits, inner.info.shards) {
+            results.push(Some(CommitResult::Failed(error.into_error(NAME, "commit"))));
+            continue;
+        }
+        results.push(None);
+        match parts.last_mut() {
+            Some(part) if !part.is_closed_to(write) => part.push(place, write, &inner.info),
+            _ => {
+                let mut part = Part::default();
+                part.push(place, write, &inner.info);
+                parts.push(part);
+            }
+        }
+    }
+    let places: Vec<Vec<usize>> = parts.iter().map(|part| part.places.clone()).collect();
+    let work = {
+        let inner = inner.clone();
+        async move { run(&inner, parts).await }
+    };
+    let answers = match owned(work).await {
+        Ok(answers) => answers,
+        Err(failure) => places.iter().map(|_| Err(failure.clone())).collect(),
+    };
+    for (places, answer) in places.iter().zip(answers) {
+        let mut answer = answer.map(Vec::into_iter);
+        for place in places {
+            let result = match &mut answer {
+                Ok(decided) => decided.next(),
+                Err(failure) => Some(failed(failure.clone())),
+            };
+            results[*place] = result;
+        }
+    }
+    let missing = || failed(Failure::new(ErrorKind::Internal, Effect::Unknown, "no answer for it"));
+    results.into_iter().map(|result| result.unwrap_or_else(missing)).collect()
+}
+
+fn failed(failure: Failure) -> CommitResult {
+    CommitResult::Failed(failure.into_error("commit"))
+}
+
+type Answer = Result<Vec<CommitResult>, Failure>;
+
+/// Sends the parts one after another. After one that failed the others are not tried: they would
+/// wait as long, and their order would be lost.
+async fn run(inner: &Inner, parts: Vec<Part>) -> Vec<Answer> {
+    let mut answers: Vec<Answer> = Vec::with_capacity(parts.len());
+    let mut stopped: Option<Failure> = None;
+    for part in parts {
+        if let Some(failure) = &stopped {
+            let mut failure = failure.clone();
+            failure.effect = Effect::None;
+            answers.push(Err(failure));
+            continue;
+        }
+        let answer = run_part(inner, &part.columns).await;
+        stopped = answer.as_ref().err().cloned();
+        answers.push(answer);
+    }
+    answers
+}
+
+async fn run_part(inner: &Inner, columns: &Columns) -> Answer {
+    let mut careful = false;
+    for _ in 0..TRIES {
+        match send(inner, columns.clone(), careful).await {
+            Err(failure) if failure.again() => careful = true,
+            answer => return answer,
+        }
+    }
+    let context = format!("it met other writes {TRIES} times");
+    Err(Failure::new(ErrorKind::Unavailable, Effect::None, context))
+}
+
+async fn send(inner: &Inner, columns: Columns, careful: bool) -> Answer {
+    let query = inner.sql.commit.query();
+    let query = query
+        .bind(careful)
+        .bind(columns.tx)
+        .bind(columns.shard)
+        .bind(columns.writer)
+        .bind(columns.number)
+        .bind(columns.expect)
+        .bind(columns.holder)
+        .bind(columns.epoch)
+        .bind(columns.verdict)
+        .bind(columns.namespace)
+        .bind(columns.key)
+        .bind(columns.definition)
+        .bind(columns.due)
+        .bind(columns.pattern)
+        .bind(columns.status)
+        .bind(columns.exceptions)
+        .bind(columns.summary)
+        .bind(columns.state)
+        .bind(columns.journal);
+    let rows = inner.fetch(query, Effect::Unknown).await?;
+    rows.iter().map(decided).collect()
+}
+
+/// Reads what became of one write.
+fn decided(row: &sqlx::postgres::PgRow) -> Result<CommitResult, Failure> {
+    let failed = |error: sqlx::Error| Failure::of(&error, Effect::Unknown);
+    let code: i16 = row.try_get(0).map_err(failed)?;
+    let version: Option<i64> = row.try_get(1).map_err(failed)?;
+    let found = version.map(|version| Version(codec::read_number(version)));
+    match (code, found) {
+        (0 | 1, Some(version)) => Ok(CommitResult::Committed(version)),
+        (2, found) => {
+            let verdict: Option<i16> = row.try_get(2).map_err(failed)?;
+            let verdict = verdict.map(codec::read_verdict).transpose();
+            let unreadable = |_| {
+                let context = "the verdict of the row cannot be read";
+                Failure::new(ErrorKind::Corrupt, Effect::None, context)
+            };
+            Ok(CommitResult::Conflict { found, verdict: verdict.map_err(unreadable)? })
+        }
+        (3, _) => Ok(CommitResult::Fenced),
+        (4, _) => {
+            let owner: Uuid = row.try_get(3).map_err(failed)?;
+            Ok(CommitResult::DuplicateKey { tx: codec::read_id(owner) })
+        }
+        _ => {
+            let context = format!("the answer {code} is unknown");
+            Err(Failure::new(ErrorKind::Internal, Effect::Unknown, context))
+        }
+    }
+}

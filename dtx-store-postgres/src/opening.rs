@@ -1,0 +1,253 @@
+//! Opening: what the server is, and whether the tables are complete.
+
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use dtx_core::{
+    error::{Effect, ErrorKind, StoreError},
+    ids::ShardCount,
+    store::{Durability, StoreCapabilities, StoreInfo},
+};
+use sqlx::{PgConnection, PgPool, Row, postgres::PgPoolOptions};
+
+use crate::{
+    config::PgConfig,
+    error::{Failure, NAME, corrupt, invalid},
+    migration, partitions,
+    statements::Statements,
+    store::{Inner, PgStore},
+};
+
+/// How many commits run side by side.
+const LANES: usize = 4;
+
+const OPERATION: &str = "open";
+
+/// What was read of a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServerReport {
+    /// Its version, such as `15.18`.
+    pub version: String,
+    /// `synchronous_commit` of this session.
+    pub synchronous_commit: String,
+    /// Whether `fsync` is on.
+    pub fsync: bool,
+    /// Whether `full_page_writes` is on.
+    pub full_page_writes: bool,
+    /// Whether it is a standby.
+    pub standby: bool,
+    /// Whether `synchronous_standby_names` names any.
+    pub waits_for_standbys: bool,
+    /// How many standbys were connected that nobody waits for; 0 when we may not see them.
+    pub asynchronous_standbys: i64,
+    /// `max_prepared_transactions`.
+    pub max_prepared_transactions: i64,
+}
+
+impl ServerReport {
+    async fn read(connection: &mut PgConnection) -> Result<Self, StoreError> {
+        let read = sqlx::query(
+            "SELECT current_setting('server_version'), current_setting('synchronous_commit'), \
+             current_setting('fsync') = 'on', current_setting('full_page_writes') = 'on', \
+             pg_is_in_recovery(), current_setting('synchronous_standby_names') <> '', \
+             (SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'async'), \
+             current_setting('max_prepared_transactions')::bigint",
+        );
+        let row = read.fetch_one(connection).await;
+        let report = row.and_then(|row| {
+            Ok(Self {
+                version: row.try_get(0)?,
+                synchronous_commit: row.try_get(1)?,
+                fsync: row.try_get(2)?,
+                full_page_writes: row.try_get(3)?,
+                standby: row.try_get(4)?,
+                waits_for_standbys: row.try_get(5)?,
+                asynchronous_standbys: row.try_get(6)?,
+                max_prepared_transactions: row.try_get(7)?,
+            })
+        });
+        report.map_err(|error| Failure::of(&error, Effect::None).into_error(OPERATION))
+    }
+
+    /// What an acknowledged write survives on this server.
+    pub fn durability(&self) -> Durability {
+        if self.synchronous_commit == "off" {
+            // The log is written later, by another process: it may die before.
+            Durability::Nothing
+        } else if self.fsync && self.full_page_writes {
+            Durability::PowerLoss
+        } else {
+            Durability::ProcessCrash
+        }
+    }
+
+    /// What of its settings weakens a promise, each with what to do about it.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.synchronous_commit == "off" {
+            let text = "synchronous_commit is off: acknowledged writes are lost when the server \
+                crashes; set it to on";
+            warnings.push(text.to_owned());
+        }
+        if !self.fsync {
+            let text = "fsync is off: acknowledged writes are lost with the power, and all data \
+                may be; set it to on";
+            warnings.push(text.to_owned());
+        }
+        if !self.full_page_writes {
+            let text = "full_page_writes is off: a loss of power may damage pages; set it to on";
+            warnings.push(text.to_owned());
+        }
+        let local = matches!(self.synchronous_commit.as_str(), "local" | "remote_write");
+        if self.waits_for_standbys && local {
+            warnings.push(format!(
+                "synchronous_commit is {}: a standby that is promoted may lack acknowledged \
+                 writes; set it to on",
+                self.synchronous_commit
+            ));
+        }
+        if self.asynchronous_standbys > 0 && !self.waits_for_standbys {
+            warnings.push(format!(
+                "{} standbys are asynchronous: never promote one, verdicts would be lost; name \
+                 them in synchronous_standby_names",
+                self.asynchronous_standbys
+            ));
+        }
+        warnings
+    }
+}
+
+pub(crate) fn pool(config: &PgConfig) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(config.connections_max)
+        .acquire_timeout(config.connect_timeout)
+        .connect_lazy_with(config.connect.clone())
+}
+
+pub(crate) async fn connect(config: PgConfig) -> Result<PgStore, StoreError> {
+    // The pool tries until its time is over; this says at once, and exactly, what is wrong.
+    use sqlx::Connection;
+    let first = PgConnection::connect_with(&config.connect);
+    let first = tokio::time::timeout(config.connect_timeout, first).await;
+    let first = first.map_err(|_| Failure::late(config.connect_timeout, Effect::None));
+    let first = first.and_then(|made| made.map_err(|error| Failure::of_connecting(&error)));
+    let first = first.map_err(|failure| failure.into_error(OPERATION))?;
+    // The server sees it go when it is dropped; that it was told so changes nothing here.
+    let _ = first.close().await;
+    open(pool(&config), config).await
+}
+
+pub(crate) async fn open(pool: PgPool, config: PgConfig) -> Result<PgStore, StoreError> {
+    let mut connection = pool
+        .acquire()
+        .await
+        .map_err(|error| Failure::of_connecting(&error).into_error(OPERATION))?;
+    let report = ServerReport::read(&mut connection).await?;
+    if report.standby {
+        let context = "the server is a standby, which may not know of a verdict yet; give the \
+            address of the primary";
+        return Err(StoreError::new(ErrorKind::Unavailable, NAME, OPERATION).with_context(context));
+    }
+    for warning in report.warnings() {
+        tracing::warn!(store = NAME, "{warning}");
+    }
+    if config.migrate {
+        migration::apply(&mut connection, &config.schema).await?;
+    } else {
+        migration::check(&mut connection, &config.schema).await?;
+    }
+    let sql = Statements::new(&config.schema);
+    let shards = shards(&mut connection, &sql, config.shards).await?;
+    drop(connection);
+    let info = StoreInfo {
+        name: NAME,
+        capabilities: StoreCapabilities { durability: report.durability(), shared: true },
+        limits: config.limits,
+        lanes: LANES,
+        shards,
+        opening: None,
+    };
+    let mut inner = Inner {
+        pool,
+        info,
+        schema: config.schema,
+        report,
+        sql,
+        call_timeout: config.call_timeout.max(Duration::from_millis(1)),
+        latest: AtomicU64::new(0),
+        upkeep: None,
+    };
+    partitions::add_days(&inner).await?;
+    let upkeep = |weak: &std::sync::Weak<Inner>| partitions::keep(weak.clone());
+    let inner = Arc::new_cyclic(|weak| {
+        inner.upkeep = Some(tokio::spawn(upkeep(weak)).abort_handle());
+        inner
+    });
+    Ok(PgStore { inner })
+}
+
+/// The number of shards of the store, which is made now if it is new.
+async fn shards(
+    connection: &mut PgConnection,
+    sql: &Statements,
+    wanted: Option<ShardCount>,
+) -> Result<ShardCount, StoreError> {
+    let failed = |error: &sqlx::Error| Failure::of(error, Effect::Unknown).into_error(OPERATION);
+    let new = wanted.unwrap_or(ShardCount::DEFAULT);
+    let make = sql.make.query().bind(i32::from(new.get()));
+    make.execute(&mut *connection).await.map_err(|error| failed(&error))?;
+    let leases = sql.make_leases.query().execute(&mut *connection).await;
+    leases.map_err(|error| failed(&error))?;
+    let row = sql.shards.query().fetch_one(&mut *connection).await;
+    let stored: i32 = row.and_then(|row| row.try_get(0)).map_err(|error| failed(&error))?;
+    let stored = u16::try_from(stored).ok().and_then(ShardCount::new);
+    let stored = stored.ok_or_else(|| corrupt(OPERATION, "the number of shards is not one"))?;
+    if wanted.is_some_and(|wanted| wanted != stored) {
+        let context = format!("shards: the store has {}, and they are fixed", stored.get());
+        return Err(invalid(OPERATION, context));
+    }
+    Ok(stored)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn safe() -> ServerReport {
+        ServerReport {
+            version: "15".into(),
+            synchronous_commit: "on".into(),
+            fsync: true,
+            full_page_writes: true,
+            standby: false,
+            waits_for_standbys: false,
+            asynchronous_standbys: 0,
+            max_prepared_transactions: 0,
+        }
+    }
+
+    #[test]
+    fn every_weakness_lowers_the_durability_or_is_warned_of() {
+        assert_eq!(safe().durability(), Durability::PowerLoss);
+        assert!(safe().warnings().is_empty());
+        let off = ServerReport { synchronous_commit: "off".into(), ..safe() };
+        assert_eq!(off.durability(), Durability::Nothing);
+        for weak in [
+            ServerReport { fsync: false, ..safe() },
+            ServerReport { full_page_writes: false, ..safe() },
+        ] {
+            assert_eq!(weak.durability(), Durability::ProcessCrash);
+            assert_eq!(weak.warnings().len(), 1);
+        }
+        let promoted = ServerReport { asynchronous_standbys: 2, ..safe() };
+        assert!(promoted.warnings()[0].contains("never promote"));
+        let local = ServerReport { synchronous_commit: "local".into(), ..safe() };
+        assert!(local.warnings().is_empty(), "there is no standby");
+        let local = ServerReport { waits_for_standbys: true, ..local };
+        assert_eq!(local.warnings().len(), 1);
+        assert_eq!(local.durability(), Durability::PowerLoss);
+    }
+}

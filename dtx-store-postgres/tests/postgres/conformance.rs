@@ -1,0 +1,3 @@
+//! The store passes the suite.
+
+dtx_testkit::store_conformance!(super::harness::PgHarness);

@@ -1,0 +1,5 @@
+//! Tests on a real server, whose URL is in `DTX_TEST_POSTGRES_URL`. Each uses a schema of its
+//! own.
+
+mod conformance;
+mod harness;
