@@ -11,6 +11,41 @@ pub enum StoreAddress {
     Memory,
     /// In a redb file.
     Redb(PathBuf),
+    /// On a PostgreSQL server.
+    Postgres(PostgresUrl),
+}
+
+/// The URL of a PostgreSQL server, whose password is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PostgresUrl(String);
+
+impl PostgresUrl {
+    /// The URL with its password.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for PostgresUrl {
+    /// Without what stands between the user and the host, and without what follows a `?`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plain = self.0.split(['?', '#']).next().unwrap_or_default();
+        let (scheme, rest) = plain.split_once("://").unwrap_or(("postgres", plain));
+        match rest.rsplit_once('@') {
+            Some((who, place)) => {
+                let user = who.split(':').next().unwrap_or_default();
+                let hidden = if who.contains(':') { ":***" } else { "" };
+                write!(f, "{scheme}://{user}{hidden}@{place}")
+            }
+            None => write!(f, "{scheme}://{rest}"),
+        }
+    }
+}
+
+impl fmt::Debug for PostgresUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
 }
 
 /// What carries the messages.
@@ -25,7 +60,10 @@ pub enum TransportAddress {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum AddressError {
     /// No store is written so.
-    #[error("{0:?} is no store; give memory or redb:PATH, such as redb:shop.redb")]
+    #[error(
+        "{0:?} is no store; give memory or redb:PATH, such as redb:shop.redb, or \
+         postgres://USER@HOST/DATABASE"
+    )]
     Store(String),
     /// No transport is written so.
     #[error("{0:?} is no transport; give inmem")]
@@ -38,7 +76,11 @@ impl FromStr for StoreAddress {
         match text.split_once(':') {
             None if text == "memory" => Ok(Self::Memory),
             Some(("redb", path)) if !path.is_empty() => Ok(Self::Redb(path.into())),
-            _ => Err(AddressError::Store(text.to_owned())),
+            Some(("postgres" | "postgresql", rest)) if rest.len() > 2 && rest.starts_with("//") => {
+                Ok(Self::Postgres(PostgresUrl(text.to_owned())))
+            }
+            // What looks like a URL may hold a password.
+            _ => Err(AddressError::Store(text.split("//").next().unwrap_or_default().to_owned())),
         }
     }
 }
@@ -48,6 +90,7 @@ impl fmt::Display for StoreAddress {
         match self {
             Self::Memory => f.write_str("memory"),
             Self::Redb(path) => write!(f, "redb:{}", path.display()),
+            Self::Postgres(url) => url.fmt(f),
         }
     }
 }
@@ -76,13 +119,30 @@ mod tests {
 
     #[test]
     fn an_address_is_read_as_it_is_written() {
-        for text in ["memory", "redb:a.redb", "redb:/x/a:b.redb"] {
+        let servers = ["postgres://h", "postgresql://ann@h:1/d"];
+        for text in ["memory", "redb:a.redb", "redb:/x/a:b.redb"].into_iter().chain(servers) {
             assert_eq!(text.parse::<StoreAddress>().expect(text).to_string(), text);
         }
         for text in ["", "redb", "redb:", "Memory", "postgres:x"] {
             assert_eq!(text.parse::<StoreAddress>(), Err(AddressError::Store(text.to_owned())));
         }
+        let wrong = "postgre://ann:s3cret@h".parse::<StoreAddress>().expect_err("it is wrong");
+        assert!(!wrong.to_string().contains("s3cret"), "{wrong}");
         assert_eq!("inmem".parse(), Ok(TransportAddress::InMemory));
         assert!("nats".parse::<TransportAddress>().is_err());
+    }
+
+    #[test]
+    fn a_password_is_never_shown() {
+        for url in [
+            "postgres://ann:s3cret@h:1/d",
+            "postgres://ann:s3@cret@h:1/d",
+            "postgres://ann:s3cret@h:1/d?password=s3cret",
+        ] {
+            let address: StoreAddress = url.parse().expect("it is a store");
+            let shown = format!("{address} {address:?}");
+            assert!(shown.contains("postgres://ann:***@h:1/d"), "{shown}");
+            assert!(!shown.contains("s3cret") && !shown.contains("cret@"), "{shown}");
+        }
     }
 }

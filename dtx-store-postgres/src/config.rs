@@ -48,16 +48,23 @@ impl PgConfig {
     /// Settings for a server that a URL names: `postgres://user:password@host:5432/database`.
     /// What the URL leaves out comes from the variables and files of libpq (`PGPASSWORD`,
     /// `~/.pgpass`). With `?sslmode=verify-full&sslrootcert=FILE` the connection is encrypted, and
-    /// the server's certificate must be of this authority and of this host.
+    /// the server's certificate must be of this authority and of this host. `schema=NAME` is the
+    /// same as [`Self::schema`].
     ///
     /// # Errors
     /// `Invalid` when it is no such URL. The message does not repeat it: it may hold a password.
     pub fn from_url(url: &str) -> Result<Self, StoreError> {
+        let (url, schema) = without_schema(url);
         let options = url.parse::<PgConnectOptions>().map_err(|_| {
             let form = "postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full";
             invalid("connect", format!("the URL cannot be read; it looks like {form}"))
         })?;
-        Ok(Self::new(options))
+        let config = Self::new(options);
+        match schema.map(SchemaName::new) {
+            Some(Ok(schema)) => Ok(config.schema(schema)),
+            Some(Err(error)) => Err(invalid("connect", error.to_string())),
+            None => Ok(config),
+        }
     }
 
     /// Settings for a server that options of sqlx name.
@@ -146,9 +153,33 @@ impl PgConfig {
     }
 }
 
+/// The URL without its `schema=NAME`, which the server does not know, and the name.
+fn without_schema(url: &str) -> (String, Option<&str>) {
+    let Some((place, options)) = url.split_once('?') else { return (url.to_owned(), None) };
+    let (mut rest, mut schema) = (Vec::new(), None);
+    for option in options.split('&') {
+        match option.strip_prefix("schema=") {
+            Some(name) => schema = Some(name),
+            None => rest.push(option),
+        }
+    }
+    let mark = if rest.is_empty() { "" } else { "?" };
+    (format!("{place}{mark}{}", rest.join("&")), schema)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_url_may_name_the_schema() {
+        let of = |url: &str| PgConfig::from_url(url).map(|config| config.schema.to_string());
+        assert_eq!(of("postgres://h/d").expect("valid"), "dtx");
+        assert_eq!(of("postgres://h/d?schema=shop").expect("valid"), "shop");
+        let both = without_schema("postgres://h/d?sslmode=require&schema=shop&a=b");
+        assert_eq!(both, ("postgres://h/d?sslmode=require&a=b".to_owned(), Some("shop")));
+        assert!(of("postgres://h/d?schema=sh\"op").is_err());
+    }
 
     #[test]
     fn neither_settings_nor_errors_show_a_password() {

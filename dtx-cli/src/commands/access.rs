@@ -13,6 +13,7 @@ use dtx::{RedbStore, error::ErrorKind, operator::Operator};
 use dtx_shop::StoreAddress;
 use serde::Serialize;
 
+use super::store::{Opened, of_one_process, on, open};
 use crate::exit::Failure;
 
 /// How long it is tried when the owner is there and does not listen yet, or is just leaving.
@@ -53,14 +54,15 @@ pub(crate) struct Access {
     pub(crate) operator: Operator,
     /// Through whom; `None` when nobody runs on the store.
     pub(crate) owner: Option<Owner>,
-    own: Option<RedbStore>,
+    own: Option<Opened>,
+    shared: bool,
 }
 
 impl Access {
     /// Gives the store up again.
     pub(crate) async fn close(self) -> Result<(), Failure> {
         match self.own {
-            Some(store) => store.close().await.map_err(Failure::failed),
+            Some(opened) => opened.close().await,
             None => Ok(()),
         }
     }
@@ -71,6 +73,9 @@ impl Access {
             Some(owner) => {
                 format!("it is durable; process {} ({}) carries it out", owner.pid, owner.program)
             }
+            None if self.shared => {
+                "it is durable; the coordinators on the store carry it out".to_owned()
+            }
             None => "it is durable; the next process on the store carries it out".to_owned(),
         }
     }
@@ -78,7 +83,15 @@ impl Access {
 
 /// Reaches a store as an operator.
 pub(crate) async fn access(store: &StoreAddress) -> Result<Access, Failure> {
-    let path = path_of(store)?;
+    let path = match store {
+        StoreAddress::Memory => return Err(of_one_process()),
+        StoreAddress::Redb(path) => path_of(path)?,
+        StoreAddress::Postgres(_) => {
+            let opened = open(store).await?;
+            let operator = on!(&opened, store => Operator::on(store.clone()));
+            return Ok(Access { operator, owner: None, own: Some(opened), shared: true });
+        }
+    };
     let end = Instant::now() + PATIENCE;
     loop {
         if let Some(access) = through_owner(path)? {
@@ -87,7 +100,8 @@ pub(crate) async fn access(store: &StoreAddress) -> Result<Access, Failure> {
         match RedbStore::open(path).await {
             Ok(store) => {
                 let operator = Operator::on(store.clone());
-                return Ok(Access { operator, owner: None, own: Some(store) });
+                let own = Some(Opened::Redb(store));
+                return Ok(Access { operator, owner: None, own, shared: false });
             }
             Err(error) if error.kind() == ErrorKind::Busy && Instant::now() < end => {
                 tokio::time::sleep(PAUSE).await;
@@ -98,12 +112,7 @@ pub(crate) async fn access(store: &StoreAddress) -> Result<Access, Failure> {
 }
 
 /// The file of a store, which must be there.
-pub(crate) fn path_of(store: &StoreAddress) -> Result<&Path, Failure> {
-    let StoreAddress::Redb(path) = store else {
-        return Err(
-            Failure::usage("a memory store is seen by its own process alone").fix("give redb:PATH")
-        );
-    };
+fn path_of(path: &Path) -> Result<&Path, Failure> {
     if !path.is_file() {
         return Err(Failure::usage(format!("there is no file {}", path.display())));
     }
@@ -116,7 +125,7 @@ fn through_owner(path: &Path) -> Result<Option<Access>, Failure> {
     Ok(found.map(|connected| {
         let owner = connected.owner();
         let owner = Owner { pid: owner.pid, program: owner.program.clone() };
-        Access { operator: Operator::on(connected), owner: Some(owner), own: None }
+        Access { operator: Operator::on(connected), owner: Some(owner), own: None, shared: false }
     }))
 }
 
@@ -125,7 +134,13 @@ fn through_owner(_: &Path) -> Result<Option<Access>, Failure> {
     Ok(None)
 }
 
-/// The process that runs on a store, if one does and listens.
+/// The process that owns a store, if one does and listens.
 pub(crate) fn owner_of(store: &StoreAddress) -> Result<Option<Owner>, Failure> {
-    Ok(through_owner(path_of(store)?)?.and_then(|access| access.owner))
+    match store {
+        StoreAddress::Memory => Err(of_one_process()),
+        StoreAddress::Redb(path) => {
+            Ok(through_owner(path_of(path)?)?.and_then(|access| access.owner))
+        }
+        StoreAddress::Postgres(_) => Ok(None),
+    }
 }

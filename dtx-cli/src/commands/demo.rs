@@ -8,7 +8,10 @@ use dtx_shop::{
 };
 use serde::Serialize;
 
-use super::run::{both, failure, open_redb};
+use super::{
+    run::{both, failure},
+    store::open_redb,
+};
 use crate::{
     exit::{EXIT_HELP, Exit, Failure},
     output,

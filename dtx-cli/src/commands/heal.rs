@@ -4,20 +4,20 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use dtx::{
-    RedbReader,
     coordinator::HealReport,
     engine::{HealSettings, readable},
+    ids::TxId,
     store::{Catalog, Filter, PAGE_ITEMS_MAX, Status, TxRecord},
     time::Timestamp,
 };
-use dtx_shop::{ServiceSettings, StoreAddress, TransportAddress, start_services};
+use dtx_shop::{ServiceSettings, ShopStore, StoreAddress, TransportAddress, start_services};
 use serde::Serialize;
 
 use super::{
-    access::{Owner, owner_of, path_of},
-    run::open_redb,
+    access::{Owner, owner_of},
+    store::{look_at, on, open},
     submit::{conditions, strategies},
-    tx::{DURABLE_ONLY, open},
+    tx::DURABLE_ONLY,
 };
 use crate::{
     exit::{EXIT_HELP, Exit, Failure},
@@ -45,7 +45,7 @@ const GRACE_STUCK: Duration = Duration::from_millis(200);
 #[derive(Debug, Args)]
 #[command(after_help = format!("{EXAMPLES}\n\n{EXIT_HELP}"))]
 pub(crate) struct HealArgs {
-    /// The store: redb:PATH. Another process may run on it
+    /// The store: redb:PATH or postgres://.. Another process may run on it
     #[arg(long, value_name = "STORE")]
     store: StoreAddress,
     /// Only look, and change nothing
@@ -98,32 +98,23 @@ struct Open {
 /// Says what needs healing, and heals it.
 pub(crate) async fn heal(args: HealArgs) -> Result<Exit, Failure> {
     let begun = Instant::now();
-    let path = path_of(&args.store)?;
     let owner = owner_of(&args.store)?;
     let age = if owner.is_some() { args.orphan_age } else { 0 };
     let settings = HealSettings { orphan_age: Duration::from_secs(age), ..HealSettings::default() };
-    let before = look(&open(&args.store)?, &settings).await?;
+    let reader = look_at(&args.store).await?;
+    let unreadable = reader.unreadable(settings.listed_max)?;
+    let before = look(reader.catalog(), unreadable, &settings).await?;
+    drop(reader);
     let looked_only = args.look || owner.is_some();
     let mut after = Open::default();
     if looked_only {
         (after.open, after.parked) = (before.open, before.parked);
         after.needs_attention = before.needs_attention;
     } else if before.open + before.parked + before.needs_attention > 0 {
-        let store = open_redb(path).await?;
-        let mut services = ServiceSettings::new(&args.store, TransportAddress::InMemory);
-        services.strategies = strategies();
-        services.conditions = conditions();
-        let dtx = start_services(&store, &services).await.map_err(Failure::failed)?;
+        let opened = open(&args.store).await?;
         let end = begun + Duration::from_secs(args.wait);
-        after = loop {
-            let now = look(&store, &settings).await?;
-            if now.open == 0 || Instant::now() >= end {
-                break now;
-            }
-            tokio::time::sleep(PAUSE).await;
-        };
-        dtx.shutdown(if after.open == 0 { GRACE } else { GRACE_STUCK }).await;
-        store.close().await.map_err(Failure::failed)?;
+        after = on!(&opened, store => take_up(store, &args.store, &settings, end).await?);
+        opened.close().await?;
     }
     let total = |open: &Open| open.open + open.parked + open.needs_attention;
     let healed = Healed {
@@ -147,8 +138,35 @@ pub(crate) async fn heal(args: HealArgs) -> Result<Exit, Failure> {
     Ok(if is_sound { Exit::Sound } else { Exit::Failed })
 }
 
+/// Runs on the store until nothing is open, or until it has taken long enough.
+async fn take_up<S: ShopStore>(
+    store: &S,
+    address: &StoreAddress,
+    settings: &HealSettings,
+    end: Instant,
+) -> Result<Open, Failure> {
+    let mut services = ServiceSettings::new(address, TransportAddress::InMemory);
+    services.strategies = strategies();
+    services.conditions = conditions();
+    let dtx = start_services(store, &services).await.map_err(Failure::failed)?;
+    let after = loop {
+        // What cannot be read at all was looked for once, before the store was opened.
+        let now = look(store, Vec::new(), settings).await?;
+        if now.open == 0 || Instant::now() >= end {
+            break now;
+        }
+        tokio::time::sleep(PAUSE).await;
+    };
+    dtx.shutdown(if after.open == 0 { GRACE } else { GRACE_STUCK }).await;
+    Ok(after)
+}
+
 /// Examines every open transaction.
-async fn look(store: &impl Look, settings: &HealSettings) -> Result<Open, Failure> {
+async fn look(
+    store: &dyn Catalog,
+    unreadable: Vec<TxId>,
+    settings: &HealSettings,
+) -> Result<Open, Failure> {
     let now = now();
     let mut found = Open::default();
     for status in [Status::Open, Status::Parked, Status::NeedsAttention] {
@@ -165,7 +183,7 @@ async fn look(store: &impl Look, settings: &HealSettings) -> Result<Open, Failur
             }
         }
     }
-    for tx in store.unreadable(settings.listed_max)? {
+    for tx in unreadable {
         found.report.quarantine(tx, "the row cannot be read".to_owned(), settings.listed_max);
     }
     found.report.complete = true;
@@ -188,25 +206,6 @@ fn note(
         Status::Parked => found.parked += 1,
         Status::NeedsAttention => found.needs_attention += 1,
         Status::Open | Status::Finished(_) => found.open += 1,
-    }
-}
-
-/// A store that can be looked at.
-trait Look: Catalog {
-    /// The transactions whose rows cannot be read.
-    fn unreadable(&self, limit: usize) -> Result<Vec<dtx::ids::TxId>, Failure>;
-}
-
-impl Look for RedbReader {
-    fn unreadable(&self, limit: usize) -> Result<Vec<dtx::ids::TxId>, Failure> {
-        Self::unreadable(self, limit).map_err(Failure::failed)
-    }
-}
-
-impl Look for dtx::RedbStore {
-    /// Looked for once, before the store was opened.
-    fn unreadable(&self, _: usize) -> Result<Vec<dtx::ids::TxId>, Failure> {
-        Ok(Vec::new())
     }
 }
 

@@ -8,6 +8,7 @@ pub(crate) mod heal;
 pub(crate) mod participant;
 pub(crate) mod run;
 pub(crate) mod sim;
+mod store;
 pub(crate) mod submit;
 pub(crate) mod tx;
 mod words;

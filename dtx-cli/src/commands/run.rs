@@ -1,17 +1,15 @@
 //! `dtx run`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
-use dtx::{
-    RedbStore, error::ErrorKind, name::Namespace, pattern::Pattern, resource::LEVEL_MAX,
-    store::MemoryStore,
-};
+use dtx::{name::Namespace, pattern::Pattern, resource::LEVEL_MAX};
 use dtx_shop::{
     CONCURRENCY_DEFAULT, CONCURRENCY_MAX, FaultRates, LOSE_MAX, Orders, RUN_NAME_RULE, Rate,
     Report, RunSettings, ShopError, StoreAddress, Told, TransportAddress, default_run_name,
 };
 
+use super::store::{on, open};
 use crate::{
     exit::{EXIT_HELP, Exit, Failure},
     output,
@@ -36,7 +34,8 @@ pub(crate) struct RunArgs {
     /// How each order is coordinated: 0.5ps, saga, 1.5ps, 2ps, 3ps or 2pc
     #[arg(long)]
     pattern: Pattern,
-    /// Where transactions and the shop's rows are kept: memory (gone at the end) or redb:PATH
+    /// Where transactions and the shop's rows are kept: memory (gone at the end),
+    /// redb:PATH or postgres://USER@HOST/DATABASE
     #[arg(long, value_name = "STORE", default_value = "memory")]
     store: StoreAddress,
     /// What carries the messages: inmem
@@ -134,31 +133,11 @@ async fn on_store(
     progress: &Progress,
 ) -> Result<Report, Failure> {
     let tell = |told: Told<'_>| progress.tell(told);
-    match &settings.store {
-        StoreAddress::Memory => {
-            dtx_shop::run(&MemoryStore::new(), orders, settings, &tell).await.map_err(failure)
-        }
-        StoreAddress::Redb(path) => {
-            let store = open_redb(path).await?;
-            let report = dtx_shop::run(&store, orders, settings, &tell).await.map_err(failure)?;
-            store.close().await.map_err(Failure::failed)?;
-            Ok(report)
-        }
-    }
-}
-
-/// Opens a file as its owner.
-pub(crate) async fn open_redb(path: &Path) -> Result<RedbStore, Failure> {
-    RedbStore::open(path).await.map_err(|error| {
-        if error.kind() == ErrorKind::Busy {
-            let text = format!(
-                "--store redb:{} is owned by another process; wait for it, or give another file",
-                path.display()
-            );
-            return Failure::busy(text);
-        }
-        Failure::failed(error)
-    })
+    let opened = open(&settings.store).await?;
+    let report = on!(&opened, store => dtx_shop::run(store, orders, settings, &tell).await);
+    let report = report.map_err(failure)?;
+    opened.close().await?;
+    Ok(report)
 }
 
 /// Which errors of a run are mistakes on the command line.

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
-use dtx::{resource::LEVEL_MAX, store::MemoryStore, transaction::Transaction};
+use dtx::{resource::LEVEL_MAX, transaction::Transaction};
 use dtx_shop::{ServiceSettings, ShopStore, StoreAddress, TransportAddress, start_services};
 use serde::Serialize;
 
@@ -13,7 +13,7 @@ use super::{
     file,
 };
 use crate::{
-    commands::run::open_redb,
+    commands::store::{on, open},
     exit::{EXIT_HELP, Exit, Failure},
     output,
 };
@@ -43,8 +43,8 @@ pub(crate) struct SubmitArgs {
     /// The transactions, as JSON
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Where transactions and the rows of the services are kept: memory (gone at the end) or
-    /// redb:PATH
+    /// Where transactions and the rows of the services are kept: memory (gone at the end),
+    /// redb:PATH or postgres://USER@HOST/DATABASE
     #[arg(long, value_name = "STORE", default_value = "memory")]
     store: StoreAddress,
     /// Agree in place of the person that a transaction waits for
@@ -83,15 +83,9 @@ struct Submitted<'a> {
 /// Runs the transactions of a file.
 pub(crate) async fn submit(args: SubmitArgs) -> Result<Exit, Failure> {
     let transactions = file::read(&args.file, &custom::strategies(), &custom::conditions())?;
-    let driven = match &args.store {
-        StoreAddress::Memory => on_store(&MemoryStore::new(), transactions, &args).await?,
-        StoreAddress::Redb(path) => {
-            let store = open_redb(path).await?;
-            let driven = on_store(&store, transactions, &args).await?;
-            store.close().await.map_err(Failure::failed)?;
-            driven
-        }
-    };
+    let opened = open(&args.store).await?;
+    let driven = on!(&opened, store => on_store(store, transactions, &args).await?);
+    opened.close().await?;
     let ended = driven.iter().filter(|one| one.has_ended()).count();
     let without_outcome = driven.len() - ended;
     if args.json {

@@ -4,13 +4,14 @@ use clap::Args;
 use dtx::{
     name::Namespace,
     pattern::Pattern,
-    store::{Catalog, Filter, PAGE_ITEMS_MAX, Status, TxRecord},
+    store::{Filter, PAGE_ITEMS_MAX, Status, TxRecord},
 };
 use dtx_shop::StoreAddress;
 use serde::Serialize;
 
-use super::source::{DURABLE_ONLY, open};
+use super::source::DURABLE_ONLY;
 use crate::{
+    commands::store::look_at,
     commands::words::{self, StatusWord},
     exit::{Exit, Failure},
     output,
@@ -19,7 +20,7 @@ use crate::{
 /// The options of `dtx tx list`.
 #[derive(Debug, Args)]
 pub(super) struct ListArgs {
-    /// The store to look at: redb:PATH. Another process may run on it
+    /// The store to look at: redb:PATH or postgres://.. Another process may run on it
     #[arg(long, value_name = "STORE")]
     store: StoreAddress,
     /// Only those that stand so
@@ -107,7 +108,7 @@ pub(super) fn key_text(record: &TxRecord) -> String {
 
 /// Lists transactions.
 pub(super) async fn list(args: ListArgs) -> Result<Exit, Failure> {
-    let reader = open(&args.store)?;
+    let reader = look_at(&args.store).await?;
     let mut filter = Filter {
         pattern: args.pattern,
         status: args.status.map(Status::from),
@@ -120,7 +121,7 @@ pub(super) async fn list(args: ListArgs) -> Result<Exit, Failure> {
     while records.len() < args.limit {
         // One more than is wanted says whether there are more.
         filter.limit = (args.limit - records.len()).saturating_add(1).min(PAGE_ITEMS_MAX);
-        let page = reader.list(&filter).await.map_err(Failure::failed)?;
+        let page = reader.catalog().list(&filter).await.map_err(Failure::failed)?;
         records.extend(page.items);
         filter.cursor = page.next;
         more = filter.cursor.is_some();

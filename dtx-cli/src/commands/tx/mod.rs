@@ -9,4 +9,4 @@ mod source;
 mod undo;
 
 pub(crate) use args::{TxArgs, tx};
-pub(crate) use source::{DURABLE_ONLY, open};
+pub(crate) use source::DURABLE_ONLY;

@@ -12,9 +12,10 @@ use dtx::{
 use dtx_shop::StoreAddress;
 use serde::Serialize;
 
-use super::source::{find, open};
+use super::source::find;
 use crate::{
     commands::access::{Access, Owner, Who, access},
+    commands::store::look_at,
     exit::{EXIT_HELP, Exit, Failure},
     output,
 };
@@ -43,7 +44,7 @@ pub(super) struct ResolveArgs {
     /// The operation that the move is about, by its name or its number: skip, edit-input
     #[arg(value_name = "OPERATION")]
     operation: Option<String>,
-    /// The store: redb:PATH. Another process may run on it
+    /// The store: redb:PATH or postgres://.. Another process may run on it
     #[arg(long, value_name = "STORE")]
     store: StoreAddress,
     /// Why; the history of the transaction keeps it
@@ -65,7 +66,7 @@ pub(super) struct DecideArgs {
     /// The transaction: its id, or its key as NAMESPACE/KEY (KEY alone is default/KEY)
     #[arg(value_name = "ID")]
     id: String,
-    /// The store: redb:PATH. Another process may run on it
+    /// The store: redb:PATH or postgres://.. Another process may run on it
     #[arg(long, value_name = "STORE")]
     store: StoreAddress,
     /// Why; the history of the transaction keeps it
@@ -142,7 +143,7 @@ fn operation_name(record: &TxRecord, operation: OperationIndex) -> String {
 
 /// Moves a transaction, or says which moves there are.
 pub(super) async fn resolve(args: ResolveArgs) -> Result<Exit, Failure> {
-    let record = find(&open(&args.store)?, &args.id).await?;
+    let record = find(&look_at(&args.store).await?, &args.id).await?;
     let Some(verb) = args.verb else {
         let moves = offers(&record).map_err(Failure::failed)?;
         if args.json {
@@ -165,7 +166,7 @@ pub(super) async fn resolve(args: ResolveArgs) -> Result<Exit, Failure> {
 
 /// Says to a transaction what the one says whom it waits for.
 pub(super) async fn decide(args: DecideArgs, signal: Signal) -> Result<Exit, Failure> {
-    let record = find(&open(&args.store)?, &args.id).await?;
+    let record = find(&look_at(&args.store).await?, &args.id).await?;
     let who = args.who.name();
     give(&args.store, record.tx, signal, &who, &args.reason, args.json).await
 }

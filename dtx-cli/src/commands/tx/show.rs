@@ -5,7 +5,7 @@ use dtx::{
     answer::Refusal,
     ids::OperationIndex,
     modifier::Modifiers,
-    store::{Answered, Catalog, JournalEntry, JournalEvent, TxRecord},
+    store::{Answered, JournalEntry, JournalEvent, TxRecord},
     transaction::{Transaction, codec},
 };
 use dtx_shop::StoreAddress;
@@ -15,9 +15,10 @@ use serde_json::Value;
 use super::{
     list::{Row, key_text},
     resolve::{Offer, offers, print_offers},
-    source::{DURABLE_ONLY, find, open},
+    source::{DURABLE_ONLY, find},
 };
 use crate::{
+    commands::store::look_at,
     commands::words,
     exit::{Exit, Failure},
     output,
@@ -29,7 +30,7 @@ pub(super) struct ShowArgs {
     /// The transaction: its id, or its key as NAMESPACE/KEY (KEY alone is default/KEY)
     #[arg(value_name = "ID")]
     id: String,
-    /// The store to look at: redb:PATH. Another process may run on it
+    /// The store to look at: redb:PATH or postgres://.. Another process may run on it
     #[arg(long, value_name = "STORE")]
     store: StoreAddress,
     /// Print one JSON object
@@ -77,9 +78,9 @@ struct Moment {
 
 /// Shows one transaction.
 pub(super) async fn show(args: ShowArgs) -> Result<Exit, Failure> {
-    let reader = open(&args.store)?;
+    let reader = look_at(&args.store).await?;
     let record = find(&reader, &args.id).await?;
-    let journal = reader.history(record.tx).await.map_err(Failure::failed)?;
+    let journal = reader.catalog().history(record.tx).await.map_err(Failure::failed)?;
     // A definition that cannot be read must not hide the rest.
     let transaction = codec::decode(&record.definition).ok();
     // A record that is quarantined takes no moves.

@@ -1,15 +1,8 @@
 //! The store that is looked at, and the transaction in it.
 
-use dtx::{
-    RedbReader,
-    ids::TxId,
-    name::Namespace,
-    store::{Catalog, TxRecord},
-    transaction::Key,
-};
-use dtx_shop::StoreAddress;
+use dtx::{ids::TxId, name::Namespace, store::TxRecord, transaction::Key};
 
-use crate::exit::Failure;
+use crate::{commands::store::Reader, exit::Failure};
 
 /// What every listing says of itself.
 pub(crate) const DURABLE_ONLY: &str =
@@ -18,25 +11,14 @@ pub(crate) const DURABLE_ONLY: &str =
 /// The namespace of a key that is given without one.
 const NAMESPACE_DEFAULT: &str = "default";
 
-/// Opens a store for reading. Its owner, if it has one, is not disturbed.
-pub(crate) fn open(store: &StoreAddress) -> Result<RedbReader, Failure> {
-    match store {
-        StoreAddress::Redb(path) => RedbReader::open(path).map_err(Failure::failed),
-        StoreAddress::Memory => {
-            Err(Failure::usage("a memory store is seen by its own process alone")
-                .fix("give redb:PATH"))
-        }
-    }
-}
-
 /// The record of a transaction that is given by its id or by its key.
-pub(super) async fn find(reader: &RedbReader, wanted: &str) -> Result<TxRecord, Failure> {
+pub(super) async fn find(reader: &Reader, wanted: &str) -> Result<TxRecord, Failure> {
     let tx = match wanted.parse::<TxId>() {
         Ok(tx) => Some(tx),
-        Err(_) => reader.by_key(&key(wanted)?).await.map_err(Failure::failed)?,
+        Err(_) => reader.catalog().by_key(&key(wanted)?).await.map_err(Failure::failed)?,
     };
     let records = match tx {
-        Some(tx) => reader.load(&[tx]).map_err(Failure::failed)?,
+        Some(tx) => reader.load(&[tx]).await.map_err(Failure::failed)?,
         None => Vec::new(),
     };
     records.into_iter().next().flatten().ok_or_else(|| {

@@ -5,9 +5,10 @@ use dtx::operator::UndoError;
 use dtx_shop::StoreAddress;
 use serde::Serialize;
 
-use super::source::{find, open};
+use super::source::find;
 use crate::{
     commands::access::{Owner, Who, access},
+    commands::store::look_at,
     exit::{Exit, Failure},
     output,
 };
@@ -18,7 +19,7 @@ pub(super) struct UndoArgs {
     /// The committed transaction: its id, or its key as NAMESPACE/KEY (KEY alone is default/KEY)
     #[arg(value_name = "ID")]
     id: String,
-    /// The store: redb:PATH. Another process may run on it
+    /// The store: redb:PATH or postgres://.. Another process may run on it
     #[arg(long, value_name = "STORE")]
     store: StoreAddress,
     /// Why; the reversing transaction keeps it
@@ -45,7 +46,7 @@ struct Undone {
 
 /// Starts the reversal of a transaction.
 pub(super) async fn undo(args: UndoArgs) -> Result<Exit, Failure> {
-    let record = find(&open(&args.store)?, &args.id).await?;
+    let record = find(&look_at(&args.store).await?, &args.id).await?;
     let access = access(&args.store).await?;
     let undone = access.operator.undo(record.tx, &args.who.name(), &args.reason).await;
     let (when, owner) = (access.when(), access.owner.clone());
