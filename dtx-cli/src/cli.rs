@@ -4,8 +4,9 @@ use clap::{ArgAction, Parser, Subcommand};
 
 use crate::{
     commands::{
-        completions::CompletionsArgs, demo::DemoArgs, heal::HealArgs, participant::ParticipantArgs,
-        run::RunArgs, sim::SimArgs, submit::SubmitArgs, tx::TxArgs,
+        completions::CompletionsArgs, demo::DemoArgs, doctor::DoctorArgs, heal::HealArgs,
+        migrate::MigrateArgs, participant::ParticipantArgs, run::RunArgs, sim::SimArgs,
+        submit::SubmitArgs, tx::TxArgs,
     },
     exit::EXIT_HELP,
 };
@@ -46,6 +47,10 @@ pub(crate) enum Command {
     Heal(HealArgs),
     /// Hold and release participants, also while another process runs on the store
     Participant(ParticipantArgs),
+    /// Make or complete the tables of a store on a server
+    Migrate(MigrateArgs),
+    /// Say what is right and wrong with the configuration of a store
+    Doctor(DoctorArgs),
     /// Run the simulator: many seeds, or one again
     Sim(SimArgs),
     /// Print what a shell needs to complete the options of this program

@@ -144,6 +144,11 @@ impl PgConfig {
         self
     }
 
+    /// The schema that was chosen.
+    pub fn chosen_schema(&self) -> &SchemaName {
+        &self.schema
+    }
+
     /// Connects and opens the store.
     ///
     /// # Errors

@@ -35,6 +35,6 @@ pub use config::{
     CONNECTIONS_MAX_DEFAULT, PgConfig, VALUE_BYTES_MAX_DEFAULT,
 };
 pub use migration::{Migration, migrations};
-pub use opening::ServerReport;
+pub use opening::{Finding, ServerReport};
 pub use schema::{SCHEMA_BYTES_MAX, SchemaError, SchemaName};
 pub use store::PgStore;

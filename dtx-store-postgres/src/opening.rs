@@ -84,40 +84,62 @@ impl ServerReport {
         }
     }
 
+    /// What is right and what is wrong with its settings, the most important first.
+    pub fn findings(&self) -> Vec<Finding> {
+        let on_off = |on: bool| if on { "on" } else { "off" };
+        let commit = self.synchronous_commit.as_str();
+        let local = self.waits_for_standbys && matches!(commit, "local" | "remote_write");
+        let promoted = self.asynchronous_standbys > 0 && !self.waits_for_standbys;
+        vec![
+            Finding {
+                is_right: commit != "off" && !local,
+                says: format!("synchronous_commit is {commit}"),
+                means: if local {
+                    "a standby that is promoted may lack acknowledged writes"
+                } else {
+                    "acknowledged writes are lost when the server crashes"
+                },
+                fix: "set synchronous_commit to on",
+            },
+            Finding {
+                is_right: self.fsync,
+                says: format!("fsync is {}", on_off(self.fsync)),
+                means: "acknowledged writes, and all data, may be lost with the power",
+                fix: "set fsync to on",
+            },
+            Finding {
+                is_right: self.full_page_writes,
+                says: format!("full_page_writes is {}", on_off(self.full_page_writes)),
+                means: "a loss of power may damage pages",
+                fix: "set full_page_writes to on",
+            },
+            Finding {
+                is_right: !promoted,
+                says: format!("{} standbys are asynchronous", self.asynchronous_standbys),
+                means: "one that is promoted lacks acknowledged writes, verdicts among them",
+                fix: "name them in synchronous_standby_names, or never promote one",
+            },
+        ]
+    }
+
     /// What of its settings weakens a promise, each with what to do about it.
     pub fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
-        if self.synchronous_commit == "off" {
-            let text = "synchronous_commit is off: acknowledged writes are lost when the server \
-                crashes; set it to on";
-            warnings.push(text.to_owned());
-        }
-        if !self.fsync {
-            let text = "fsync is off: acknowledged writes are lost with the power, and all data \
-                may be; set it to on";
-            warnings.push(text.to_owned());
-        }
-        if !self.full_page_writes {
-            let text = "full_page_writes is off: a loss of power may damage pages; set it to on";
-            warnings.push(text.to_owned());
-        }
-        let local = matches!(self.synchronous_commit.as_str(), "local" | "remote_write");
-        if self.waits_for_standbys && local {
-            warnings.push(format!(
-                "synchronous_commit is {}: a standby that is promoted may lack acknowledged \
-                 writes; set it to on",
-                self.synchronous_commit
-            ));
-        }
-        if self.asynchronous_standbys > 0 && !self.waits_for_standbys {
-            warnings.push(format!(
-                "{} standbys are asynchronous: never promote one, verdicts would be lost; name \
-                 them in synchronous_standby_names",
-                self.asynchronous_standbys
-            ));
-        }
-        warnings
+        let wrong = self.findings().into_iter().filter(|finding| !finding.is_right);
+        wrong.map(|found| format!("{}: {}; {}", found.says, found.means, found.fix)).collect()
     }
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Whether it is as it should be.
+    pub is_right: bool,
+    /// How it is.
+    pub says: String,
+    /// What comes of it when it is wrong.
+    pub means: &'static str,
+    /// What to do about it when it is wrong.
+    pub fix: &'static str,
 }
 
 pub(crate) fn pool(config: &PgConfig) -> PgPool {

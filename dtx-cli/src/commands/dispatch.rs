@@ -1,6 +1,6 @@
 //! From the command line to the command.
 
-use super::{completions, demo, heal, participant, run, sim, submit, tx};
+use super::{completions, demo, doctor, heal, migrate, participant, run, sim, submit, tx};
 use crate::{
     cli::Command,
     exit::{Exit, Failure},
@@ -15,6 +15,8 @@ pub(crate) async fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Tx(args) => tx::tx(args).await,
         Command::Heal(args) => heal::heal(args).await,
         Command::Participant(args) => participant::participant(args).await,
+        Command::Migrate(args) => migrate::migrate(args).await,
+        Command::Doctor(args) => doctor::doctor(args).await,
         Command::Sim(args) => sim::sim(args).await,
         Command::Completions(args) => completions::completions(&args),
     }

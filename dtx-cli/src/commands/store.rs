@@ -93,7 +93,7 @@ async fn open_postgres(url: &PostgresUrl) -> Result<PgStore, Failure> {
 
 /// A store that this program was built without.
 #[cfg(not(feature = "postgres"))]
-fn left_out(feature: &str) -> Failure {
+pub(crate) fn left_out(feature: &str) -> Failure {
     Failure::usage(format!("this program was built without the feature `{feature}`"))
         .fix(format!("build it with `cargo build --package dtx-cli --features {feature}`"))
 }

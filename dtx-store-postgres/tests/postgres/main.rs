@@ -2,5 +2,7 @@
 //! own.
 
 mod conformance;
+mod days;
 mod harness;
 mod opening;
+mod rivals;
