@@ -249,6 +249,7 @@ pub struct Purge {
     /// never goes before its transaction.
     pub key_retention: Duration,
     /// How many transactions, and how many keys of transactions that were forgotten earlier, at
-    /// the most in this step; see [`page_items`].
+    /// the most in this step; see [`page_items`]. A store that forgets a whole span of time at
+    /// once, at the same cost, may forget more.
     pub limit: usize,
 }
