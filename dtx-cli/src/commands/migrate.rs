@@ -47,28 +47,7 @@ struct Step {
 
 /// Makes or completes the tables of a store.
 pub(crate) async fn migrate(args: MigrateArgs) -> Result<Exit, Failure> {
-    let applied = match &args.store {
-        StoreAddress::Memory | StoreAddress::Redb(_) => {
-            return Err(Failure::usage(format!("{} has no tables to make", args.store))
-                .fix("give postgres://USER@HOST/DATABASE"));
-        }
-        #[cfg(feature = "postgres")]
-        StoreAddress::Postgres(url) => {
-            let config = super::store::postgres(url)?;
-            if args.print {
-                for step in dtx::migrations(config.chosen_schema()) {
-                    output::line(format_args!("-- Step {}: {}.", step.number, step.title))?;
-                    output::line(step.sql.trim_end())?;
-                }
-                return Ok(Exit::Sound);
-            }
-            let applied = dtx::PgStore::migrate(config).await.map_err(Failure::failed)?;
-            let step = |step: dtx::Migration| Step { number: step.number, title: step.title };
-            applied.into_iter().map(step).collect::<Vec<_>>()
-        }
-        #[cfg(not(feature = "postgres"))]
-        StoreAddress::Postgres(_) => return Err(super::store::left_out("postgres")),
-    };
+    let Some(applied) = apply(&args.store, args.print).await? else { return Ok(Exit::Sound) };
     if args.json {
         output::json(&Migrated { store: args.store.to_string(), applied })?;
     } else if applied.is_empty() {
@@ -79,4 +58,35 @@ pub(crate) async fn migrate(args: MigrateArgs) -> Result<Exit, Failure> {
         }
     }
     Ok(Exit::Sound)
+}
+
+/// Applies what is missing; `None` when all was only printed.
+#[cfg(feature = "postgres")]
+async fn apply(store: &StoreAddress, print: bool) -> Result<Option<Vec<Step>>, Failure> {
+    let StoreAddress::Postgres(url) = store else { return Err(without_tables(store)) };
+    let config = super::store::postgres(url)?;
+    if print {
+        for step in dtx::migrations(config.chosen_schema()) {
+            output::line(format_args!("-- Step {}: {}.", step.number, step.title))?;
+            output::line(step.sql.trim_end())?;
+        }
+        return Ok(None);
+    }
+    let applied = dtx::PgStore::migrate(config).await.map_err(Failure::failed)?;
+    let step = |step: dtx::Migration| Step { number: step.number, title: step.title };
+    Ok(Some(applied.into_iter().map(step).collect()))
+}
+
+#[cfg(not(feature = "postgres"))]
+async fn apply(store: &StoreAddress, _: bool) -> Result<Option<Vec<Step>>, Failure> {
+    Err(match store {
+        StoreAddress::Postgres(_) => super::store::left_out("postgres"),
+        StoreAddress::Memory | StoreAddress::Redb(_) => without_tables(store),
+    })
+}
+
+/// A store that makes whatever it needs when it is opened.
+fn without_tables(store: &StoreAddress) -> Failure {
+    Failure::usage(format!("{store} has no tables to make"))
+        .fix("give postgres://USER@HOST/DATABASE")
 }

@@ -97,3 +97,12 @@ fn people_get_a_table() {
     assert!(text.contains("1.5ps on memory over inmem") && text.contains("sound"), "{text}");
     assert!(!text.contains('\u{1b}'), "no colours where there is no terminal");
 }
+
+#[cfg(not(feature = "postgres"))]
+#[test]
+fn a_store_that_was_left_out_is_named_with_its_feature() {
+    let output = dtx(&["heal", "--store", "postgres://ann:s3cret@h/d"]);
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    assert!(stderr(&output).contains("--features postgres"), "{}", stderr(&output));
+    assert!(!stderr(&output).contains("s3cret"), "{}", stderr(&output));
+}
