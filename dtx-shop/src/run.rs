@@ -36,8 +36,9 @@ pub const CONCURRENCY_DEFAULT: usize = 256;
 /// The most orders that may be on their way at once.
 pub const CONCURRENCY_MAX: usize = 65_536;
 
-/// How often a submit is tried that may work the next time.
-const SUBMIT_ATTEMPTS_MAX: usize = 50;
+/// How often a submit is tried that may work the next time. Where a process was killed on a store
+/// that others share, its leases must end first: at ten tries a second this is three times as long.
+const SUBMIT_ATTEMPTS_MAX: usize = 300;
 
 /// How often it is looked whether a transaction that takes long waits for an operator.
 const ATTENTION_INTERVAL: Duration = Duration::from_secs(2);
