@@ -28,19 +28,19 @@ fn a_killed_server_comes_back_on_its_data_and_its_port() {
     let mut server = Server::start(&Postgres, &folder).expect("it starts");
     let (url, port) = (server.url(), server.port());
     let system = fs::read(folder.join("data/global/pg_control")).expect("it is there");
-    assert!(answers(port) && server.process().is_some());
+    assert!(answers(port) && !server.processes().is_empty());
 
     server.kill().expect("it ends");
-    assert!(!answers(port) && server.process().is_none());
+    assert!(!answers(port) && server.processes().is_empty());
     server.restart().expect("it starts again");
     assert_eq!((server.url(), server.port()), (url, port));
     assert!(answers(port));
     let again = fs::read(folder.join("data/global/pg_control")).expect("it is there");
     assert_eq!(system[..8], again[..8], "another system: its data were not kept");
 
-    let first = server.process();
+    let first = server.processes().to_vec();
     server.restart().expect("it is there already");
-    assert_eq!(server.process(), first);
+    assert_eq!(server.processes(), first);
     drop(server);
     assert!(!answers(port));
     fs::remove_dir_all(&folder).expect("it is ours");
@@ -93,5 +93,5 @@ fn a_service_that_nobody_knows_is_refused() {
     let refused = services(&folder("unknown"), &["up", "nonsense"]);
     assert_eq!(refused.status.code(), Some(2));
     let text = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(text.contains("only: postgres"), "{text}");
+    assert!(text.contains("only: postgres, redis, redis-cluster"), "{text}");
 }

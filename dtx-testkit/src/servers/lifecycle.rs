@@ -82,7 +82,8 @@ impl Services {
         fs::create_dir_all(&self.folder)
             .map_err(|error| ServiceError::io("cannot make the folder", &self.folder, error))?;
         let server = Server::start(service, &self.folder.join(service.name()))?;
-        let record = format!("{} {}\n", server.process().unwrap_or_default(), server.port());
+        let processes: Vec<_> = server.processes().iter().map(u32::to_string).collect();
+        let record = format!("{} {}\n", processes.join(","), server.port());
         let path = self.path(service);
         fs::write(&path, record).map_err(|error| ServiceError::io("cannot write", &path, error))?;
         let found = Found { url: server.url(), from: Source::Started };
@@ -96,19 +97,21 @@ impl Services {
     /// # Errors
     /// [`ServiceError`] when it does not end.
     pub fn down(&self, service: &dyn Service) -> Result<bool, ServiceError> {
-        let Some((process, _)) = self.record(service) else { return Ok(false) };
-        end(service, process, false)?;
+        let Some((processes, _)) = self.record(service) else { return Ok(false) };
+        end(service, &processes, false)?;
         let path = self.path(service);
         fs::remove_file(&path).map_err(|error| ServiceError::io("cannot remove", &path, error))?;
         Ok(true)
     }
 
-    /// Process id and port of a server that was started here and lives.
-    fn record(&self, service: &dyn Service) -> Option<(u32, u16)> {
+    /// Process ids and port of a server that was started here and lives.
+    fn record(&self, service: &dyn Service) -> Option<(Vec<u32>, u16)> {
         let text = fs::read_to_string(self.path(service)).ok()?;
-        let (process, port) = text.trim().split_once(' ')?;
-        let (process, port) = (process.parse().ok()?, port.parse().ok()?);
-        lives(process, service.process_name()).then_some((process, port))
+        let (processes, port) = text.trim().split_once(' ')?;
+        let processes: Result<Vec<u32>, _> = processes.split(',').map(str::parse).collect();
+        let (processes, port) = (processes.ok()?, port.parse().ok()?);
+        let lives = |&process: &u32| lives(process, service.process_name());
+        processes.iter().any(lives).then_some((processes, port))
     }
 
     fn path(&self, service: &dyn Service) -> PathBuf {

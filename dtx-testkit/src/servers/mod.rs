@@ -9,11 +9,13 @@ mod error;
 mod lifecycle;
 mod postgres;
 mod process;
+mod redis;
 mod server;
 mod service;
 
 pub use error::ServiceError;
 pub use lifecycle::{Found, Services, Source};
 pub use postgres::Postgres;
+pub use redis::{Redis, RedisCluster, RedisTls};
 pub use server::Server;
 pub use service::{Place, SERVICES, Service, named};

@@ -62,7 +62,7 @@ impl Service for Postgres {
         format!("postgres://dtx@127.0.0.1:{port}/postgres")
     }
 
-    fn start(&self, place: &Place) -> Result<u32, ServiceError> {
+    fn start(&self, place: &Place) -> Result<Vec<u32>, ServiceError> {
         let data = place.folder.join("data");
         if !data.join("PG_VERSION").is_file() {
             make_folder(&data)?;
@@ -90,7 +90,8 @@ impl Service for Postgres {
         let path = data.join("postmaster.pid");
         let text = fs::read_to_string(&path)
             .map_err(|error| ServiceError::io("cannot read", &path, error))?;
-        text.lines().next().and_then(|id| id.parse().ok()).ok_or_else(|| ServiceError::Failed {
+        let id = text.lines().next().and_then(|id| id.parse().ok());
+        id.map(|id| vec![id]).ok_or_else(|| ServiceError::Failed {
             program: "pg_ctl start".to_owned(),
             says: "postmaster.pid has no process id".to_owned(),
         })

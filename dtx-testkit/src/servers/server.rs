@@ -12,8 +12,8 @@ use super::{
 pub struct Server {
     service: &'static dyn Service,
     place: Place,
-    /// `None`: it was killed, or is to be left alone.
-    process: Option<u32>,
+    /// Empty: it was killed, or is to be left alone.
+    processes: Vec<u32>,
 }
 
 impl Server {
@@ -30,8 +30,8 @@ impl Server {
         let folder = folder.canonicalize();
         let folder = folder.map_err(|error| ServiceError::io("cannot find", name, error))?;
         let place = Place { programs, folder, port: free_port()? };
-        let process = Some(service.start(&place)?);
-        Ok(Self { service, place, process })
+        let processes = service.start(&place)?;
+        Ok(Self { service, place, processes })
     }
 
     /// Its URL; the same after a restart.
@@ -39,9 +39,9 @@ impl Server {
         self.service.url(self.place.port)
     }
 
-    /// Its process id; `None` after [`kill`](Self::kill).
-    pub fn process(&self) -> Option<u32> {
-        self.process
+    /// The ids of its processes; none after [`kill`](Self::kill).
+    pub fn processes(&self) -> &[u32] {
+        &self.processes
     }
 
     /// Its port on the loopback; the same after a restart.
@@ -54,10 +54,7 @@ impl Server {
     /// # Errors
     /// [`ServiceError::Late`] when it does not end.
     pub fn kill(&mut self) -> Result<(), ServiceError> {
-        match self.process.take() {
-            Some(process) => end(self.service, process, true),
-            None => Ok(()),
-        }
+        end(self.service, &std::mem::take(&mut self.processes), true)
     }
 
     /// Starts it again on its data and its port, after [`kill`](Self::kill). Blocks until it
@@ -67,13 +64,13 @@ impl Server {
     /// [`ServiceError`] when its programs fail: what they left behind may need some seconds to
     /// go, which are waited for.
     pub fn restart(&mut self) -> Result<(), ServiceError> {
-        if self.process.is_some() {
+        if !self.processes.is_empty() {
             return Ok(());
         }
         let mut last = None;
         wait(|| match self.service.start(&self.place) {
-            Ok(process) => {
-                self.process = Some(process);
+            Ok(processes) => {
+                self.processes = processes;
                 true
             }
             Err(error) => {
@@ -81,36 +78,35 @@ impl Server {
                 false
             }
         });
-        match (self.process, last) {
-            (None, Some(error)) => Err(error),
+        match last {
+            Some(error) if self.processes.is_empty() => Err(error),
             _ => Ok(()),
         }
     }
 
     /// Leaves it running when this value is dropped.
     pub fn leave(mut self) {
-        self.process = None;
+        self.processes = Vec::new();
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if let Some(process) = self.process.take() {
-            // What does not end was told, and a drop has nobody to tell.
-            let _ = end(self.service, process, false);
-        }
+        // What does not end was told, and a drop has nobody to tell.
+        let _ = end(self.service, &self.processes, false);
     }
 }
 
-/// Ends a server of this service by its process id and blocks until it is gone. A process that
+/// Ends a server of this service by its process ids and blocks until it is gone. A process that
 /// runs something else is left alone.
-pub(super) fn end(service: &dyn Service, process: u32, at_once: bool) -> Result<(), ServiceError> {
-    let lives = || lives(process, service.process_name());
-    if !lives() {
-        return Ok(());
-    }
-    signal(process, at_once);
-    if wait(|| !lives()) {
+pub(super) fn end(
+    service: &dyn Service,
+    processes: &[u32],
+    at_once: bool,
+) -> Result<(), ServiceError> {
+    let lives = |&&process: &&u32| lives(process, service.process_name());
+    processes.iter().filter(lives).for_each(|&process| signal(process, at_once));
+    if wait(|| !processes.iter().any(|process| lives(&process))) {
         return Ok(());
     }
     Err(ServiceError::Late { name: service.name(), what: "end", seconds: PATIENCE.as_secs() })

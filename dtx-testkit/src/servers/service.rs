@@ -2,10 +2,10 @@
 
 use std::{fmt::Debug, path::PathBuf};
 
-use super::{Postgres, ServiceError};
+use super::{Postgres, Redis, RedisCluster, ServiceError};
 
 /// Every service that can be started.
-pub const SERVICES: &[&'static dyn Service] = &[&Postgres];
+pub const SERVICES: &[&'static dyn Service] = &[&Postgres, &Redis, &RedisCluster];
 
 /// The service of this name.
 pub fn named(name: &str) -> Option<&'static dyn Service> {
@@ -41,11 +41,12 @@ pub trait Service: Debug + Send + Sync {
     fn url(&self, port: u16) -> String;
 
     /// Starts a server in the background, with settings that lose nothing when power is lost, and
-    /// returns its process id once it answers. Data that are in the folder already are kept.
+    /// returns the ids of its processes once it answers. Data that are in the folder already are
+    /// kept.
     ///
     /// # Errors
     /// [`ServiceError`] when a program fails or nothing answers in time.
-    fn start(&self, place: &Place) -> Result<u32, ServiceError>;
+    fn start(&self, place: &Place) -> Result<Vec<u32>, ServiceError>;
 
     /// The name of the program that the process of a server runs.
     fn process_name(&self) -> &'static str;

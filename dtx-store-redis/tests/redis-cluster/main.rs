@@ -1,0 +1,7 @@
+//! Tests on a real cluster of three masters, the URL of one of which is in
+//! `DTX_TEST_REDIS_CLUSTER_URL`. Each uses a key prefix of its own.
+
+#[path = "../common/harness.rs"]
+mod harness;
+
+mod conformance;

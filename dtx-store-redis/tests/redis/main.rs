@@ -1,0 +1,9 @@
+//! Tests on a real server, whose URL is in `DTX_TEST_REDIS_URL`. Each uses a key prefix of its
+//! own, or a server of its own.
+
+#[path = "../common/harness.rs"]
+mod harness;
+
+mod conformance;
+mod keys;
+mod server;
