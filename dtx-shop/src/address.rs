@@ -12,25 +12,27 @@ pub enum StoreAddress {
     /// In a redb file.
     Redb(PathBuf),
     /// On a PostgreSQL server.
-    Postgres(PostgresUrl),
+    Postgres(ServerUrl),
+    /// On a Redis server or a cluster of them.
+    Redis(ServerUrl),
 }
 
-/// The URL of a PostgreSQL server, whose password is never shown.
+/// The URL of a server, whose password is never shown.
 #[derive(Clone, PartialEq, Eq)]
-pub struct PostgresUrl(String);
+pub struct ServerUrl(String);
 
-impl PostgresUrl {
+impl ServerUrl {
     /// The URL with its password.
     pub fn expose(&self) -> &str {
         &self.0
     }
 }
 
-impl fmt::Display for PostgresUrl {
+impl fmt::Display for ServerUrl {
     /// Without what stands between the user and the host, and without what follows a `?`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plain = self.0.split(['?', '#']).next().unwrap_or_default();
-        let (scheme, rest) = plain.split_once("://").unwrap_or(("postgres", plain));
+        let (scheme, rest) = plain.split_once("://").unwrap_or(("server", plain));
         match rest.rsplit_once('@') {
             Some((who, place)) => {
                 let user = who.split(':').next().unwrap_or_default();
@@ -42,7 +44,7 @@ impl fmt::Display for PostgresUrl {
     }
 }
 
-impl fmt::Debug for PostgresUrl {
+impl fmt::Debug for ServerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")
     }
@@ -62,7 +64,7 @@ pub enum AddressError {
     /// No store is written so.
     #[error(
         "{0:?} is no store; give memory or redb:PATH, such as redb:shop.redb, or \
-         postgres://USER@HOST/DATABASE"
+         postgres://USER@HOST/DATABASE or redis://HOST:PORT"
     )]
     Store(String),
     /// No transport is written so.
@@ -77,7 +79,10 @@ impl FromStr for StoreAddress {
             None if text == "memory" => Ok(Self::Memory),
             Some(("redb", path)) if !path.is_empty() => Ok(Self::Redb(path.into())),
             Some(("postgres" | "postgresql", rest)) if rest.len() > 2 && rest.starts_with("//") => {
-                Ok(Self::Postgres(PostgresUrl(text.to_owned())))
+                Ok(Self::Postgres(ServerUrl(text.to_owned())))
+            }
+            Some(("redis" | "rediss", rest)) if rest.len() > 2 && rest.starts_with("//") => {
+                Ok(Self::Redis(ServerUrl(text.to_owned())))
             }
             // What looks like a URL may hold a password.
             _ => Err(AddressError::Store(text.split("//").next().unwrap_or_default().to_owned())),
@@ -90,7 +95,7 @@ impl fmt::Display for StoreAddress {
         match self {
             Self::Memory => f.write_str("memory"),
             Self::Redb(path) => write!(f, "redb:{}", path.display()),
-            Self::Postgres(url) => url.fmt(f),
+            Self::Postgres(url) | Self::Redis(url) => url.fmt(f),
         }
     }
 }
@@ -119,11 +124,12 @@ mod tests {
 
     #[test]
     fn an_address_is_read_as_it_is_written() {
-        let servers = ["postgres://h", "postgresql://ann@h:1/d"];
+        let servers =
+            ["postgres://h", "postgresql://ann@h:1/d", "redis://h:1", "rediss://ann@h:1/2"];
         for text in ["memory", "redb:a.redb", "redb:/x/a:b.redb"].into_iter().chain(servers) {
             assert_eq!(text.parse::<StoreAddress>().expect(text).to_string(), text);
         }
-        for text in ["", "redb", "redb:", "Memory", "postgres:x"] {
+        for text in ["", "redb", "redb:", "Memory", "postgres:x", "redis:x"] {
             assert_eq!(text.parse::<StoreAddress>(), Err(AddressError::Store(text.to_owned())));
         }
         let wrong = "postgre://ann:s3cret@h".parse::<StoreAddress>().expect_err("it is wrong");

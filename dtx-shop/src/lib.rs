@@ -17,7 +17,7 @@ mod run;
 mod services;
 mod store;
 
-pub use address::{AddressError, PostgresUrl, StoreAddress, TransportAddress};
+pub use address::{AddressError, ServerUrl, StoreAddress, TransportAddress};
 pub use audit::{Findings, audit};
 pub use checkout::{Checkout, PARTICIPANTS};
 pub use error::ShopError;

@@ -72,7 +72,8 @@ impl Catalog for RedisStore {
             return Ok(None);
         };
         let owner = <[u8; 16]>::try_from(owner).map(TxId::from_bytes);
-        let owner = owner.map_err(|_| crate::error::unreadable("by_key", "the owner of the key"))?;
+        let owner =
+            owner.map_err(|_| crate::error::unreadable("by_key", "the owner of the key"))?;
         if state == b"f" {
             return Ok(Some(owner));
         }
@@ -117,7 +118,8 @@ impl RedisStore {
             let found = answer.and_then(texts).map_err(|failure| failure.of_read("list"))?;
             let found = found.into_iter().map(|id| <[u8; 16]>::try_from(id).map(TxId::from_bytes));
             let found = found.collect::<Result<Vec<_>, _>>();
-            let found = found.map_err(|_| crate::error::unreadable("list", "a place in the list"))?;
+            let found =
+                found.map_err(|_| crate::error::unreadable("list", "a place in the list"))?;
             if found.len() == chunk {
                 horizon = horizon.max(found.last().copied());
             }

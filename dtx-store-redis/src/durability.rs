@@ -39,7 +39,10 @@ pub(crate) async fn state(nodes: &[Arc<Node>]) -> Result<Stated, StoreError> {
         let server = Server::ask(node).await.map_err(|failure| failure.of_read("open"))?;
         if server.info.get("role").is_some_and(|role| role != "master") {
             let name = node.name();
-            return Err(invalid("open", format!("{name} is a replica; give the URL of its master")));
+            return Err(invalid(
+                "open",
+                format!("{name} is a replica; give the URL of its master"),
+            ));
         }
         for (durability, reason) in server.weaknesses() {
             stated.durability = stated.durability.min(durability);

@@ -4,6 +4,7 @@ use std::{fmt, time::Duration};
 
 use dtx_core::{error::StoreError, ids::ShardCount};
 use redis::{Client, ConnectionAddr, ConnectionInfo, TlsCertificates};
+use rustls::pki_types::{CertificateDer, pem::PemObject};
 
 use crate::{
     error::{invalid, unusable},
@@ -59,6 +60,7 @@ impl RedisSettings {
     /// The defaults, for the server or the cluster that this URL leads to:
     /// `redis://[user:password@]host[:port][/database]`, or `rediss://` for TLS, whose certificate
     /// must be of a known authority and of this host. Of a cluster one node is enough.
+    /// `?prefix=NAME` is [`prefix`](Self::prefix).
     ///
     /// # Errors
     /// `Invalid` for a text that is no such URL. The text is not repeated: it may have a password.
@@ -66,7 +68,7 @@ impl RedisSettings {
         Ok(Self {
             seeds: vec![seed(url)?],
             root: None,
-            prefix: KeyPrefix::default(),
+            prefix: prefix_of(url)?,
             shards: ShardCount::DEFAULT,
             connect_timeout: CONNECT_TIMEOUT_DEFAULT,
             response_timeout: RESPONSE_TIMEOUT_DEFAULT,
@@ -162,6 +164,12 @@ impl RedisSettings {
 
     /// The seeds, with our own authority if there is one.
     pub(crate) fn connections(&self) -> Result<Vec<ConnectionInfo>, StoreError> {
+        if let Some(pem) = &self.root {
+            let mut found = CertificateDer::pem_slice_iter(pem);
+            if !matches!(found.next(), Some(Ok(_))) {
+                return Err(invalid("open", "the root certificate is no certificate in PEM"));
+            }
+        }
         let with_root = |seed: &ConnectionInfo| {
             let certificates = TlsCertificates { client_tls: None, root_cert: self.root.clone() };
             match (seed.addr(), &self.root) {
@@ -173,6 +181,17 @@ impl RedisSettings {
             }
         };
         self.seeds.iter().map(with_root).collect::<Result<_, _>>().map_err(|e| unusable("open", e))
+    }
+}
+
+/// The prefix that a URL names.
+fn prefix_of(url: &str) -> Result<KeyPrefix, StoreError> {
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    let query = query.split('#').next().unwrap_or_default();
+    let mut values = query.split('&').filter_map(|pair| pair.strip_prefix("prefix="));
+    match values.next() {
+        None => Ok(KeyPrefix::default()),
+        Some(prefix) => KeyPrefix::new(prefix).map_err(|error| invalid("open", error.to_string())),
     }
 }
 
@@ -194,12 +213,22 @@ mod tests {
 
     #[test]
     fn no_secret_is_shown() {
-        let settings = RedisSettings::new("rediss://user:hunter2@example.org:7000/0").expect("good");
+        let settings =
+            RedisSettings::new("rediss://user:hunter2@example.org:7000/0").expect("good");
         let shown = format!("{settings:?}");
         assert!(shown.contains("example.org:7000") && !shown.contains("hunter2"), "{shown}");
         let error = RedisSettings::new("redisx://user:hunter2@example.org").expect_err("no such");
         let shown = format!("{error} {error:?}");
         assert!(!shown.contains("hunter2"), "{shown}");
+    }
+
+    #[test]
+    fn a_url_may_name_the_prefix() {
+        let prefix = |url: &str| RedisSettings::new(url).map(|settings| settings.prefix);
+        assert_eq!(prefix("redis://h:1").expect("good"), KeyPrefix::default());
+        let shop = KeyPrefix::new("shop").expect("valid");
+        assert_eq!(prefix("redis://h:1/2?protocol=resp3&prefix=shop").expect("good"), shop);
+        assert!(prefix("redis://h:1?prefix=").is_err());
     }
 
     #[test]

@@ -121,7 +121,12 @@ impl StateStore for RedisStore {
             let epoch = answer.and_then(maybe).map_err(|failure| failure.of_write("acquire"))?;
             if let Some(epoch) = epoch {
                 let epoch = number(&epoch).ok_or_else(|| unreadable("acquire", "the epoch"))?;
-                granted.push(Lease { shard, holder: request.holder, epoch: Epoch(epoch), ttl: request.ttl });
+                granted.push(Lease {
+                    shard,
+                    holder: request.holder,
+                    epoch: Epoch(epoch),
+                    ttl: request.ttl,
+                });
             }
         }
         Ok(granted)
@@ -152,11 +157,7 @@ impl StateStore for RedisStore {
 }
 
 impl RedisStore {
-    fn lease_call(
-        &self,
-        script: &'static LazyLock<Lua>,
-        lease: &Lease,
-    ) -> Call {
+    fn lease_call(&self, script: &'static LazyLock<Lua>, lease: &Lease) -> Call {
         let place = self.inner.keys.shard(lease.shard);
         let call = Call::new(script, &place).key(place.key("lease"));
         call.arg(lease.holder.0.to_be_bytes()).arg(lease.epoch.0.to_string())

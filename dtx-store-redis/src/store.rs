@@ -222,7 +222,8 @@ async fn shards_of(link: &Link, keys: &Keys, wanted: ShardCount) -> Result<Shard
         }
     }
     let found = answer.and_then(fields).map_err(|failure| failure.of_read("open"))?;
-    let [format, shards] = <[_; 2]>::try_from(found).map_err(|_| unreadable("open", "the format"))?;
+    let [format, shards] =
+        <[_; 2]>::try_from(found).map_err(|_| unreadable("open", "the format"))?;
     if format.as_deref() != Some(FORMAT.as_bytes()) {
         return Err(invalid("open", "the store has the format of another version of dtx"));
     }

@@ -15,6 +15,8 @@ pub use dtx_store_postgres::{
 pub use dtx_store_redb::{OwnerInfo, RedbOwner};
 #[cfg(feature = "redb")]
 pub use dtx_store_redb::{RedbReader, RedbStore};
+#[cfg(feature = "redis")]
+pub use dtx_store_redis::{KeyPrefix, KeyPrefixError, RedisSettings, RedisStore};
 #[cfg(feature = "inmem")]
 pub use dtx_transport_inmem::InMemoryTransport;
 

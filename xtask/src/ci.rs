@@ -27,7 +27,7 @@ const SLICE: u64 = 1_000_000;
 const CARGO_DENY: &str = "0.20.2";
 
 /// The servers that must be here.
-pub(crate) const REQUIRED: [&str; 1] = ["postgres"];
+pub(crate) const REQUIRED: [&str; 3] = ["postgres", "redis", "redis-cluster"];
 
 /// Runs the steps.
 pub(crate) fn run(workspace: &Workspace, steps: &mut Steps, require: &[String]) {

@@ -86,7 +86,7 @@ pub(crate) async fn access(store: &StoreAddress) -> Result<Access, Failure> {
     let path = match store {
         StoreAddress::Memory => return Err(of_one_process()),
         StoreAddress::Redb(path) => path_of(path)?,
-        StoreAddress::Postgres(_) => {
+        StoreAddress::Postgres(_) | StoreAddress::Redis(_) => {
             let opened = open(store).await?;
             let operator = on!(&opened, store => Operator::on(store.clone()));
             return Ok(Access { operator, owner: None, own: Some(opened), shared: true });
@@ -141,6 +141,6 @@ pub(crate) fn owner_of(store: &StoreAddress) -> Result<Option<Owner>, Failure> {
         StoreAddress::Redb(path) => {
             Ok(through_owner(path_of(path)?)?.and_then(|access| access.owner))
         }
-        StoreAddress::Postgres(_) => Ok(None),
+        StoreAddress::Postgres(_) | StoreAddress::Redis(_) => Ok(None),
     }
 }

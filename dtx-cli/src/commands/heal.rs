@@ -45,7 +45,7 @@ const GRACE_STUCK: Duration = Duration::from_millis(200);
 #[derive(Debug, Args)]
 #[command(after_help = format!("{EXAMPLES}\n\n{EXIT_HELP}"))]
 pub(crate) struct HealArgs {
-    /// The store: redb:PATH or postgres://.. Another process may run on it
+    /// The store: redb:PATH, postgres://.. or redis://.. Another process may run on it
     #[arg(long, value_name = "STORE")]
     store: StoreAddress,
     /// Only look, and change nothing

@@ -33,7 +33,7 @@ struct HoldArgs {
     /// The participant
     #[arg(value_name = "NAME", value_parser = |text: &str| ParticipantName::new(text))]
     participant: ParticipantName,
-    /// The store: redb:PATH or postgres://.. Another process may run on it
+    /// The store: redb:PATH, postgres://.. or redis://.. Another process may run on it
     #[arg(long, value_name = "STORE")]
     store: StoreAddress,
     /// Why; the store keeps it
@@ -48,7 +48,7 @@ struct HoldArgs {
 
 #[derive(Debug, Args)]
 struct ListArgs {
-    /// The store: redb:PATH or postgres://.. Another process may run on it
+    /// The store: redb:PATH, postgres://.. or redis://.. Another process may run on it
     #[arg(long, value_name = "STORE")]
     store: StoreAddress,
     /// Print one JSON object

@@ -35,7 +35,7 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pattern: Pattern,
     /// Where transactions and the shop's rows are kept: memory (gone at the end),
-    /// redb:PATH or postgres://USER@HOST/DATABASE
+    /// redb:PATH, postgres://USER@HOST/DATABASE or redis://HOST:PORT
     #[arg(long, value_name = "STORE", default_value = "memory")]
     store: StoreAddress,
     /// What carries the messages: inmem

@@ -10,8 +10,10 @@ use dtx::{
     ids::TxId,
     store::{Catalog, MemoryStore, StateStore, TxRecord},
 };
-#[cfg(feature = "postgres")]
-use dtx_shop::PostgresUrl;
+#[cfg(feature = "redis")]
+use dtx::{RedisSettings, RedisStore};
+#[cfg(any(feature = "postgres", feature = "redis"))]
+use dtx_shop::ServerUrl;
 use dtx_shop::StoreAddress;
 
 use crate::exit::Failure;
@@ -23,6 +25,8 @@ pub(crate) enum Opened {
     Redb(RedbStore),
     #[cfg(feature = "postgres")]
     Postgres(PgStore),
+    #[cfg(feature = "redis")]
+    Redis(RedisStore),
 }
 
 /// Evaluates an expression with the store itself, whose type the rest of the program is generic
@@ -34,6 +38,8 @@ macro_rules! on {
             $crate::commands::store::Opened::Redb($store) => $work,
             #[cfg(feature = "postgres")]
             $crate::commands::store::Opened::Postgres($store) => $work,
+            #[cfg(feature = "redis")]
+            $crate::commands::store::Opened::Redis($store) => $work,
         }
     };
 }
@@ -48,6 +54,10 @@ pub(crate) async fn open(address: &StoreAddress) -> Result<Opened, Failure> {
         StoreAddress::Postgres(url) => open_postgres(url).await.map(Opened::Postgres),
         #[cfg(not(feature = "postgres"))]
         StoreAddress::Postgres(_) => Err(left_out("postgres")),
+        #[cfg(feature = "redis")]
+        StoreAddress::Redis(url) => open_redis(url).await.map(Opened::Redis),
+        #[cfg(not(feature = "redis"))]
+        StoreAddress::Redis(_) => Err(left_out("redis")),
     }
 }
 
@@ -62,6 +72,9 @@ impl Opened {
                 store.close().await;
                 Ok(())
             }
+            // Its connections end with its last handle.
+            #[cfg(feature = "redis")]
+            Self::Redis(_) => Ok(()),
         }
     }
 }
@@ -82,17 +95,24 @@ pub(crate) async fn open_redb(path: &Path) -> Result<RedbStore, Failure> {
 
 /// The settings for the server that a URL names.
 #[cfg(feature = "postgres")]
-pub(crate) fn postgres(url: &PostgresUrl) -> Result<PgConfig, Failure> {
+pub(crate) fn postgres(url: &ServerUrl) -> Result<PgConfig, Failure> {
     PgConfig::from_url(url.expose()).map_err(Failure::usage)
 }
 
 #[cfg(feature = "postgres")]
-async fn open_postgres(url: &PostgresUrl) -> Result<PgStore, Failure> {
+async fn open_postgres(url: &ServerUrl) -> Result<PgStore, Failure> {
     PgStore::connect(postgres(url)?).await.map_err(Failure::failed)
 }
 
+/// The store on the server or the cluster that a URL names.
+#[cfg(feature = "redis")]
+async fn open_redis(url: &ServerUrl) -> Result<RedisStore, Failure> {
+    let settings = RedisSettings::new(url.expose()).map_err(Failure::usage)?;
+    settings.open().await.map_err(Failure::failed)
+}
+
 /// A store that this program was built without.
-#[cfg(not(feature = "postgres"))]
+#[cfg(not(all(feature = "postgres", feature = "redis")))]
 pub(crate) fn left_out(feature: &str) -> Failure {
     Failure::usage(format!("this program was built without the feature `{feature}`"))
         .fix(format!("build it with `cargo build --package dtx-cli --features {feature}`"))
@@ -112,7 +132,9 @@ pub(crate) async fn look_at(address: &StoreAddress) -> Result<Reader, Failure> {
         StoreAddress::Redb(path) => {
             RedbReader::open(path).map(Reader::Redb).map_err(Failure::failed)
         }
-        StoreAddress::Postgres(_) => open(address).await.map(Reader::Shared),
+        StoreAddress::Postgres(_) | StoreAddress::Redis(_) => {
+            open(address).await.map(Reader::Shared)
+        }
     }
 }
 
@@ -146,5 +168,5 @@ impl Reader {
 /// A store in memory is nothing to other processes.
 pub(crate) fn of_one_process() -> Failure {
     Failure::usage("a memory store is seen by its own process alone")
-        .fix("give redb:PATH or postgres://USER@HOST/DATABASE")
+        .fix("give redb:PATH, postgres://USER@HOST/DATABASE or redis://HOST:PORT")
 }

@@ -115,7 +115,10 @@ impl Link {
                 break;
             }
         }
-        answers.into_iter().map(|answer| answer.unwrap_or_else(|| Err(Failure::strange()))).collect()
+        answers
+            .into_iter()
+            .map(|answer| answer.unwrap_or_else(|| Err(Failure::strange())))
+            .collect()
     }
 
     async fn round(
@@ -143,9 +146,10 @@ impl Link {
             let commands = members.iter().map(|&index| requests[index].command.clone()).collect();
             match node.send(commands, writes == Writes::Yes).await {
                 Ok(values) => members.into_iter().zip(values.into_iter().map(Ok)).collect(),
-                Err(failure) => {
-                    members.into_iter().map(|index| (index, Err(failure.clone()))).collect::<Vec<_>>()
-                }
+                Err(failure) => members
+                    .into_iter()
+                    .map(|index| (index, Err(failure.clone())))
+                    .collect::<Vec<_>>(),
             }
         };
         join_all(groups.into_iter().map(group)).await.into_iter().flatten().collect()
@@ -201,7 +205,9 @@ impl Link {
         }
         match look(&self.seeds, &seen.nodes, self.timeouts).await {
             Ok(topology) => *self.topology.write().await = Arc::new(topology),
-            Err(failure) => tracing::warn!(error = %failure.error, "no node of the cluster answers"),
+            Err(failure) => {
+                tracing::warn!(error = %failure.error, "no node of the cluster answers")
+            }
         }
     }
 }

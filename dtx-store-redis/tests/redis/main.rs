@@ -7,3 +7,4 @@ mod harness;
 mod conformance;
 mod keys;
 mod server;
+mod tls;

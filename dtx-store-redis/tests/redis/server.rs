@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use dtx_core::{
     error::{Effect, ErrorKind},
-    store::{CommitResult, Durability, StateStore},
+    store::{CommitResult, Durability},
 };
 use dtx_store_redis::{RedisSettings, RedisStore};
 use dtx_testkit::{
@@ -128,7 +128,8 @@ async fn nothing_has_a_time_to_live() {
         redis::cmd("KEYS").arg("*").query_async(&mut connection).await.expect("keys");
     assert!(keys.len() >= 5, "{keys:?}");
     for key in keys {
-        let ttl: i64 = redis::cmd("PTTL").arg(&key).query_async(&mut connection).await.expect("ttl");
+        let ttl: i64 =
+            redis::cmd("PTTL").arg(&key).query_async(&mut connection).await.expect("ttl");
         assert_eq!(ttl, -1, "{key:?}");
     }
 }

@@ -44,7 +44,7 @@ pub(crate) struct SubmitArgs {
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Where transactions and the rows of the services are kept: memory (gone at the end),
-    /// redb:PATH or postgres://USER@HOST/DATABASE
+    /// redb:PATH, postgres://USER@HOST/DATABASE or redis://HOST:PORT
     #[arg(long, value_name = "STORE", default_value = "memory")]
     store: StoreAddress,
     /// Agree in place of the person that a transaction waits for

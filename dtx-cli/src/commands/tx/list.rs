@@ -20,7 +20,7 @@ use crate::{
 /// The options of `dtx tx list`.
 #[derive(Debug, Args)]
 pub(super) struct ListArgs {
-    /// The store to look at: redb:PATH or postgres://.. Another process may run on it
+    /// The store to look at: redb:PATH, postgres://.. or redis://.. Another process may run on it
     #[arg(long, value_name = "STORE")]
     store: StoreAddress,
     /// Only those that stand so

@@ -44,7 +44,7 @@ pub(super) struct ResolveArgs {
     /// The operation that the move is about, by its name or its number: skip, edit-input
     #[arg(value_name = "OPERATION")]
     operation: Option<String>,
-    /// The store: redb:PATH or postgres://.. Another process may run on it
+    /// The store: redb:PATH, postgres://.. or redis://.. Another process may run on it
     #[arg(long, value_name = "STORE")]
     store: StoreAddress,
     /// Why; the history of the transaction keeps it
@@ -66,7 +66,7 @@ pub(super) struct DecideArgs {
     /// The transaction: its id, or its key as NAMESPACE/KEY (KEY alone is default/KEY)
     #[arg(value_name = "ID")]
     id: String,
-    /// The store: redb:PATH or postgres://.. Another process may run on it
+    /// The store: redb:PATH, postgres://.. or redis://.. Another process may run on it
     #[arg(long, value_name = "STORE")]
     store: StoreAddress,
     /// Why; the history of the transaction keeps it

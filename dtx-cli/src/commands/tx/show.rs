@@ -30,7 +30,7 @@ pub(super) struct ShowArgs {
     /// The transaction: its id, or its key as NAMESPACE/KEY (KEY alone is default/KEY)
     #[arg(value_name = "ID")]
     id: String,
-    /// The store to look at: redb:PATH or postgres://.. Another process may run on it
+    /// The store to look at: redb:PATH, postgres://.. or redis://.. Another process may run on it
     #[arg(long, value_name = "STORE")]
     store: StoreAddress,
     /// Print one JSON object

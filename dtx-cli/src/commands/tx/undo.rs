@@ -19,7 +19,7 @@ pub(super) struct UndoArgs {
     /// The committed transaction: its id, or its key as NAMESPACE/KEY (KEY alone is default/KEY)
     #[arg(value_name = "ID")]
     id: String,
-    /// The store: redb:PATH or postgres://.. Another process may run on it
+    /// The store: redb:PATH, postgres://.. or redis://.. Another process may run on it
     #[arg(long, value_name = "STORE")]
     store: StoreAddress,
     /// Why; the reversing transaction keeps it
