@@ -102,7 +102,7 @@ impl RedisSettings {
         self
     }
 
-    /// How many shards a new store gets. One that is there keeps its own. Default 64.
+    /// How many shards the store has: fixed when it is made, another number is refused. Default 64.
     #[must_use]
     pub fn shards(mut self, shards: ShardCount) -> Self {
         self.shards = shards;

@@ -77,8 +77,8 @@ impl RedisStore {
     /// makes an acknowledged write survive.
     ///
     /// # Errors
-    /// `Unavailable` when no server answers; `Invalid` for a replica, for another format, and for
-    /// settings that cannot work.
+    /// `Unavailable` when no server answers; `Invalid` for a replica, for another format or
+    /// number of shards, and for settings that cannot work.
     pub async fn open(settings: RedisSettings) -> Result<Self, StoreError> {
         use_ring();
         let timeouts = Timeouts {
@@ -201,7 +201,7 @@ fn use_ring() {
     }
 }
 
-/// The number of shards of the store, which is made if it is not there.
+/// Checks the format and the number of shards of the store, which is made if it is not there.
 async fn shards_of(link: &Link, keys: &Keys, wanted: ShardCount) -> Result<ShardCount, StoreError> {
     let place = keys.meta();
     let request = |name: &str, arguments: &[&str]| {
@@ -228,5 +228,11 @@ async fn shards_of(link: &Link, keys: &Keys, wanted: ShardCount) -> Result<Shard
         return Err(invalid("open", "the store has the format of another version of dtx"));
     }
     let shards = shards.and_then(|text| number(&text)).and_then(|count| u16::try_from(count).ok());
-    shards.and_then(ShardCount::new).ok_or_else(|| unreadable("open", "the number of shards"))
+    let shards = shards.and_then(ShardCount::new);
+    let shards = shards.ok_or_else(|| unreadable("open", "the number of shards"))?;
+    if shards != wanted {
+        let (has, wanted) = (shards.get(), wanted.get());
+        return Err(invalid("open", format!("the store has {has} shards, not {wanted}")));
+    }
+    Ok(shards)
 }

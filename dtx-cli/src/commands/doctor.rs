@@ -22,7 +22,7 @@ right and wrong with the settings of its server. Exit code 1 says that something
 #[derive(Debug, Args)]
 #[command(after_help = format!("{EXAMPLES}\n\n{EXIT_HELP}"))]
 pub(crate) struct DoctorArgs {
-    /// The store: redb:PATH or postgres://USER@HOST/DATABASE
+    /// The store: redb:PATH, postgres://USER@HOST/DATABASE or redis://HOST:PORT
     #[arg(long, value_name = "STORE")]
     store: StoreAddress,
     /// Print one JSON object
@@ -88,6 +88,14 @@ fn findings(opened: &Opened) -> Vec<Found> {
                 Found { right, says: finding.says, means, fix }
             };
             store.report().findings().into_iter().map(found).collect()
+        }
+        #[cfg(feature = "redis")]
+        Opened::Redis(store) => {
+            let found = |reason: &String| {
+                let says = reason.clone();
+                Found { right: false, says, means: None, fix: None }
+            };
+            store.durability_reasons().iter().map(found).collect()
         }
     }
 }

@@ -81,7 +81,9 @@ async fn apply(store: &StoreAddress, print: bool) -> Result<Option<Vec<Step>>, F
 async fn apply(store: &StoreAddress, _: bool) -> Result<Option<Vec<Step>>, Failure> {
     Err(match store {
         StoreAddress::Postgres(_) => super::store::left_out("postgres"),
-        StoreAddress::Memory | StoreAddress::Redb(_) => without_tables(store),
+        StoreAddress::Memory | StoreAddress::Redb(_) | StoreAddress::Redis(_) => {
+            without_tables(store)
+        }
     })
 }
 

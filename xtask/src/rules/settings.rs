@@ -12,9 +12,10 @@ const TABLE: &str = "docs/settings.md";
 const STRUCTS: [&str; 3] = ["Limits", "RetryPolicy", "StoreLimits"];
 
 /// Where builders stand whose methods that take `mut self` are settings.
-const BUILDERS: [(&str, &str); 3] = [
+const BUILDERS: [(&str, &str); 4] = [
     ("dtx-store-postgres/src/config.rs", "PgConfig"),
     ("dtx-store-redb/src/builder.rs", "RedbStoreBuilder"),
+    ("dtx-store-redis/src/settings.rs", "RedisSettings"),
     ("dtx-transport-inmem/src/settings.rs", "Builder"),
 ];
 
