@@ -34,7 +34,7 @@ async fn tell(url: &str, words: &[&str]) {
 
 #[tokio::test]
 async fn the_durability_is_that_of_the_configuration() {
-    let server = server("durability");
+    let mut server = server("durability");
     let url = server.url();
     let open = || RedisStore::connect(&url);
     let store = open().await.expect("it opens");
@@ -60,6 +60,8 @@ async fn the_durability_is_that_of_the_configuration() {
     let error = wrong.expect_err("a wrong password");
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(!format!("{error} {error:?}").contains("hunter"), "{error:?}");
+    // It would not end by itself while it writes its first append-only file.
+    server.kill().expect("it is killed");
 }
 
 #[tokio::test]
