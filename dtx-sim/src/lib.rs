@@ -19,6 +19,7 @@ mod clock;
 mod coordinator;
 mod detached;
 mod event;
+mod exhaustive;
 mod explore;
 mod finish;
 mod host;
@@ -36,6 +37,7 @@ mod workload;
 mod world;
 
 pub use check::Violation;
+pub use exhaustive::{Explored, Fault, Planned, Scenario, explore_faults, replay_faults};
 #[doc(hidden)]
 pub use explore::explore_mutant;
 pub use explore::{explore, replay};
