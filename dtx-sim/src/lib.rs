@@ -24,6 +24,8 @@ mod explore;
 mod finish;
 mod host;
 mod inquiry;
+#[cfg(feature = "model")]
+mod model;
 mod mutation;
 mod report;
 mod rng;
@@ -41,6 +43,11 @@ pub use exhaustive::{Explored, Fault, Planned, Scenario, explore_faults, replay_
 #[doc(hidden)]
 pub use explore::explore_mutant;
 pub use explore::{explore, replay};
+#[cfg(feature = "model")]
+#[doc(hidden)]
+pub use model::Bug;
+#[cfg(feature = "model")]
+pub use model::{Case, Checked, check_case};
 #[doc(hidden)]
 pub use mutation::Mutation;
 pub use report::{Counters, End, Report, Summary};

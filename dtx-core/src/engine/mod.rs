@@ -5,6 +5,7 @@
 //! the simulator; recovery is the same loop fed from the store. It never reads a clock: time
 //! arrives in the [`Context`].
 
+mod digest;
 mod gate;
 mod inquiry;
 mod open;

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// A transaction that is on its way. What most transactions never have takes a pointer each.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct OpenTx {
     pub(super) transaction: Arc<Transaction>,
     pub(super) machine: Machine,
@@ -77,7 +77,7 @@ pub(super) enum End {
 }
 
 /// A record that is to be written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Record {
     pub(super) kind: RecordKind,
     pub(super) verdict: Option<Verdict>,
