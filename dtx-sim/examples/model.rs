@@ -1,5 +1,6 @@
 //! Searches the states of one transaction under a model checker.
 //!
+//! `model list OPERATIONS` prints the cases that there are with so many participants.
 //! `model OPERATIONS EPOCHS LIMIT THREADS [CASE..]` prints one JSON object for each case. A case is
 //! a name such as `3ps`, with `+cancel`, `+store` and `+plain` after it.
 
@@ -9,6 +10,13 @@ use dtx_sim::{Bug, Case, check_case};
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
+    if let [list, operations] = words.as_slice()
+        && list == "list"
+    {
+        let operations = operations.parse().unwrap_or_default();
+        Case::all(operations, 1).iter().for_each(|case| println!("{}", case.name()));
+        return ExitCode::SUCCESS;
+    }
     let numbers: Vec<u64> = words.iter().take(4).filter_map(|word| word.parse().ok()).collect();
     let [operations, epochs, limit, threads] = *numbers.as_slice() else {
         eprintln!("give OPERATIONS EPOCHS LIMIT THREADS [CASE..]");

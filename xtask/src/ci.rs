@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    examine,
+    examine, exhaustive,
     process::{cargo, output, program, succeeds},
     simulator::{self, Seeds},
     steps::{Ending, Steps},
@@ -50,6 +50,10 @@ pub(crate) fn run(workspace: &Workspace, steps: &mut Steps) {
             return Ending::skipped("DTX-CLI HAS NO TEST TARGET `kill`; nothing was killed");
         }
         simulator::kill_campaign(workspace, "ci").map_or_else(Ending::failed, Ending::of)
+    });
+    steps.run("model check of small cases", || exhaustive::small_models(workspace));
+    steps.run("faults", || {
+        exhaustive::faults_slice(workspace).map_or_else(Ending::failed, |()| Ending::of(true))
     });
     simulator::step(workspace, steps, "simulator slice", || simulator_slice(workspace));
 }

@@ -10,6 +10,7 @@ mod ci;
 mod cli;
 mod diagrams;
 mod examine;
+mod exhaustive;
 mod process;
 mod prove;
 mod rules;

@@ -10,7 +10,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    ci,
+    ci, exhaustive,
     process::{output, program},
     simulator::{self, Presence, Seeds},
     steps::{Ending, Steps},
@@ -33,8 +33,10 @@ struct Tier {
     run: fn(&Workspace, &str, u64) -> Result<(), String>,
 }
 
-const TIERS: [Tier; 2] = [
+const TIERS: [Tier; 4] = [
     Tier { name: "sim", says: "the simulator over many seeds", run: simulate },
+    Tier { name: "model", says: "all states of small transactions", run: exhaustive::model },
+    Tier { name: "faults", says: "every pair of faults at every step", run: exhaustive::faults },
     Tier { name: "crash", says: "kill -9 at many moments, on the embedded store", run: crash },
 ];
 
@@ -100,12 +102,17 @@ fn file(root: &Path, tier: &str) -> PathBuf {
     root.join(FOLDER).join(format!("{tier}.json"))
 }
 
-fn read(root: &Path, tier: &str) -> Option<Value> {
+/// The result of a tier, if there is one.
+pub(crate) fn read(root: &Path, tier: &str) -> Option<Value> {
     let text = fs::read_to_string(file(root, tier)).ok()?;
     serde_json::from_str(&text).ok()
 }
 
-fn write(root: &Path, tier: &str, result: &Value) -> Result<(), String> {
+/// Writes the result of a tier.
+///
+/// # Errors
+/// A text when the file cannot be written.
+pub(crate) fn write(root: &Path, tier: &str, result: &Value) -> Result<(), String> {
     let path = file(root, tier);
     fs::create_dir_all(root.join(FOLDER)).map_err(|error| format!("{FOLDER}: {error}"))?;
     fs::write(&path, format!("{result:#}\n")).map_err(|error| format!("{FOLDER}/{tier}: {error}"))

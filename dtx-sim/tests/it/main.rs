@@ -2,5 +2,6 @@
 #![forbid(unsafe_code)]
 
 mod budget;
+mod faults;
 mod rules;
 mod runs;
