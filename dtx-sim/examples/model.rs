@@ -1,6 +1,7 @@
 //! Searches the states of one transaction under a model checker.
 //!
-//! `model list OPERATIONS` prints the cases that there are with so many participants.
+//! `model list OPERATIONS` prints the cases that there are with so many
+//! participants; those of one participant also with a caller who cancels and with a failing store.
 //! `model OPERATIONS EPOCHS LIMIT THREADS [CASE..]` prints one JSON object for each case. A case is
 //! a name such as `3ps`, with `+cancel`, `+store` and `+plain` after it.
 
@@ -14,7 +15,13 @@ fn main() -> ExitCode {
         && list == "list"
     {
         let operations = operations.parse().unwrap_or_default();
-        Case::all(operations, 1).iter().for_each(|case| println!("{}", case.name()));
+        for case in Case::all(operations, 1) {
+            println!("{}", case.name());
+            if operations == 1 {
+                println!("{}", case.clone().with_cancel().name());
+                println!("{}", case.with_store_faults().name());
+            }
+        }
         return ExitCode::SUCCESS;
     }
     let numbers: Vec<u64> = words.iter().take(4).filter_map(|word| word.parse().ok()).collect();

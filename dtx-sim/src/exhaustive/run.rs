@@ -4,7 +4,7 @@ use super::{
     fault::{Planned, Step},
     scenario::Scenario,
 };
-use crate::{report::Report, rng::Rng, sim::EVENTS_MAX, world::World};
+use crate::{report::Report, sim::EVENTS_MAX, world::World};
 
 /// What a run was.
 #[derive(Debug)]
@@ -18,9 +18,8 @@ pub(super) struct Outcome {
 
 /// Runs a scenario with these faults, which are in the order of their steps.
 pub(super) fn run(scenario: &Scenario, plan: &[Planned], is_traced: bool) -> Outcome {
-    let mut world = World::new(scenario.seed, scenario.swarm.clone(), None, is_traced);
-    // What takes its time takes the same time in every run of the scenario.
-    world.rng = Rng::new(scenario.seed, 1);
+    // What takes its time takes the same time in every run of the scenario up to its first fault.
+    let mut world = World::new(scenario.seed, scenario.swarm.clone(), scenario.mutation, is_traced);
     world.begin_run(scenario.workload.clone());
     // A coordinator may end between the landing of the last record and the telling.
     world.swarm.coordinator_crashes = u64::from(!plan.is_empty());

@@ -10,6 +10,7 @@ use dtx_core::{
 
 use crate::{
     coordinator::NAMES,
+    mutation::Mutation,
     swarm::{MS, SECOND, Swarm},
     workload::{ClientPlan, HostKind, HostPlan, Workload},
 };
@@ -34,6 +35,7 @@ pub struct Scenario {
     pub(super) seed: u64,
     pub(super) swarm: Swarm,
     pub(super) workload: Workload,
+    pub(super) mutation: Option<Mutation>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -253,6 +255,13 @@ impl Scenario {
         &self.name
     }
 
+    /// The same with a rule taken out.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_mutation(self, mutation: Mutation) -> Self {
+        Self { mutation: Some(mutation), ..self }
+    }
+
     pub(super) fn coordinators(&self) -> usize {
         NAMES.len()
     }
@@ -287,7 +296,8 @@ impl Scenario {
         ];
         let name: Vec<_> = name.into_iter().filter(|word| !word.is_empty()).collect();
         let workload = Workload { hosts, clients: vec![client] };
-        Some(Self { name: name.join("/"), seed: 0, swarm: swarm(off), workload })
+        let (name, swarm) = (name.join("/"), swarm(off));
+        Some(Self { name, seed: 0, swarm, workload, mutation: None })
     }
 }
 

@@ -13,7 +13,7 @@ use super::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
     /// A command reaches its participant.
-    Command { operation: u8, command: u8, choice: u8 },
+    Command { operation: u8, command: u8, choice: Choice },
     /// A reply reaches a coordinator.
     Reply { operation: u8, reply: u8, seat: u8 },
     /// A write reaches the store.
@@ -65,10 +65,10 @@ impl State {
             for (at, command) in participant.commands.iter().enumerate() {
                 let command_at = at as u8;
                 let act = |choice| Action::Command { operation, command: command_at, choice };
-                actions.push(act(Choice::Yes as u8));
+                actions.push(act(Choice::Yes));
                 if participant.has_choice(command) {
                     let choices = case.choices(index, command.phase);
-                    actions.extend(choices.iter().map(|choice| act(*choice as u8)));
+                    actions.extend(choices.iter().map(|choice| act(*choice)));
                 }
             }
             for (at, _) in participant.replies.iter().enumerate() {

@@ -1,6 +1,6 @@
 //! What is searched: one transaction, and what may go wrong.
 
-use std::{sync::Arc, time::Duration};
+use std::{cmp::Ordering, sync::Arc, time::Duration};
 
 use dtx_core::{
     engine::EngineSettings,
@@ -54,7 +54,7 @@ enum Shape {
     FireAndForget,
     Saga,
     SagaPivot,
-    SagaSequence,
+    SagaGraph,
     CriticalEventual,
     TwoPhaseSaga,
     TwoPhaseSequence,
@@ -69,7 +69,7 @@ const SHAPES: [(Shape, &str); 12] = [
     (Shape::FireAndForget, "0.5ps"),
     (Shape::Saga, "saga"),
     (Shape::SagaPivot, "saga-pivot"),
-    (Shape::SagaSequence, "saga-graph"),
+    (Shape::SagaGraph, "saga-graph"),
     (Shape::CriticalEventual, "1.5ps"),
     (Shape::TwoPhaseSaga, "2ps"),
     (Shape::TwoPhaseSequence, "2ps-sequence"),
@@ -84,7 +84,7 @@ impl Shape {
     fn pattern(self) -> Pattern {
         match self {
             Self::FireAndForget => Pattern::FireAndForget,
-            Self::Saga | Self::SagaPivot | Self::SagaSequence => Pattern::Saga,
+            Self::Saga | Self::SagaPivot | Self::SagaGraph => Pattern::Saga,
             Self::CriticalEventual => Pattern::CriticalEventual,
             Self::TwoPhaseSaga | Self::TwoPhaseSequence => Pattern::TwoPhaseSaga,
             Self::ThreePhaseSaga | Self::Independent => Pattern::ThreePhaseSaga,
@@ -95,7 +95,7 @@ impl Shape {
     fn is_symmetric(self) -> bool {
         !matches!(
             self,
-            Self::SagaPivot | Self::SagaSequence | Self::CriticalEventual | Self::TwoPhaseSequence
+            Self::SagaPivot | Self::SagaGraph | Self::CriticalEventual | Self::TwoPhaseSequence
         )
     }
 
@@ -107,25 +107,23 @@ impl Shape {
     fn operation(self, index: usize, count: usize) -> OperationDraft {
         let draft = OperationDraft::new(format!("p{index}"), "act").name(format!("o{index}"));
         let last = index + 1 == count;
+        let before: Option<String> = index.checked_sub(1).map(|before| format!("o{before}"));
         match self {
             Self::FireAndForget => draft.consistency(Consistency::Eventual),
             Self::CriticalEventual if last => draft.consistency(Consistency::Eventual),
-            Self::SagaPivot if last && count > 2 => {
-                draft.step(StepKind::Retriable).depends_on([format!("o{}", index - 1)])
-            }
-            Self::SagaPivot if last || index + 2 == count => {
-                let before = (0..index).map(|before| format!("o{before}"));
-                let is_pivot = count <= 2 || index + 2 == count;
-                let step = if is_pivot && (index > 0 || count == 1) {
-                    StepKind::Pivot
-                } else {
-                    StepKind::Compensatable
+            Self::SagaPivot => {
+                // Something stands on either side of the pivot, where there are enough.
+                let pivot = count - if count > 2 { 2 } else { 1 };
+                let step = match index.cmp(&pivot) {
+                    Ordering::Less => StepKind::Compensatable,
+                    Ordering::Equal => StepKind::Pivot,
+                    Ordering::Greater => StepKind::Retriable,
                 };
-                draft.step(step).depends_on(before.collect::<Vec<_>>())
+                draft.step(step).depends_on(before)
             }
             // The first before all others, which are side by side.
-            Self::SagaSequence if index > 0 => draft.depends_on(["o0"]),
-            Self::TwoPhaseSequence if index > 0 => draft.depends_on([format!("o{}", index - 1)]),
+            Self::SagaGraph if index > 0 => draft.depends_on(["o0"]),
+            Self::TwoPhaseSequence => draft.depends_on(before),
             _ => draft,
         }
     }

@@ -42,11 +42,6 @@ impl State {
     fn happen(&mut self, case: &Case, action: Action) {
         match action {
             Action::Command { operation, command, choice } => {
-                let choice = match choice {
-                    0 => Choice::Yes,
-                    1 => Choice::No,
-                    _ => Choice::ReadOnly,
-                };
                 let operation = usize::from(operation);
                 let command = self.participants[operation].commands[usize::from(command)].clone();
                 self.carry_out(case, operation, &command, choice);
@@ -141,8 +136,8 @@ impl State {
     fn hear_no(&mut self, case: &Case, seat: u8) {
         let epoch = self.seats[usize::from(seat)].epoch;
         for operation in 0..self.participants.len() {
-            let asked = self.participants[operation].commands.iter();
-            let last = asked.filter(|command| command.epoch == epoch).next_back().cloned();
+            let mut asked = self.participants[operation].commands.iter();
+            let last = asked.rfind(|command| command.epoch == epoch).cloned();
             if let Some(command) = last {
                 let answer = Err(NotDone::Rejected(Reason::new("late")));
                 self.feed(case, seat, Input::Reply(command.reply(answer)));
@@ -332,7 +327,8 @@ impl State {
         let rejects = matches!(answer, Err(NotDone::Rejected(_))) && !phase.is_backward();
         let expired = matches!(answer, Err(NotDone::Refused(Refusal::Expired)));
         let is_no = rejects || (expired && phase == Phase::Validate);
-        if !is_no && !(is_new && answer.is_ok()) {
+        let is_done = is_new && answer.is_ok();
+        if !is_no && !is_done {
             return;
         }
         let view = Arc::make_mut(&mut self.view);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dtx_core::{
-    ids::{Epoch, HolderId, ShardId, Version},
+    ids::{Epoch, HolderId, ShardId},
     store::{
         Decision, Expect, Facts, Fence, LeaseFacts, RowFacts, TxRecord, TxWrite, WriteClaim,
         evaluate,
@@ -61,9 +61,7 @@ impl Flying {
     pub(super) fn may_apply(&self, row: Option<&Row>) -> bool {
         match (self.write.expect, row) {
             (Expect::Absent, row) => row.is_none(),
-            (Expect::Version(version), row) => {
-                row.map_or(Version::default(), |row| row.record.version) <= version
-            }
+            (Expect::Version(version), row) => row.is_none_or(|row| row.record.version <= version),
         }
     }
 }

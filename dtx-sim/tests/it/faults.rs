@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use dtx_sim::{Fault, Planned, Scenario, explore_faults, replay_faults};
+use dtx_sim::{Fault, Mutation, Planned, Scenario, explore_faults, replay_faults};
 
 fn named(name: &str) -> Scenario {
     let all = Scenario::all();
@@ -74,4 +74,31 @@ fn a_run_with_faults_is_the_same_every_time_and_can_be_drawn() {
     assert_eq!(first.trace_hash, second.trace_hash);
     assert!(first.diagram.contains("CrashCoordinator"), "{}", first.diagram);
     assert_ne!(first.trace_hash, replay_faults(&scenario, &[]).trace_hash);
+}
+
+/// Rules taken out, and a scenario in which a single fault shows it. The others need several
+/// transactions, a participant without an inbox, or a handler that breaks its promise.
+const SHOWN: [(Mutation, &str); 13] = [
+    (Mutation::BackwardBeforeVerdict, "saga/good/no-retries"),
+    (Mutation::StoredDoneAfterUndone, "saga/refused"),
+    (Mutation::NoTombstone, "saga/refused"),
+    (Mutation::UnsentNotTakenBack, "saga/refused"),
+    (Mutation::PivotBeforeRecord, "sagapivot/good"),
+    (Mutation::ResumeUnwritten, "fireandforget/good"),
+    (Mutation::DeadlineAfterDecision, "fireandforget/good"),
+    (Mutation::UnknownWriteIsFailed, "fireandforget/good"),
+    (Mutation::KeyNotClaimed, "fireandforget/good"),
+    (Mutation::ReplyBeforeRow, "sagapivot/good/no-onestep"),
+    (Mutation::ForgottenEarly, "fireandforget/good"),
+    (Mutation::NotFenced, "fireandforget/good"),
+    (Mutation::PinnedExpires, "threephasesaga/good/fixed"),
+];
+
+#[test]
+fn a_rule_that_is_taken_out_is_missed_by_a_single_fault() {
+    for (mutation, name) in SHOWN {
+        let explored = explore_faults(&named(name).with_mutation(mutation), 1);
+        assert!(explored.failed > 0, "{mutation:?} was not found in {name}");
+        assert!(!explored.is_sound() && !explored.violations.is_empty(), "{explored:#?}");
+    }
 }
