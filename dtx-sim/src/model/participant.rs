@@ -123,7 +123,7 @@ impl Participant {
             now: Timestamp::ZERO,
         };
         let known = before.as_ref().and_then(|row| row.answer(command.phase)).is_some();
-        match claim(before.clone(), &context, command) {
+        match claim(before.as_ref(), &context, command) {
             Claim::Ask { forward } => {
                 let stands = forward.is_some() && self.hold != Hold::Expired;
                 let answer = if stands {
@@ -150,10 +150,7 @@ impl Participant {
                         Some(finish(row, command, &answer))
                     }
                     // Nothing stays of it, but for the highest epoch.
-                    _ => before.map(|mut row| {
-                        row.meet(command);
-                        row
-                    }),
+                    _ => before.map(|row| row.met(command)),
                 };
                 let is_new = kept(command, &answer);
                 Carried { answer, is_new, ran: true }
