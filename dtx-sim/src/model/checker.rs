@@ -167,12 +167,19 @@ impl State {
 
 impl Case {
     fn outcomes(&self) -> &'static [Outcome] {
-        use dtx_core::{pattern::Pattern, transaction::Gate};
+        use dtx_core::{
+            pattern::Pattern,
+            transaction::{Gate, StepKind},
+        };
         let independent = self.transaction.gate() == Gate::Independent;
+        let mut operations = self.transaction.operations().iter();
+        let reverses = operations.any(|operation| operation.step() == StepKind::Compensatable);
         match self.transaction.pattern() {
             Pattern::FireAndForget => &[Outcome::Dispatched],
             Pattern::TwoPhaseCommit => &[Outcome::Committed, Outcome::Aborted],
             Pattern::ThreePhaseSaga if !independent => &[Outcome::Committed, Outcome::Aborted],
+            // A pivot alone has nothing that could be compensated.
+            Pattern::Saga if !reverses => &[Outcome::Committed, Outcome::Aborted],
             _ => &[Outcome::Committed, Outcome::Aborted, Outcome::Compensated],
         }
     }
