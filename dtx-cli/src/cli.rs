@@ -4,8 +4,8 @@ use clap::{ArgAction, Parser, Subcommand};
 
 use crate::{
     commands::{
-        completions::CompletionsArgs, demo::DemoArgs, run::RunArgs, sim::SimArgs,
-        submit::SubmitArgs, tx::TxArgs,
+        completions::CompletionsArgs, demo::DemoArgs, heal::HealArgs, participant::ParticipantArgs,
+        run::RunArgs, sim::SimArgs, submit::SubmitArgs, tx::TxArgs,
     },
     exit::EXIT_HELP,
 };
@@ -14,6 +14,8 @@ const EXAMPLES: &str = "Examples:
   dtx demo
   dtx run --orders data/cdnow_orders.csv --pattern 3ps --store redb:shop.redb
   dtx tx list --store redb:shop.redb --status committed --limit 5
+  dtx tx resolve shop/order-1 --store redb:shop.redb
+  dtx heal --store redb:shop.redb --json
   dtx submit dtx-cli/examples/transactions/3ps.json
   dtx sim --seeds 1000";
 
@@ -38,8 +40,12 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     /// Run transactions of a JSON file against the services of the shop
     Submit(SubmitArgs),
-    /// Look at the transactions of a store, also while another process runs on it
+    /// Look at the transactions of a store and move them, also while another process runs on it
     Tx(TxArgs),
+    /// Say what of a store needs healing, and heal it if no process runs on it
+    Heal(HealArgs),
+    /// Hold and release participants, also while another process runs on the store
+    Participant(ParticipantArgs),
     /// Run the simulator: many seeds, or one again
     Sim(SimArgs),
     /// Print what a shell needs to complete the options of this program

@@ -1,12 +1,15 @@
 //! How far a run is, on stderr.
 
 use std::{
+    fmt::Display,
     io::{IsTerminal, Write},
     sync::atomic::{AtomicUsize, Ordering},
 };
 
 use clap::ValueEnum;
+use dtx_shop::Told;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::json;
 
 /// How progress is shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -18,6 +21,9 @@ pub(crate) enum ProgressMode {
     Bar,
     /// Lines such as {"progress":120,"of":6919}.
     Json,
+    /// Lines such as {"accepted":"17"} and {"order":"17","outcome":"committed"}, each once it
+    /// is durable.
+    Orders,
     /// Nothing.
     None,
 }
@@ -30,6 +36,7 @@ const LINES: usize = 200;
 pub(crate) enum Progress {
     Bar(ProgressBar),
     Lines { of: usize, printed: AtomicUsize },
+    Orders,
     Silent,
 }
 
@@ -40,6 +47,7 @@ impl Progress {
             ProgressMode::Auto => std::io::stderr().is_terminal(),
             ProgressMode::Bar => true,
             ProgressMode::Json => return Self::Lines { of, printed: AtomicUsize::new(usize::MAX) },
+            ProgressMode::Orders => return Self::Orders,
             ProgressMode::None => false,
         };
         if !is_bar {
@@ -53,6 +61,18 @@ impl Progress {
         Self::Bar(bar)
     }
 
+    /// How it goes on.
+    pub(crate) fn tell(&self, told: Told<'_>) {
+        match (self, told) {
+            (Self::Orders, Told::Accepted(order)) => print(&json!({ "accepted": order })),
+            (Self::Orders, Told::Ended(order, outcome)) => {
+                print(&json!({ "order": order, "outcome": outcome }));
+            }
+            (_, Told::Done(done)) => self.set(done),
+            _ => {}
+        }
+    }
+
     /// So many orders have ended.
     pub(crate) fn set(&self, done: usize) {
         match self {
@@ -63,15 +83,18 @@ impl Progress {
                 // The first, the last, and every step between them.
                 if before == usize::MAX || done == *of || done >= before + step {
                     printed.store(done, Ordering::Relaxed);
-                    // In one piece, so that a reader sees whole lines. Nobody may be reading any
-                    // more, which is no reason to stop.
-                    let line = format!("{{\"progress\":{done},\"of\":{of}}}\n");
-                    let _ = std::io::stderr().write_all(line.as_bytes());
+                    print(&format_args!("{{\"progress\":{done},\"of\":{of}}}"));
                 }
             }
-            Self::Silent => {}
+            Self::Orders | Self::Silent => {}
         }
     }
+}
+
+/// One line, in one piece, so that a reader sees whole lines. Nobody may be reading any more, which
+/// is no reason to stop.
+fn print(line: &dyn Display) {
+    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
 impl Drop for Progress {

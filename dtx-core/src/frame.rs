@@ -36,6 +36,10 @@ pub enum Kind {
     EffectRow = 6,
     /// The row of the locks on a key.
     LockRow = 7,
+    /// The holds of a participant.
+    Hold = 8,
+    /// How long a coordinator lives.
+    Member = 9,
 }
 
 /// Bytes that cannot be read or a value that cannot be written. The caller quarantines what it

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod answer;
+pub mod crash;
 pub mod engine;
 pub mod error;
 pub mod frame;

@@ -5,4 +5,5 @@
 #![forbid(unsafe_code)]
 
 pub mod coordinator;
+pub mod operator;
 pub mod participant;

@@ -11,7 +11,7 @@ use dtx::{
     error::Retry,
     name::Namespace,
     pattern::Pattern,
-    store::{StateStore, Status},
+    store::{Outcome, StateStore, Status},
     transaction::Transaction,
 };
 use futures_util::{StreamExt, stream};
@@ -52,6 +52,17 @@ const GRACE_STUCK: Duration = Duration::from_secs(1);
 const LATENCY_DIGITS: u8 = 3;
 const LATENCY_MICROS_MAX: u64 = 3_600_000_000;
 
+/// What a run tells while it goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told<'a> {
+    /// So many orders have ended, those of earlier processes included.
+    Done(usize),
+    /// This order is accepted: that is durable.
+    Accepted(&'a str),
+    /// This order has its outcome: that is durable.
+    Ended(&'a str, Outcome),
+}
+
 /// What a run is.
 #[derive(Clone, Debug)]
 pub struct RunSettings {
@@ -73,8 +84,7 @@ pub struct RunSettings {
     pub stock: Option<u64>,
 }
 
-/// Runs the orders to their end and counts everything again. `progress` is told how many orders
-/// have ended, those of earlier processes included.
+/// Runs the orders to their end and counts everything again. `tell` is told how it goes on.
 ///
 /// # Errors
 /// [`ShopError`]. What was begun goes on when the same run is started again.
@@ -88,7 +98,7 @@ pub async fn run<S: ShopStore>(
     store: &S,
     orders: &Orders,
     settings: &RunSettings,
-    progress: &(dyn Fn(usize) + Sync),
+    tell: &(dyn Fn(Told<'_>) + Sync),
 ) -> Result<Report, ShopError> {
     let stock = settings.stock.unwrap_or_else(|| orders.units());
     settings.options(orders, stock).settle(store, &settings.run).await?;
@@ -111,8 +121,9 @@ pub async fn run<S: ShopStore>(
         dtx: &dtx,
         checkout: Checkout::new(settings.pattern, settings.run.as_str()),
         faults: faults.as_deref(),
+        tell,
     };
-    let driven = runner.drive(orders, &ended, settings.concurrency, progress).await;
+    let driven = runner.drive(orders, &ended, settings.concurrency).await;
     let is_stuck = driven.as_ref().map_or(true, |driven| driven.stuck > 0);
     dtx.shutdown(if is_stuck { GRACE_STUCK } else { GRACE }).await;
     let driven = driven?;
@@ -195,6 +206,7 @@ struct Runner<'a> {
     dtx: &'a Dtx,
     checkout: Checkout,
     faults: Option<&'a Faults>,
+    tell: &'a (dyn Fn(Told<'_>) + Sync),
 }
 
 impl Runner<'_> {
@@ -205,13 +217,12 @@ impl Runner<'_> {
         orders: &Orders,
         ended: &HashSet<String>,
         concurrency: usize,
-        progress: &(dyn Fn(usize) + Sync),
     ) -> Result<Driven, ShopError> {
         let latency = Histogram::new_with_max(LATENCY_MICROS_MAX, LATENCY_DIGITS);
         let latency = latency.expect("the bounds are possible");
         let mut driven = Driven { count: 0, stuck: 0, elapsed: Duration::ZERO, latency };
         let mut done = ended.len();
-        progress(done);
+        (self.tell)(Told::Done(done));
         let begun = Instant::now();
         let left = orders.orders.iter().filter(|order| !ended.contains(&order.id));
         let mut results =
@@ -225,7 +236,7 @@ impl Runner<'_> {
                 driven.latency.saturating_record(micros);
             }
             done += 1;
-            progress(done);
+            (self.tell)(Told::Done(done));
         }
         driven.elapsed = begun.elapsed();
         Ok(driven)
@@ -241,12 +252,16 @@ impl Runner<'_> {
             .submit(transaction)
             .await
             .map_err(|source| ShopError::Submit { order: order.id.clone(), source })?;
+        (self.tell)(Told::Accepted(&order.id));
         let outcome = |source| ShopError::Outcome { order: order.id.clone(), source };
         let mut latency = None;
         let is_stuck = loop {
             let ending = async {
-                handle.outcome().await?;
-                latency.get_or_insert_with(|| begun.elapsed());
+                let outcome = handle.outcome().await?;
+                if latency.is_none() {
+                    latency = Some(begun.elapsed());
+                    (self.tell)(Told::Ended(&order.id, outcome));
+                }
                 handle.finished().await
             };
             match tokio::time::timeout(ATTENTION_INTERVAL, ending).await {

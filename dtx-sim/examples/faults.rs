@@ -7,7 +7,7 @@
 
 use std::{process::ExitCode, time::Instant};
 
-use dtx_sim::{Fault, Planned, Scenario, explore_faults, replay_faults};
+use dtx_sim::{Planned, Scenario, StepFault, explore_faults, replay_faults};
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -70,15 +70,15 @@ fn planned(word: &str) -> Option<Planned> {
     let (kind, node) = name.split_once('(').unwrap_or((name, "0)"));
     let node: u8 = node.strip_suffix(')')?.parse().ok()?;
     let fault = match kind {
-        "CrashCoordinator" => Fault::CrashCoordinator(node),
-        "CrashParticipant" => Fault::CrashParticipant(node),
-        "Stall" => Fault::Stall(node),
-        "Drop" => Fault::Drop,
-        "Delay" => Fault::Delay,
-        "Duplicate" => Fault::Duplicate,
-        "LostAcknowledgement" => Fault::LostAcknowledgement,
-        "Unavailable" => Fault::Unavailable,
-        "LateLanding" => Fault::LateLanding,
+        "CrashCoordinator" => StepFault::CrashCoordinator(node),
+        "CrashParticipant" => StepFault::CrashParticipant(node),
+        "Stall" => StepFault::Stall(node),
+        "Drop" => StepFault::Drop,
+        "Delay" => StepFault::Delay,
+        "Duplicate" => StepFault::Duplicate,
+        "LostAcknowledgement" => StepFault::LostAcknowledgement,
+        "Unavailable" => StepFault::Unavailable,
+        "LateLanding" => StepFault::LateLanding,
         _ => return None,
     };
     Some(Planned { step: step.parse().ok()?, fault })

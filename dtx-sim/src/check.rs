@@ -15,7 +15,7 @@ pub(crate) fn command(view: Option<&View>, command: &Command) -> Result<(), Brok
     let Some(view) = view.filter(|view| view.is_accepted()) else {
         return Err("persist before send: a command left before its accept was durable");
     };
-    if !view.was_parked && !view.epochs.contains(&command.epoch) {
+    if !view.epochs.contains(&command.epoch) {
         return Err("rule 6: a command left before its resume was durable");
     }
     let (needed, broken) = needs(&view.transaction, command);

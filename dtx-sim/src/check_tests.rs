@@ -24,7 +24,7 @@ fn plain(pattern: Pattern) -> Transaction {
 
 /// A record that was accepted under epoch 1.
 fn accepted(transaction: Transaction) -> View {
-    let mut view = View::new(Arc::new(transaction));
+    let mut view = View::new(Arc::new(transaction), ShardId(0));
     (view.version, view.is_open, view.epochs) = (Version(1), true, vec![Epoch(1)]);
     view.state.sequence = AcceptSequence { epoch: Epoch(1), number: 1 };
     view
@@ -68,7 +68,7 @@ fn nothing_leaves_before_the_accept_or_the_resume() {
     breaks(command(None, &execute), "persist before send");
     execute.epoch = Epoch(2);
     breaks(command(Some(&view), &execute), "rule 6");
-    view.was_parked = true;
+    view.epochs.push(Epoch(2));
     assert_eq!(command(Some(&view), &execute), Ok(()));
 }
 

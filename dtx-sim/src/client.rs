@@ -9,7 +9,9 @@ use dtx_core::{
 };
 
 use crate::{
+    coordinator::NAMES,
     event::{Event, Found},
+    journal::What,
     mutation::Mutation,
     swarm::{MS, SECOND},
     workload::ClientPlan,
@@ -80,6 +82,8 @@ impl World {
         client.with = Some((coordinator, run));
         let transaction = client.plan.transaction.clone();
         self.trace.mark(5, tx.salt(), coordinator as u64);
+        let submitted = || What::Submitted { client: index };
+        self.trace.note(self.now, ("client", NAMES[coordinator]), Some(tx), submitted);
         let input = Input::Submit { tx, transaction, observed: false };
         self.feed(coordinator, tx.shard(count), input);
         self.after(PATIENCE_US, Event::Remind(index));
@@ -154,7 +158,8 @@ impl World {
             }
             SignalStep::Settled(_) | SignalStep::TooLate => {}
             SignalStep::Invalid(reason) => {
-                self.trace.line(self.now, "client", "client", || reason.to_owned());
+                let text = || What::Note { text: reason.to_owned() };
+                self.trace.note(self.now, ("client", "client"), Some(tx), text);
             }
         }
     }
@@ -177,7 +182,7 @@ impl World {
                 self.counters.signals += 1;
                 let tx = write.tx;
                 if self.is_healed() || !self.swarm.wakes_off {
-                    self.send(|| Event::Poke(tx));
+                    self.send(None, || Event::Poke(tx));
                 }
             }
             // Somebody wrote in between: read again.
@@ -198,7 +203,8 @@ impl World {
 
     /// A record is read for a coordinator.
     pub(crate) fn load(&mut self, coordinator: usize, run: u32, tx: TxId) {
-        let fails = !self.is_healed() && self.rng.chance(self.swarm.store_faults);
+        let fails = (!self.is_healed() && self.rng.chance(self.swarm.store_faults))
+            || !self.reaches_store(coordinator);
         let found = if fails {
             None
         } else {
@@ -234,6 +240,9 @@ impl World {
             Some(_) => {}
         }
         self.after(SECOND, Event::Scan { coordinator, run });
+        if !self.reaches_store(coordinator) {
+            return;
+        }
         let shards: Vec<_> = self.coordinators[coordinator].seats.keys().copied().collect();
         let now = self.store_now();
         for shard in shards {
@@ -266,14 +275,19 @@ impl World {
     /// An operation that said no after the decision, so that only a person can go on.
     fn refused_last(&self, tx: TxId) -> Option<OperationIndex> {
         let view = self.views.get(&tx)?;
-        let decided = view.verdict.is_none_or(|verdict| !verdict.is_backward());
+        let decided = match view.verdict {
+            Some(verdict) => !verdict.is_backward(),
+            None => view.state.point_of_no_return.is_some(),
+        };
         let last = |phase: &Phase| matches!(phase, Phase::Execute | Phase::Commit);
+        let is_stuck = |of: &OperationIndex| view.state.stuck.iter().any(|stuck| stuck.0 == *of);
         let refused = view.operations.iter().filter(|(_, s)| s.rejected.iter().any(last));
-        // Every one of them in turn: a move that fits nothing changes nothing.
+        let refused = refused.filter(|(operation, _)| is_stuck(operation));
+        // Every one of them in turn, and a retry: a move that fits nothing changes nothing.
         let refused: Vec<_> = refused.map(|(operation, _)| *operation).collect();
-        if refused.is_empty() || !decided {
+        if !decided {
             return None;
         }
-        Some(refused[view.state.signals.len() % refused.len()])
+        refused.get(view.state.signals.len() % (refused.len() + 1)).copied()
     }
 }

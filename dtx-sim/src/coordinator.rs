@@ -15,10 +15,13 @@ use dtx_core::{
 use crate::{
     check,
     clock::Clock,
-    event::{Event, StoreAnswer},
+    event::{Event, StoreAnswer, Trouble},
+    journal::What,
     mutation::Mutation,
+    network::Node,
     swarm::{MS, SECOND},
-    world::{LANES, SHARDS, World, short},
+    workload::Poison,
+    world::{LANES, SHARDS, World},
 };
 
 /// What the coordinators are called in traces.
@@ -230,14 +233,16 @@ impl World {
         }
         self.counters.commands += 1;
         self.trace.mark(2, tx.salt() ^ u64::from(command.operation.0), command.phase as u64);
-        let name = NAMES[coordinator];
-        self.trace.line(self.now, name, &command.participant, || {
-            format!("{} {} {} #{}", short(tx), command.operation, command.phase, command.attempt)
+        let way = (NAMES[coordinator], &command.participant);
+        self.trace.note(self.now, way, Some(tx), || What::Command {
+            operation: command.operation,
+            phase: command.phase,
+            attempt: command.attempt,
+            epoch: command.epoch,
         });
         self.expect(tx, check::command(self.views.get(&tx), &command));
-        let shards = self.store.info().shards;
-        let of_shard = self.views.iter().filter(|(tx, _)| tx.shard(shards) == command.shard);
-        let watermark = check::watermark(of_shard.map(|(_, view)| view), command.watermark);
+        let of_shard = self.views.values().filter(|view| view.shard == command.shard);
+        let watermark = check::watermark(of_shard, command.watermark);
         self.expect(tx, watermark);
         let is_unsent = command.phase.is_backward() && command.attempt == 1;
         if self.is_mutant(Mutation::UnsentNotTakenBack) && is_unsent && !self.is_seen(&command) {
@@ -245,7 +250,12 @@ impl World {
             return self.after(1, Event::Reply(Box::new(reply)));
         }
         let Some(&host) = self.names.get(&command.participant) else { return };
-        self.send(|| Event::Command { host, command: command.clone() });
+        let link = (Node::Coordinator(coordinator), Node::Host(host));
+        self.send(Some(link), || Event::Command { host, command: command.clone() });
+        if self.is_poison(tx, Poison::Coordinator) {
+            self.counters.poisoned += 1;
+            self.after(1, Event::Trouble(Trouble::PoisonCoordinator(coordinator)));
+        }
     }
 
     /// Whether the participant has answered anything about the operation.
@@ -266,8 +276,8 @@ impl World {
                     view.told = Some(outcome);
                 }
                 self.counters.told += 1;
-                let name = NAMES[coordinator];
-                self.trace.line(self.now, name, "client", || format!("{} {outcome}", short(tx)));
+                let way = (NAMES[coordinator], "client");
+                self.trace.note(self.now, way, Some(tx), || What::Told { outcome });
             }
             Notice::LeaseLost(shard) => {
                 self.counters.leases_lost += 1;
@@ -285,6 +295,7 @@ impl World {
 
     /// A reply is read by whoever drives its shard.
     pub(crate) fn replied(&mut self, mut reply: Reply) {
+        let host = self.names.get(&reply.participant).copied();
         for coordinator in 0..self.coordinators.len() {
             let c = &self.coordinators[coordinator];
             if !c.is_up || !c.seats.contains_key(&reply.shard) {
@@ -293,6 +304,11 @@ impl World {
             if c.stalled_until > self.now {
                 let until = c.stalled_until;
                 self.queue.push(until, Event::Reply(Box::new(reply.clone())));
+                continue;
+            }
+            if let Some(host) = host
+                && !self.reaches(Node::Host(host), Node::Coordinator(coordinator))
+            {
                 continue;
             }
             if self.is_mutant(Mutation::UnknownIsNo) {
@@ -401,13 +417,20 @@ impl World {
             Some(_) => {}
         }
         self.after(LEASE_US / 3, Event::Leases { coordinator, run });
-        if !self.is_healed() && self.rng.chance(self.swarm.store_faults) {
+        let is_lost = !self.is_healed() && self.rng.chance(self.swarm.store_faults);
+        let node = Node::Coordinator(coordinator);
+        if is_lost || !self.reaches(node, Node::Store) {
             return;
         }
+        let is_heard = self.reaches(Node::Store, node);
         let now = self.store_now();
         let c = &mut self.coordinators[coordinator];
         let held: Vec<Lease> = c.seats.values().map(|seat| seat.lease.clone()).collect();
         let kept = self.store.renew(&held, now);
+        if !is_heard {
+            return;
+        }
+        let c = &mut self.coordinators[coordinator];
         let is_kept = |lease: &Lease| kept.iter().any(|k| k.shard == lease.shard);
         for lost in held.iter().filter(|lease| !is_kept(lease)) {
             self.counters.leases_lost += 1;
@@ -429,10 +452,9 @@ impl World {
 
     fn take_seat(&mut self, coordinator: usize, lease: Lease) {
         self.trace.mark(4, u64::from(lease.shard.0), lease.epoch.0);
-        self.trace.line(self.now, NAMES[coordinator], "store", || {
-            format!("shard {} epoch {}", lease.shard, lease.epoch)
-        });
         let (shard, epoch) = (lease.shard, lease.epoch);
+        let way = (NAMES[coordinator], "store");
+        self.trace.note(self.now, way, None, || What::Leased { shard, epoch });
         let settings = self.settings.clone();
         let engine = ShardEngine::new(lease.fence(), settings);
         let c = &mut self.coordinators[coordinator];
@@ -460,6 +482,10 @@ impl World {
         let is_same = |seat: &Seat| seat.engine.fence().epoch == epoch;
         if !self.coordinators[coordinator].seats.get(&shard).is_some_and(is_same) {
             return;
+        }
+        if !self.reaches_store(coordinator) {
+            let event = Event::Recover { coordinator, run, shard, epoch, cursor };
+            return self.after(50 * MS, event);
         }
         let (due, now) = (Timestamp::MAX, self.store_now());
         let page =

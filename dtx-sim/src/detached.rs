@@ -9,15 +9,17 @@ use dtx_core::{
     resource::barrier::{
         Claim, ClaimContext, Entry, InboxRow, claim, finish, forgotten_below, stamp,
     },
-    store::{RowChange, RowExpect, RowSet, RowWriteResult, Scope, ScopeRead, ScopeRows},
+    store::{RowChange, RowExpect, RowSet, RowWriteResult, ScopeRead, ScopeRows},
     transaction::StepKind,
     transport::Command,
 };
 
 use crate::{
+    draw::Draw,
     event::Event,
     host::Job,
     mutation::Mutation,
+    rng::Rng,
     swarm::{MS, SECOND},
     world::World,
 };
@@ -42,13 +44,10 @@ pub(crate) struct Run {
 }
 
 impl World {
-    pub(crate) fn handler_scope(&self, host: usize) -> Scope {
-        Scope::new(format!("{}/inbox", self.hosts[host].name)).expect("a name makes a scope")
-    }
-
     fn handler_rows(&self, host: usize, command: &Command) -> ScopeRows {
-        let read = ScopeRead { scope: self.handler_scope(host), keys: Self::handler_keys(command) };
-        let rows = self.store.read(&[read], self.store_now()).expect("the keys are valid");
+        let scope = self.hosts[host].inbox_scope.clone();
+        let read = ScopeRead { scope, keys: Self::handler_keys(command) };
+        let rows = self.store.read(&[read], self.host_now(host)).expect("the keys are valid");
         rows.into_iter().next().expect("one answer per scope")
     }
 
@@ -115,15 +114,16 @@ impl World {
         let key = Self::handler_keys(command).swap_remove(0);
         let change = RowChange { key, expect, value: Some(row.encode()) };
         let set = RowSet {
-            scope: self.handler_scope(host),
+            scope: self.hosts[host].inbox_scope.clone(),
             changes: vec![change],
             unchanged: Vec::new(),
             not_after: None,
         };
-        let written = self.store.write(&[set], self.store_now()).pop();
+        let now = self.host_now(host);
+        let written = self.store.write(&[set], now).pop();
         if let Some(recall) = row.recall() {
             let key = (command.tx, command.operation);
-            let scope = self.handler_scope(host);
+            let scope = self.hosts[host].inbox_scope.clone();
             self.hosts[host].pinned.insert(key, (scope, recall.ask_at));
             self.asks(host);
         }
@@ -171,6 +171,9 @@ impl World {
 
     /// What the user's handler does and says.
     fn handle(&mut self, host: usize, command: &Command) -> PhaseAnswer {
+        if self.own.contains_key(&host) {
+            return self.handle_own(host, command);
+        }
         let key = (host, (command.tx, command.operation));
         let external = self.external.entry(key).or_default();
         external.tries += 1;
@@ -201,6 +204,21 @@ impl World {
         }
         let reversed = command.phase == Phase::Compensate && external.reversed > 0;
         Ok(Done { reversed, ..Done::default() })
+    }
+
+    /// A user's participant is asked; twice when its repeats are to be tried, as after a crash
+    /// between its effect and its answer.
+    fn handle_own(&mut self, host: usize, command: &Command) -> PhaseAnswer {
+        let Some(own) = self.own.get_mut(&host) else {
+            return Err(NotDone::unknown("there is no such participant"));
+        };
+        let mut draw = Draw(Rng::new(self.rng.next(), 4));
+        let mut answer = own.handle(command, &mut draw);
+        if self.twice {
+            answer = own.handle(command, &mut draw);
+        }
+        self.check_own();
+        answer
     }
 
     /// Whether design section 3 allows a no in this phase.

@@ -47,6 +47,8 @@ pub(crate) enum Event {
     SignalWrite { client: usize, entry: Box<SignalEntry>, write: Box<TxWrite> },
     /// A built-in participant takes up what has come for a scope.
     Work { host: usize, run: u32, jobs: Vec<Job> },
+    /// What a participant has handled kills it.
+    Poisoned { host: usize, down: u64 },
     /// The write of a built-in participant reaches its store.
     HostWrite(Box<crate::host::HostWrite>),
     /// A detached handler has its effect.
@@ -90,12 +92,15 @@ pub(crate) type TxWriteKey = (ShardId, TxId, WriteId, RecordKind);
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Trouble {
     CrashCoordinator,
+    PoisonCoordinator(usize),
     RestartCoordinator(usize),
     StallCoordinator,
     HandOver,
     CrashParticipant,
     RestartParticipant(usize),
     StepClock,
+    Partition,
+    Outage,
 }
 
 /// Which operation.

@@ -11,6 +11,8 @@ use dtx_core::{
 };
 
 use crate::{
+    counters::Counters,
+    participant::Run,
     report::{End, Report},
     view::View,
     workload::HostKind,
@@ -101,13 +103,18 @@ impl World {
             ends.push(self.finish_client(client, &effects));
         }
         self.audit_pools();
+        self.check_own();
+        let healed = self.healed_at.unwrap_or(self.now);
+        let nodes = self.node_names();
         Report {
             seed: self.seed,
+            settled_after_us: self.ended_at.unwrap_or(self.now).saturating_sub(healed),
             violations: self.violations,
             counters: self.counters,
             trace_hash: self.trace.hash(),
-            diagram: self.trace.mermaid(),
+            journal: self.trace.into_journal(),
             ends,
+            nodes,
         }
     }
 
@@ -152,10 +159,8 @@ impl World {
         };
         let mut found = Vec::new();
         // A coordinator may end between the landing of the last record and the telling.
-        let is_steady = self.swarm.coordinator_crashes == 0
-            && self.swarm.coordinator_stalls == 0
-            && self.swarm.handovers == 0
-            && self.counters.leases_lost == 0;
+        let Counters { crashes, stalls, handovers, leases_lost, .. } = self.counters;
+        let is_steady = [crashes, stalls, handovers, leases_lost] == [0; 4];
         if view.told != Some(outcome) && (view.told.is_some() || is_steady) {
             found.push(format!("told {:?}, but the record says {outcome}", view.told));
         }
@@ -184,13 +189,25 @@ impl World {
         end
     }
 
+    /// What users want to hold.
+    pub(crate) fn check_own(&mut self) {
+        let checks = std::mem::take(&mut self.checks);
+        for check in &checks {
+            if let Err(what) = check.0(&Run { world: self }) {
+                self.broken(None, what);
+            }
+        }
+        self.checks = checks;
+    }
+
     /// Operations that leave no effect that could be counted: locks, amounts of nothing, and
     /// what a participant without an inbox may still do later (rule 13).
     fn has_no_effect(&self, tx: TxId, view: &View, operation: OperationIndex) -> bool {
         let definition = view.transaction.operation(operation);
         let host = self.names.get(definition.participant()).map(|host| self.hosts[*host].kind);
         let nothing = definition.payload().ends_with(b"\"cents\":0}");
-        nothing || self.is_foreign(tx, operation) || host == Some(HostKind::Locks)
+        let unseen = matches!(host, Some(HostKind::Locks | HostKind::Own));
+        nothing || unseen || self.is_foreign(tx, operation)
     }
 
     fn has_handlers(&self, transaction: &Transaction) -> bool {

@@ -1,6 +1,9 @@
 //! A participant over a built-in resource: batches of commands become writes of its store.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use dtx_core::{
     answer::{Done, NotDone, PhaseAnswer, Refusal},
@@ -20,10 +23,11 @@ use dtx_core::{
 use crate::{
     check,
     event::{Event, OperationKey},
+    journal::What,
     mutation::Mutation,
     swarm::MS,
-    workload::HostKind,
-    world::{World, short},
+    workload::{HostKind, Poison},
+    world::World,
 };
 
 /// A command in the hands of a participant.
@@ -62,6 +66,12 @@ pub(crate) struct Host {
     /// What it holds that no clock may release, and when to ask.
     pub(crate) pinned: BTreeMap<OperationKey, (Scope, Timestamp)>,
     pub(crate) asks: bool,
+    /// How far the clock of its own store is off, in microseconds.
+    pub(crate) skew: i64,
+    /// The scope of its handlers' inbox.
+    pub(crate) inbox_scope: Scope,
+    /// The scopes that it has written to.
+    pub(crate) scopes: BTreeSet<Scope>,
     /// The highest watermark that a command has brought.
     pub(crate) watermarks: BTreeMap<ShardId, AcceptSequence>,
 }
@@ -92,7 +102,16 @@ impl World {
         let marks = &mut self.hosts[host].watermarks;
         let mark = marks.entry(command.shard).or_default();
         *mark = (*mark).max(command.watermark);
-        let not_after = command.deadline.map(|left| self.store_now() + left);
+        if self.is_poison(command.tx, Poison::Participant(command.operation)) {
+            self.counters.poisoned += 1;
+            let down = self.rng.range(10 * MS, 400 * MS);
+            // Before it has done anything, or right after.
+            if self.rng.chance(500) {
+                return self.crash_participant(host, down);
+            }
+            self.after(20 * MS, Event::Poisoned { host, down });
+        }
+        let not_after = command.deadline.map(|left| self.host_now(host) + left);
         self.begin(host, Job { command, not_after });
     }
 
@@ -113,7 +132,7 @@ impl World {
             Err(answer) => return self.reply(&job.command, answer),
         };
         if self.swarm.split_us == 0 {
-            return self.work(host, vec![job]);
+            return self.work(host, scope, vec![job]);
         }
         let waiting = self.hosts[host].waiting.entry(scope).or_default();
         waiting.push(job);
@@ -134,20 +153,19 @@ impl World {
         if self.hosts[host].run != run || !self.hosts[host].is_up {
             return;
         }
-        if !jobs.is_empty() {
-            return self.work(host, jobs);
+        let again = jobs.first().and_then(|job| self.scope_of(host, &job.command));
+        if let Some(scope) = again {
+            return self.work(host, scope, jobs);
         }
-        for (_, jobs) in std::mem::take(&mut self.hosts[host].waiting) {
-            self.work(host, jobs);
+        for (scope, jobs) in std::mem::take(&mut self.hosts[host].waiting) {
+            self.work(host, scope, jobs);
         }
     }
 
     /// Reads, plans, and writes now or a moment later.
-    fn work(&mut self, host: usize, jobs: Vec<Job>) {
-        let now = self.store_now();
-        let resource = self.hosts[host].resource.as_deref();
-        let (Some(resource), Some(first)) = (resource, jobs.first()) else { return };
-        let Ok(scope) = route(resource, &first.command) else { return };
+    fn work(&mut self, host: usize, scope: Scope, jobs: Vec<Job>) {
+        let now = self.host_now(host);
+        let Some(resource) = self.hosts[host].resource.as_deref() else { return };
         let keys = read_keys(resource, jobs.iter().map(|job| &*job.command));
         let read = ScopeRead { scope: scope.clone(), keys };
         let rows = self.store.read(std::slice::from_ref(&read), now).expect("the keys are valid");
@@ -183,9 +201,10 @@ impl World {
         if !is_alive && self.rng.chance(500) {
             return;
         }
-        let now = self.store_now();
+        let now = self.host_now(host);
         match self.store.write(std::slice::from_ref(&set), now).pop() {
             Some(RowWriteResult::Written) => {
+                self.hosts[host].scopes.insert(set.scope.clone());
                 self.trace.mark(6, host as u64, jobs.len() as u64);
                 for (job, answer) in jobs.iter().zip(&answers) {
                     self.stored(host, Some(&set.scope), &job.command, answer);
@@ -213,6 +232,16 @@ impl World {
         }
     }
 
+    fn count(&mut self, answer: &PhaseAnswer) {
+        match answer {
+            Err(NotDone::Rejected(_)) => self.counters.rejected += 1,
+            Err(NotDone::Refused(Refusal::Undone)) => self.counters.refused_undone += 1,
+            Err(NotDone::Refused(Refusal::Expired)) => self.counters.refused_expired += 1,
+            Err(NotDone::Refused(Refusal::Executed)) => self.counters.refused_executed += 1,
+            Ok(_) | Err(NotDone::Unknown(_)) => {}
+        }
+    }
+
     pub(crate) fn reply(&mut self, command: &Command, answer: PhaseAnswer) {
         self.reply_of(command, answer, self.now);
     }
@@ -227,9 +256,10 @@ impl World {
             Err(NotDone::Unknown(_)) => 3,
         };
         self.trace.mark(7, tx.salt() ^ u64::from(operation.0), phase as u64 * 4 + kind);
-        self.trace.line(self.now, &command.participant, "coordinators", || {
-            format!("{} {operation} {phase} {answer:?}", short(tx))
-        });
+        let way = (&command.participant, "coordinators");
+        let said = || What::Reply { operation, phase, answer: answer.clone() };
+        self.trace.note(self.now, way, Some(tx), said);
+        self.count(&answer);
         let sight = self.views.get(&tx).and_then(|view| view.operations.get(&operation));
         // In one batch the one may come right before the other.
         let is_undone = sight.and_then(|sight| sight.undone_at).is_some_and(|at| at < read_at);
@@ -242,7 +272,8 @@ impl World {
         }
         self.counters.replies += 1;
         let reply = Box::new(command.reply(answer));
-        self.send(|| Event::Reply(reply.clone()));
+        // It is read by whoever drives the shard when it arrives: only then is seen who can.
+        self.send(None, || Event::Reply(reply.clone()));
     }
 
     /// An answer is durable at its participant.
@@ -261,6 +292,13 @@ impl World {
         let view = self.views.get(&tx);
         let sight = view.and_then(|view| view.operations.get(&operation));
         let known = sight.is_some_and(|sight| sight.done.contains(&phase));
+        if !known {
+            let is_new = sight.is_none_or(|sight| sight.done.is_empty());
+            self.counters.tombstones += u64::from(is_new && phase.is_backward() && answer.is_ok());
+            let kept = || What::Kept { operation, phase, answer: answer.clone() };
+            let name = &self.hosts[host].name;
+            self.trace.note(self.now, (name, name), Some(tx), kept);
+        }
         match answer {
             Ok(_) if !known && phase != Phase::Status => {
                 let (pattern, one) = (command.pattern, command.one_phase);
@@ -310,7 +348,8 @@ impl World {
     /// The inbox row of an operation.
     pub(crate) fn inbox(&self, scope: &Scope, (tx, operation): OperationKey) -> Option<InboxRow> {
         let read = ScopeRead { scope: scope.clone(), keys: vec![inbox_key(tx, operation)] };
-        let rows = self.store.read(&[read], self.store_now()).ok()?;
+        // What is in the row does not depend on the time.
+        let rows = self.store.read(&[read], Timestamp::ZERO).ok()?;
         let stored = rows.into_iter().next()?.rows.into_iter().next()??;
         InboxRow::decode(&stored.value).ok()
     }
@@ -318,7 +357,7 @@ impl World {
     pub(crate) fn scope_of(&self, host: usize, command: &Command) -> Option<Scope> {
         match self.hosts[host].resource.as_deref() {
             Some(resource) => route(resource, command).ok(),
-            None => Some(self.handler_scope(host)),
+            None => Some(self.hosts[host].inbox_scope.clone()),
         }
     }
 

@@ -14,9 +14,11 @@ use dtx_core::{
 
 use crate::{
     event::{Event, OperationKey},
+    journal::What,
     mutation::Mutation,
+    network::Node,
     swarm::{MS, SECOND},
-    world::{World, short},
+    world::World,
 };
 
 /// How often a participant looks whether it has to ask.
@@ -65,8 +67,7 @@ impl World {
     }
 
     pub(crate) fn scopes(&self, host: usize) -> Vec<Scope> {
-        let prefix = format!("{}/", self.hosts[host].name);
-        self.store.scopes(&prefix, None, ROWS_MAX).expect("no cursor is valid").items
+        self.hosts[host].scopes.iter().cloned().collect()
     }
 
     pub(crate) fn ask(&mut self, host: usize, run: u32) {
@@ -74,7 +75,7 @@ impl World {
             return;
         }
         self.hosts[host].asks = false;
-        let now = self.store_now();
+        let now = self.host_now(host);
         let due: Vec<_> = self.hosts[host]
             .pinned
             .iter()
@@ -102,24 +103,28 @@ impl World {
         let instance = self.hosts[host].instances[0];
         let inquiry = Box::new(Inquiry { tx, pattern, operation, participant, host: instance });
         let coordinator = self.rng.below(self.coordinators.len() as u64) as usize;
-        self.send(|| Event::Inquiry { coordinator, inquiry: inquiry.clone() });
+        let link = (Node::Host(host), Node::Coordinator(coordinator));
+        self.send(Some(link), || Event::Inquiry { coordinator, inquiry: inquiry.clone() });
     }
 
     /// A coordinator answers from the store.
     pub(crate) fn inquiry(&mut self, coordinator: usize, inquiry: Box<Inquiry>) {
         let c = &self.coordinators[coordinator];
-        if !c.is_up || c.stalled_until > self.now {
+        if !c.is_up || c.stalled_until > self.now || !self.reaches_store(coordinator) {
             return;
         }
+        let c = &self.coordinators[coordinator];
         let (writer, number) = (c.holder, self.fresh() | 1 << 63);
         let record = self.store.load(&[inquiry.tx]).pop().flatten();
         let id = WriteId { writer, number };
         let step = answer_inquiry(&inquiry, record.as_ref(), self.store_now(), id);
         match step {
             InquiryStep::Answer(verdict) => {
-                self.answer_inquiry(&inquiry, Some(verdict), Duration::ZERO);
+                self.answer_inquiry(coordinator, &inquiry, Some(verdict), Duration::ZERO);
             }
-            InquiryStep::Pending(retry_after) => self.answer_inquiry(&inquiry, None, retry_after),
+            InquiryStep::Pending(retry_after) => {
+                self.answer_inquiry(coordinator, &inquiry, None, retry_after);
+            }
             InquiryStep::Write(write) => {
                 let delay = self.rng.range(1, 30 * MS);
                 self.after(delay, Event::InquiryWrite { coordinator, inquiry, write });
@@ -136,10 +141,10 @@ impl World {
         match self.commit(std::slice::from_ref(write)).pop() {
             Some(CommitResult::Committed(_)) => {
                 self.counters.inquiry_aborts += 1;
-                self.answer_inquiry(&inquiry, write.verdict, Duration::ZERO);
+                self.answer_inquiry(coordinator, &inquiry, write.verdict, Duration::ZERO);
                 let tx = write.tx;
                 if self.is_healed() || !self.swarm.wakes_off {
-                    self.send(|| Event::Poke(tx));
+                    self.send(None, || Event::Poke(tx));
                 }
             }
             // Somebody wrote in between: read again.
@@ -147,7 +152,13 @@ impl World {
         }
     }
 
-    fn answer_inquiry(&mut self, inquiry: &Inquiry, verdict: Option<Verdict>, after: Duration) {
+    fn answer_inquiry(
+        &mut self,
+        coordinator: usize,
+        inquiry: &Inquiry,
+        verdict: Option<Verdict>,
+        after: Duration,
+    ) {
         let Some(&host) = self.names.get(&inquiry.participant) else { return };
         let told = self.views.get(&inquiry.tx).and_then(|view| view.verdict);
         if verdict.is_some() && told != verdict {
@@ -161,7 +172,8 @@ impl World {
             verdict,
             retry_after: after,
         });
-        self.send(|| Event::InquiryAnswer { host, answer: answer.clone() });
+        let link = (Node::Coordinator(coordinator), Node::Host(host));
+        self.send(Some(link), || Event::InquiryAnswer { host, answer: answer.clone() });
     }
 
     /// A verdict to go back is carried out here; one to go forward is the coordinator's.
@@ -171,10 +183,10 @@ impl World {
             return;
         }
         self.trace.mark(8, answer.tx.salt(), answer.verdict.map_or(9, |v| v as u64));
-        self.trace.line(self.now, "coordinators", &answer.participant, || {
-            format!("{} inquiry {:?}", short(answer.tx), answer.verdict)
-        });
-        let ask_at = self.store_now() + answer.retry_after.max(Duration::from_millis(500));
+        let way = ("coordinators", &answer.participant);
+        let inquired = || What::Inquired { verdict: answer.verdict };
+        self.trace.note(self.now, way, Some(answer.tx), inquired);
+        let ask_at = self.host_now(host) + answer.retry_after.max(Duration::from_millis(500));
         let Some((scope, later)) = self.hosts[host].pinned.get_mut(&key) else { return };
         *later = ask_at;
         let scope = scope.clone();
@@ -212,7 +224,7 @@ impl World {
                 if early { top } else { known.get(&shard).copied().unwrap_or_default() }
             };
             let retention = if early { Duration::from_millis(300) } else { RETENTION };
-            let now = self.store_now();
+            let now = self.host_now(host);
             let wish = Collect {
                 scope: &scope,
                 rows: &rows,

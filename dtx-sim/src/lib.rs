@@ -1,32 +1,56 @@
-//! A deterministic simulator of dtx.
+//! A deterministic simulator of dtx, and of services built on it.
 //!
 //! The real [`ShardEngine`](dtx_core::engine::ShardEngine), barrier and resources run under a
-//! seeded scheduler in virtual time: two coordinators, a shared store, and participants, with
-//! messages that are lost, doubled, late and out of order, with crashes, stalls, take-overs,
-//! clocks that drift and jump, and a store that answers late or not at all. Every seed draws its
-//! own mix of faults and switches some mechanisms off. Afterwards faults stop, and everything
-//! must end. The same seed gives the same run.
+//! seeded scheduler in virtual time: two coordinators, a shared store, and three to eight
+//! participants. The same seed gives the same run.
 //!
-//! ```
-//! let summary = dtx_sim::explore(0, 20);
-//! assert_eq!(summary.failed, 0, "{:?}", summary.first_violations);
-//! ```
+//! # What goes wrong
+//!
+//! Messages are lost, doubled, late and out of order. Nodes are cut off from each other: one of
+//! them, in one direction, in part, or in halves. Coordinators, participants and the store crash
+//! and come back; coordinators stand still for longer than a lease and wake with an old epoch.
+//! Commits are refused, lost, or land long after their failure was told. Clocks run at different
+//! rates and jump, ahead and back, those of the stores as well. Participants say no, do not know,
+//! or break a promise; a transaction kills whoever handles it. [`Fault`] names all of it.
+//!
+//! Every seed draws its own mix, and switches mechanisms off: expiry, inquiries, wakes,
+//! collection and retries in a quarter of the seeds each, because mechanisms that repair each
+//! other's damage hide bugs. Then the faults stop, everything is up, and every transaction must
+//! end.
+//!
+//! # What must hold
+//!
+//! After every landing: a verdict stays, nothing that is durable is overwritten, epochs only
+//! rise, what has ended stays ended. With every command, reply and outcome: what it depends on is
+//! durable. At the end: all or nothing took effect, once; stock and money are conserved; nothing
+//! is held; every transaction has ended, with the outcome that was told.
+//!
+//! # One's own participants
+//!
+//! [`Sim::explore`] takes participants of the user's own and what must hold of them; see
+//! [`Explorer`].
 #![forbid(unsafe_code)]
 
 mod check;
 mod client;
 mod clock;
 mod coordinator;
+mod counters;
 mod detached;
+mod draw;
 mod event;
 mod exhaustive;
 mod explore;
+mod faults;
 mod finish;
 mod host;
 mod inquiry;
+mod journal;
 #[cfg(feature = "model")]
 mod model;
 mod mutation;
+mod network;
+mod participant;
 mod report;
 mod rng;
 mod service;
@@ -34,15 +58,18 @@ mod setup;
 mod sim;
 mod swarm;
 mod trace;
+mod trouble;
 mod view;
 mod workload;
 mod world;
 
 pub use check::Violation;
-pub use exhaustive::{Explored, Fault, Planned, Scenario, explore_faults, replay_faults};
-#[doc(hidden)]
-pub use explore::explore_mutant;
-pub use explore::{explore, replay};
+pub use counters::Counters;
+pub use draw::Draw;
+pub use exhaustive::{Explored, Planned, Scenario, StepFault, explore_faults, replay_faults};
+pub use explore::Explorer;
+pub use faults::{Fault, Faults, UnknownFault};
+pub use journal::{Happening, What};
 #[cfg(feature = "model")]
 #[doc(hidden)]
 pub use model::Bug;
@@ -50,5 +77,6 @@ pub use model::Bug;
 pub use model::{Case, Checked, check_case};
 #[doc(hidden)]
 pub use mutation::Mutation;
-pub use report::{Counters, End, Report, Summary};
+pub use participant::{Participant, Run};
+pub use report::{End, KeptSeed, Report, Summary};
 pub use sim::Sim;

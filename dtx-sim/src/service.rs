@@ -2,13 +2,14 @@
 
 use dtx_core::{
     error::{ErrorKind, StoreError},
-    ids::ShardId,
+    ids::{ShardId, Version},
     store::{CommitResult, Expect, RecordKind, TxWrite},
 };
 
 use crate::{
     event::{Event, StoreAnswer, TxWriteKey},
     mutation::Mutation,
+    network::Node,
     swarm::{MS, SECOND},
     world::World,
 };
@@ -68,7 +69,11 @@ fn unavailable(operation: &'static str) -> StoreError {
 
 impl World {
     fn store_delay(&mut self) -> u64 {
-        let most = if self.is_healed() { 2 * MS } else { self.swarm.store_us.max(2) };
+        let most = match self.is_healed() {
+            true => 2 * MS,
+            false if self.store_slow_until > self.now => 2 * SECOND,
+            false => self.swarm.store_us.max(2),
+        };
         self.rng.range(1, most)
     }
 
@@ -91,6 +96,7 @@ impl World {
             // It lands at once or, in the last case, long after it was answered.
             fate => {
                 let late = fate == 3;
+                self.counters.late_landings += u64::from(late);
                 self.fail(wait, coordinator, lane, &writes, |_| unknown("commit"));
                 let travel = if late { self.rng.range(wait, 4 * SECOND) } else { travel };
                 // Each item is atomic by itself: some may have been lost on the way.
@@ -141,7 +147,11 @@ impl World {
     /// A batch reaches the store.
     pub(crate) fn land(&mut self, slot: usize) {
         let Some(mut batch) = self.batches.take(slot) else { return };
-        let shards = self.store.info().shards;
+        let (shards, node) = (self.store.info().shards, Node::Coordinator(batch.coordinator));
+        if !self.reaches(node, Node::Store) {
+            return self.unheard(&batch);
+        }
+        self.forget(&mut batch);
         if self.is_mutant(Mutation::NotFenced) {
             batch.writes.iter_mut().for_each(|write| self.unfence(write));
         }
@@ -149,6 +159,9 @@ impl World {
             batch.writes.iter_mut().for_each(|write| write.key = None);
         }
         let results = self.commit(&batch.writes);
+        if !self.reaches(Node::Store, node) {
+            return self.unheard(&batch);
+        }
         if !batch.answers {
             return;
         }
@@ -162,6 +175,34 @@ impl World {
         };
         let delay = self.store_delay();
         self.answer(delay, answer);
+    }
+
+    /// No answer comes to a coordinator that waits for one: after a while it stops waiting.
+    fn unheard(&mut self, batch: &Batch) {
+        if batch.answers {
+            let wait = self.rng.range(20 * MS, SECOND / 2);
+            self.fail(wait, batch.coordinator, batch.lane, &batch.writes, |_| unknown("commit"));
+        }
+    }
+
+    /// A store that loses what it has acknowledged.
+    fn forget(&mut self, batch: &mut Batch) {
+        if self.is_healed() || !batch.answers || !self.rng.chance(self.swarm.amnesia) {
+            return;
+        }
+        batch.answers = false;
+        let shards = self.store.info().shards;
+        let lost = std::mem::take(&mut batch.writes);
+        let results = lost.iter().map(|write| {
+            let version = match write.expect {
+                Expect::Version(version) => version.next(),
+                Expect::Absent => Version(1),
+            };
+            (key(write.tx.shard(shards), write), CommitResult::Committed(version))
+        });
+        let Batch { coordinator, run, lane, .. } = *batch;
+        let answer = StoreAnswer { coordinator, run, lane, results: results.collect() };
+        self.answer(1, answer);
     }
 
     /// Rule taken out: a write under an old lease is let in, whatever version it expects.

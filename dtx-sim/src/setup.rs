@@ -8,13 +8,14 @@ use dtx_core::{
     name::ParticipantName,
     pattern::{Pattern, Phase},
     resource::{Ledger, Locks, Reservations, Resource},
+    store::Scope,
 };
 
 use crate::{
     client::Client,
     clock::Clock,
     coordinator::{Coordinator, NAMES},
-    event::{Event, Trouble},
+    event::Event,
     host::Host,
     inquiry::COLLECT_US,
     mutation::Mutation,
@@ -23,8 +24,6 @@ use crate::{
     world::World,
 };
 
-/// How long faults last.
-const FAULTS_US: (u64, u64) = (4 * SECOND, 14 * SECOND);
 /// With the mechanism off, nothing expires for this long.
 const NEVER: Duration = Duration::from_secs(3_600);
 
@@ -75,11 +74,11 @@ impl World {
                 HostKind::Ledger => Some(Box::new(Ledger::default())),
                 HostKind::Stock => Some(Box::new(Reservations::default())),
                 HostKind::Locks => Some(Box::new(Locks::default())),
-                HostKind::Detached | HostKind::Foreign => None,
+                HostKind::Detached | HostKind::Foreign | HostKind::Own => None,
             };
-            for (pool, level) in &plan.pools {
-                self.open_pool(&name, pool, *level);
-            }
+            let open = |(pool, level): &(String, u64)| self.open_pool(&name, pool, *level);
+            let scopes: Vec<_> = plan.pools.iter().map(open).collect();
+            let inbox_scope = Scope::new(format!("{name}/inbox")).expect("a name makes a scope");
             let instances = [self.holder(), self.holder()];
             self.names.insert(name.clone(), index);
             self.hosts.push(Host {
@@ -92,6 +91,9 @@ impl World {
                 waiting: Default::default(),
                 pinned: Default::default(),
                 asks: false,
+                skew: 0,
+                inbox_scope: inbox_scope.clone(),
+                scopes: scopes.into_iter().chain([inbox_scope]).collect(),
                 watermarks: Default::default(),
             });
             if !self.swarm.collect_off || self.is_mutant(Mutation::ForgottenEarly) {
@@ -102,12 +104,13 @@ impl World {
         }
     }
 
-    fn open_pool(&mut self, name: &ParticipantName, pool: &str, level: u64) {
+    fn open_pool(&mut self, name: &ParticipantName, pool: &str, level: u64) -> Scope {
         let now = self.store_now();
         let read = Reservations::item(name, pool).expect("the workload names pools well");
         let rows = self.store.read(std::slice::from_ref(&read), now).expect("the key is valid");
         let set = Reservations::open_item(&read, &rows[0], level).expect("it is opened once");
         self.store.write(&set.into_iter().collect::<Vec<_>>(), now);
+        read.scope
     }
 
     pub(crate) fn clock(&mut self) -> Clock {
@@ -126,6 +129,7 @@ impl World {
             deadline: Duration::from_millis(self.swarm.deadline_us / MS),
             backoff_durable: Duration::from_millis(self.rng.range(150, 1_500)),
             park_after: Duration::from_millis(self.rng.range(100, 1_000)),
+            resumes_max: self.swarm.resumes_max,
             breaker_failures: self.rng.range(3, 40) as u32,
             without_inbox: self.without_inbox(),
             ..EngineSettings::default()
@@ -148,106 +152,5 @@ impl World {
             return BTreeSet::new();
         }
         self.hosts.iter().filter(|host| host.is_foreign()).map(|host| host.name.clone()).collect()
-    }
-
-    fn plan_troubles(&mut self) {
-        let lasts = self.rng.range(FAULTS_US.0, FAULTS_US.1);
-        let plan = [
-            (self.swarm.coordinator_crashes, Trouble::CrashCoordinator),
-            (self.swarm.coordinator_stalls, Trouble::StallCoordinator),
-            (self.swarm.handovers, Trouble::HandOver),
-            (self.swarm.participant_crashes, Trouble::CrashParticipant),
-            (self.swarm.clock_steps, Trouble::StepClock),
-        ];
-        for (count, trouble) in plan {
-            for _ in 0..count {
-                let at = self.rng.below(lasts);
-                self.after(at, Event::Trouble(trouble));
-            }
-        }
-        self.after(lasts, Event::Heal);
-        self.after(lasts + SECOND, Event::Settle);
-    }
-
-    pub(crate) fn trouble(&mut self, trouble: Trouble) {
-        let coordinator = self.rng.below(self.coordinators.len() as u64) as usize;
-        let down = self.rng.range(10 * MS, 4 * SECOND);
-        self.trace.mark(10, coordinator as u64, down);
-        self.trace.line(self.now, "trouble", "trouble", || format!("{trouble:?} {coordinator}"));
-        match trouble {
-            Trouble::RestartCoordinator(coordinator) => self.restart_coordinator(coordinator),
-            Trouble::RestartParticipant(host) => self.restart_participant(host),
-            _ if self.is_healed() => {}
-            Trouble::CrashCoordinator if self.coordinators[coordinator].is_up => {
-                self.counters.crashes += 1;
-                self.coordinators[coordinator].crash();
-                self.after(down, Event::Trouble(Trouble::RestartCoordinator(coordinator)));
-            }
-            Trouble::StallCoordinator => {
-                self.counters.stalls += 1;
-                let until = self.now + self.rng.range(SECOND, 6 * SECOND);
-                self.coordinators[coordinator].stalled_until = until;
-            }
-            Trouble::HandOver => {
-                let c = &mut self.coordinators[coordinator];
-                if let Some((_, seat)) = c.seats.pop_first() {
-                    self.counters.handovers += 1;
-                    self.store.release(&[seat.lease]);
-                }
-            }
-            Trouble::CrashParticipant => {
-                let host = self.rng.below(self.hosts.len() as u64) as usize;
-                if self.hosts[host].is_up {
-                    self.counters.crashes += 1;
-                    self.hosts[host].crash();
-                    self.after(down / 2, Event::Trouble(Trouble::RestartParticipant(host)));
-                }
-            }
-            Trouble::StepClock => {
-                let by = self.rng.range(MS, 8 * SECOND);
-                let back = self.rng.below(4 * SECOND) as i64;
-                let now = self.now;
-                let c = &mut self.coordinators[coordinator];
-                c.clock.step(now, by);
-                c.skew -= back;
-            }
-            Trouble::CrashCoordinator => {}
-        }
-    }
-
-    fn restart_coordinator(&mut self, coordinator: usize) {
-        if self.coordinators[coordinator].is_up {
-            return;
-        }
-        let (holder, clock) = (self.holder(), self.clock());
-        let c = &mut self.coordinators[coordinator];
-        (c.is_up, c.holder, c.clock) = (true, holder, clock);
-        let run = c.run;
-        self.after(1, Event::Leases { coordinator, run });
-        self.after(SECOND, Event::Scan { coordinator, run });
-    }
-
-    fn restart_participant(&mut self, host: usize) {
-        if self.hosts[host].is_up {
-            return;
-        }
-        let instances = [self.holder(), self.holder()];
-        (self.hosts[host].is_up, self.hosts[host].instances) = (true, instances);
-        self.find_pinned(host);
-    }
-
-    /// Faults stop: everything is up and every message arrives.
-    pub(crate) fn heal(&mut self) {
-        self.healed_at = Some(self.now);
-        self.trace.line(self.now, "trouble", "trouble", || "heal".to_owned());
-        for coordinator in 0..self.coordinators.len() {
-            self.restart_coordinator(coordinator);
-            let c = &mut self.coordinators[coordinator];
-            c.stalled_until = c.stalled_until.min(self.now);
-            self.wake(coordinator);
-        }
-        for host in 0..self.hosts.len() {
-            self.restart_participant(host);
-        }
     }
 }

@@ -6,7 +6,7 @@ use dtx_core::transaction::Transaction;
 
 use crate::{
     event::Event,
-    mutation::Mutation,
+    explore::{Explorer, Setup},
     report::Report,
     rng::Rng,
     swarm::{SECOND, Swarm},
@@ -22,34 +22,43 @@ const DRAIN_US: u64 = 10 * SECOND;
 /// No run is longer, whatever happens.
 pub(crate) const EVENTS_MAX: u64 = 400_000;
 
+/// At this event this node crashes.
+#[derive(Clone, Debug)]
+pub(crate) struct Crash {
+    pub(crate) event: u64,
+    pub(crate) node: String,
+}
+
 /// A simulation that is ready to run. The same seed gives the same run.
 #[derive(Debug)]
 pub struct Sim {
     world: World,
     workload: Workload,
+    crash: Option<Crash>,
 }
 
 impl Sim {
-    /// The run of a seed.
+    /// The run of a seed, with every fault that dtx is to withstand.
     pub fn new(seed: u64) -> Self {
-        Self::prepare(seed, None, false)
+        Self::prepare(seed, &Setup::default())
     }
 
-    /// The run of a seed whose report holds a sequence diagram.
-    pub fn traced(seed: u64) -> Self {
-        Self::prepare(seed, None, true)
+    /// Many seeds; see [`Explorer`].
+    ///
+    /// ```
+    /// let summary = dtx_sim::Sim::explore(0..20).run();
+    /// assert_eq!(summary.failed, 0, "{:?}", summary.first_violations);
+    /// ```
+    pub fn explore(seeds: std::ops::Range<u64>) -> Explorer {
+        Explorer::new(seeds)
     }
 
-    /// The run of a seed with a rule taken out.
-    #[doc(hidden)]
-    pub fn mutant(seed: u64, mutation: Mutation, is_traced: bool) -> Self {
-        Self::prepare(seed, Some(mutation), is_traced)
-    }
-
-    fn prepare(seed: u64, mutation: Option<Mutation>, is_traced: bool) -> Self {
-        let swarm = Swarm::draw(&mut Rng::new(seed, 2));
-        let workload = Workload::draw(&mut Rng::new(seed, 3), &swarm);
-        Self { world: World::new(seed, swarm, mutation, is_traced), workload }
+    pub(crate) fn prepare(seed: u64, setup: &Setup) -> Self {
+        let swarm = Swarm::draw(&mut Rng::new(seed, 2), setup.faults);
+        let workload = setup.workload(&mut Rng::new(seed, 3), &swarm);
+        let mut world = World::new(seed, swarm, setup.mutation, setup.is_kept);
+        setup.equip(&mut world);
+        Self { world, workload, crash: setup.crash.clone() }
     }
 
     /// Transactions without any fault, one after the other, over participants of stock that are
@@ -68,12 +77,13 @@ impl Sim {
             at: index as u64 * SECOND / 10,
             cancel_at: None,
             judged: None,
+            poison: None,
         };
         let workload = Workload {
             hosts: names.into_iter().map(host).collect(),
             clients: transactions.into_iter().enumerate().map(client).collect(),
         };
-        Self { world: World::new(0, Swarm::calm(), None, false), workload }
+        Self { world: World::new(0, Swarm::calm(), None, false), workload, crash: None }
     }
 
     /// Runs until everything has ended, or until it should have.
@@ -84,6 +94,11 @@ impl Sim {
         {
             self.world.now = at;
             self.world.counters.events += 1;
+            if let Some(Crash { event, node }) = &self.crash
+                && *event == self.world.counters.events
+            {
+                self.world.crash(node);
+            }
             self.world.happen(event);
             if self.world.counters.events >= EVENTS_MAX {
                 self.world.broken(None, "liveness: the run does not come to rest");
@@ -117,6 +132,7 @@ impl World {
             Event::Signal { client, entry } => self.signal(client, entry),
             Event::SignalWrite { client, entry, write } => self.signal_write(client, entry, write),
             Event::Work { host, run, jobs } => self.take_up(host, run, jobs),
+            Event::Poisoned { host, down } => self.crash_participant(host, down),
             Event::HostWrite(write) => self.host_write(*write),
             Event::Effect(run) => self.effect(*run),
             Event::Finish(run) => self.finish_run(*run),

@@ -1,7 +1,10 @@
 //! What is wrong in a run: every seed draws which faults are on and how strong they are, and which
 //! mechanisms are off, because mechanisms that repair each other's damage hide bugs.
 
-use crate::rng::Rng;
+use crate::{
+    faults::{Fault, Faults},
+    rng::Rng,
+};
 
 /// Microseconds of virtual time in a millisecond.
 pub(crate) const MS: u64 = 1_000;
@@ -28,6 +31,12 @@ pub(crate) struct Swarm {
     pub(crate) coordinator_stalls: u64,
     pub(crate) handovers: u64,
     pub(crate) participant_crashes: u64,
+    pub(crate) partitions: u64,
+    pub(crate) outages: u64,
+    /// In so many of a thousand transactions there is what kills whoever handles it.
+    pub(crate) poison: u32,
+    /// The store acknowledges a write and loses it.
+    pub(crate) amnesia: u32,
     /// A commit fails in one of several ways.
     pub(crate) store_faults: u32,
     /// How long a commit takes at the most.
@@ -36,7 +45,7 @@ pub(crate) struct Swarm {
     pub(crate) drift: bool,
     /// All of them are slow.
     pub(crate) slow_clocks: bool,
-    /// How many times a clock jumps.
+    /// How many times the clock of a coordinator, of the store or of a participant's store jumps.
     pub(crate) clock_steps: u64,
     /// Somebody cancels a transaction.
     pub(crate) cancels: u32,
@@ -56,8 +65,10 @@ pub(crate) struct Swarm {
     pub(crate) wakes_off: bool,
     /// Participants never forget.
     pub(crate) collect_off: bool,
-    /// How often a command is sent.
+    /// How often a command is sent. Retries are off when it is 1.
     pub(crate) attempts_max: u32,
+    /// How often a transaction is taken up before it waits for an operator.
+    pub(crate) resumes_max: u16,
     /// How long the write of a built-in participant comes after its read; 0: at once.
     pub(crate) split_us: u64,
 }
@@ -69,16 +80,46 @@ impl Swarm {
             delay_us: 2 * MS,
             store_us: 3 * MS,
             attempts_max: 8,
+            resumes_max: 16,
             deadline_us: 60 * SECOND,
             collect_off: true,
             ..Self::default()
         }
     }
 
-    pub(crate) fn draw(rng: &mut Rng) -> Self {
+    /// Each seed draws from all faults, so that the others stay as they are when one is left out.
+    pub(crate) fn draw(rng: &mut Rng, faults: Faults) -> Self {
         let is_dispute = rng.chance(DISPUTES);
         let swarm = Self::mixed(rng);
-        if is_dispute { swarm.into_dispute(rng) } else { swarm }
+        let mut swarm = if is_dispute { swarm.into_dispute(rng) } else { swarm };
+        swarm.amnesia = if faults.has(Fault::Volatile) { 100 } else { 0 };
+        swarm.keep_to(faults);
+        swarm
+    }
+
+    fn keep_to(&mut self, faults: Faults) {
+        let off = |fault| !faults.has(fault);
+        let none = |amount: &mut u32, fault| *amount = if off(fault) { 0 } else { *amount };
+        none(&mut self.loss, Fault::Loss);
+        none(&mut self.duplicate, Fault::Duplicate);
+        none(&mut self.slow, Fault::Delay);
+        none(&mut self.store_faults, Fault::StoreError);
+        none(&mut self.cancels, Fault::Cancel);
+        none(&mut self.refusals, Fault::Refusal);
+        none(&mut self.unknowns, Fault::Unknown);
+        none(&mut self.broken_promises, Fault::BrokenPromise);
+        none(&mut self.poison, Fault::Poison);
+        let never = |times: &mut u64, fault| *times = if off(fault) { 0 } else { *times };
+        never(&mut self.coordinator_crashes, Fault::CoordinatorCrash);
+        never(&mut self.participant_crashes, Fault::ParticipantCrash);
+        never(&mut self.coordinator_stalls, Fault::Stall);
+        never(&mut self.handovers, Fault::Handover);
+        never(&mut self.partitions, Fault::Partition);
+        never(&mut self.outages, Fault::StoreOutage);
+        never(&mut self.clock_steps, Fault::Clock);
+        if off(Fault::Clock) {
+            (self.drift, self.slow_clocks) = (false, false);
+        }
     }
 
     /// The owners' clocks are slow and the store is too, so that participants ask, and get their
@@ -90,6 +131,9 @@ impl Swarm {
             coordinator_crashes: 0,
             coordinator_stalls: 0,
             handovers: 0,
+            partitions: 0,
+            outages: 0,
+            poison: 0,
             drift: true,
             slow_clocks: true,
             clock_steps: 0,
@@ -109,6 +153,7 @@ impl Swarm {
         let (crashes, stalls, handovers, down) = (on(500), on(350), on(250), on(400));
         let (store, drift, steps, cancels) = (on(500), on(400), on(250), on(400));
         let (refusals, unknowns, broken) = (on(600), on(400), on(80));
+        let (partitions, outages, poison) = (on(350), on(250), on(80));
         let latest = if on(500) { 3 * SECOND } else { 15 * SECOND };
         let mut upto = |is_on: bool, most: u64| if is_on { rng.range(1, most) } else { 0 };
         Self {
@@ -121,11 +166,15 @@ impl Swarm {
             coordinator_stalls: upto(stalls, 3),
             handovers: upto(handovers, 3),
             participant_crashes: upto(down, 4),
+            partitions: upto(partitions, 5),
+            outages: upto(outages, 3),
+            poison: upto(poison, 150) as u32,
+            amnesia: 0,
             store_faults: upto(store, 250) as u32,
             store_us: upto(true, 40 * MS),
             drift,
             slow_clocks: false,
-            clock_steps: upto(steps, 3),
+            clock_steps: upto(steps, 4),
             cancels: upto(cancels, 400) as u32,
             refusals: upto(refusals, 250) as u32,
             unknowns: upto(unknowns, 300) as u32,
@@ -135,6 +184,7 @@ impl Swarm {
             wakes_off: rng.chance(250),
             collect_off: rng.chance(250),
             attempts_max: *rng.pick(&[1, 3, 8, 20]),
+            resumes_max: *rng.pick(&[2, 4, 16]),
             deadline_us: rng.range(SECOND / 2, latest),
             split_us: if rng.chance(500) { rng.range(1, 60 * MS) } else { 0 },
         }

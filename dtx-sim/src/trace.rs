@@ -1,31 +1,22 @@
-//! What happened in a run, as a number that two runs can be compared by, and as text.
+//! What happened in a run, as a number that two runs can be compared by, and as a journal.
 
-use std::fmt::Write;
+use dtx_core::ids::{TxId, mix};
 
-use dtx_core::ids::mix;
+use crate::journal::{Happening, What};
 
-/// The most lines of a diagram.
-const LINES_MAX: usize = 20_000;
+/// The most happenings that are kept of a run.
+const HAPPENINGS_MAX: usize = 20_000;
 
 /// What happened.
 #[derive(Clone, Debug)]
 pub(crate) struct Trace {
     hash: u64,
-    lines: Option<Vec<Line>>,
-}
-
-/// One message, or one note when both ends are the same.
-#[derive(Clone, Debug)]
-struct Line {
-    at: u64,
-    from: String,
-    to: String,
-    text: String,
+    journal: Option<Vec<Happening>>,
 }
 
 impl Trace {
     pub(crate) fn new(is_kept: bool) -> Self {
-        Self { hash: 0, lines: is_kept.then(Vec::new) }
+        Self { hash: 0, journal: is_kept.then(Vec::new) }
     }
 
     /// Mixes an event into the number.
@@ -37,37 +28,25 @@ impl Trace {
         self.hash
     }
 
-    /// Adds a line, if lines are kept; else nothing is formatted.
-    pub(crate) fn line(
+    /// Adds to the journal, if one is kept; else nothing is formatted.
+    pub(crate) fn note(
         &mut self,
-        at: u64,
-        from: impl ToString,
-        to: impl ToString,
-        text: impl FnOnce() -> String,
+        at_us: u64,
+        (from, to): (impl ToString, impl ToString),
+        tx: Option<TxId>,
+        what: impl FnOnce() -> What,
     ) {
-        if let Some(lines) = &mut self.lines
-            && lines.len() < LINES_MAX
+        if let Some(journal) = &mut self.journal
+            && journal.len() < HAPPENINGS_MAX
         {
-            lines.push(Line { at, from: from.to_string(), to: to.to_string(), text: text() });
+            let (from, to) = (from.to_string(), to.to_string());
+            journal.push(Happening { at_us, from, to, tx, what: what() });
         }
     }
 
-    /// The lines as a Mermaid sequence diagram; empty when none were kept.
-    pub(crate) fn mermaid(&self) -> String {
-        let Some(lines) = &self.lines else { return String::new() };
-        let mut text = String::from("sequenceDiagram\n");
-        for line in lines {
-            // A colon or a semicolon would end the text of a Mermaid message.
-            let what = line.text.replace([':', ';', '#'], " ");
-            let millis = line.at / 1_000;
-            let written = if line.from == line.to {
-                writeln!(text, "    Note over {}: {millis} ms {what}", line.from)
-            } else {
-                writeln!(text, "    {}->>{}: {millis} ms {what}", line.from, line.to)
-            };
-            written.expect("writing to a string never fails");
-        }
-        text
+    /// What was kept.
+    pub(crate) fn into_journal(self) -> Vec<Happening> {
+        self.journal.unwrap_or_default()
     }
 }
 
@@ -87,13 +66,11 @@ mod tests {
     }
 
     #[test]
-    fn a_diagram_has_a_line_for_each_message_and_no_text_breaks_it() {
-        let mut trace = Trace::new(true);
-        trace.line(1_500, "c0", "bank", || "execute: a;b".to_owned());
-        trace.line(2_000, "store", "store", || "landed".to_owned());
-        let expected = "sequenceDiagram\n    c0->>bank: 1 ms execute  a b\n    \
-                        Note over store: 2 ms landed\n";
-        assert_eq!(trace.mermaid(), expected);
-        assert_eq!(Trace::new(false).mermaid(), "");
+    fn a_journal_is_kept_only_when_it_is_wanted() {
+        for (is_kept, count) in [(false, 0), (true, 1)] {
+            let mut trace = Trace::new(is_kept);
+            trace.note(1, ("a", "b"), None, || What::Submitted { client: 0 });
+            assert_eq!(trace.into_journal().len(), count);
+        }
     }
 }

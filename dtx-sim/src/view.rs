@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use dtx_core::{
     engine::StoredState,
-    ids::{Epoch, OperationIndex, Version},
+    ids::{Epoch, OperationIndex, ShardId, Version},
     pattern::Phase,
     store::{Outcome, RecordKind, Status, TxWrite, Verdict},
     transaction::Transaction,
@@ -14,6 +14,7 @@ use dtx_core::{
 /// The durable record of a transaction, and what was seen of its operations.
 #[derive(Clone, Debug)]
 pub(crate) struct View {
+    pub(crate) shard: ShardId,
     pub(crate) transaction: Arc<Transaction>,
     pub(crate) version: Version,
     pub(crate) verdict: Option<Verdict>,
@@ -24,8 +25,6 @@ pub(crate) struct View {
     pub(crate) dead_letters: u16,
     /// The epochs under which it was written.
     pub(crate) epochs: Vec<Epoch>,
-    /// It was parked: then it is taken up without a record.
-    pub(crate) was_parked: bool,
     pub(crate) told: Option<Outcome>,
     pub(crate) operations: BTreeMap<OperationIndex, Sight>,
     pub(crate) awaited: u32,
@@ -59,8 +58,9 @@ impl Sight {
 pub(crate) type Broken = &'static str;
 
 impl View {
-    pub(crate) fn new(transaction: Arc<Transaction>) -> Self {
+    pub(crate) fn new(transaction: Arc<Transaction>, shard: ShardId) -> Self {
         Self {
+            shard,
             transaction,
             version: Version::default(),
             verdict: None,
@@ -70,7 +70,6 @@ impl View {
             exceptions: 0,
             dead_letters: 0,
             epochs: Vec::new(),
-            was_parked: false,
             told: None,
             operations: BTreeMap::new(),
             awaited: 0,
@@ -99,8 +98,13 @@ impl View {
         {
             broken.push("rule 1: a verdict changed");
         }
-        if self.is_accepted() && !self.is_open && write.due.is_some() {
-            broken.push("a finished transaction was opened again");
+        if self.is_accepted() && !self.is_open {
+            if write.due.is_some() {
+                broken.push("a finished transaction was opened again");
+            } else if write.fence.is_some() {
+                // Only those who clear exceptions, or ask about what was abandoned, write more.
+                broken.push("a finished transaction was finished again");
+            }
         }
         let decoded = StoredState::decode(&write.state);
         broken.extend(decoded.map_or(Some("an unreadable state was written"), |state| {
@@ -122,7 +126,6 @@ impl View {
         self.version = version;
         self.verdict = write.verdict.or(self.verdict);
         self.status = write.summary.status;
-        self.was_parked |= write.summary.status == Status::Parked;
         self.is_open = write.due.is_some();
         self.exceptions = self.exceptions.max(write.summary.exceptions.len());
         self.dead_letters = self.dead_letters.max(write.summary.dead_letters);

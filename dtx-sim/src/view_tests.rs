@@ -3,7 +3,7 @@
 use dtx_core::{
     answer::{Done, Reason},
     engine::{Signal, SignalEntry},
-    ids::{HolderId, ShardId, TxId, WriteId},
+    ids::{HolderId, TxId, WriteId},
     pattern::Pattern,
     store::{Expect, Fence, Summary},
     time::Timestamp,
@@ -15,7 +15,7 @@ use super::*;
 fn view() -> View {
     let draft = OperationDraft::new("svc", "work");
     let built = Transaction::builder(Pattern::Saga).operation(draft).build();
-    View::new(Arc::new(built.expect("a valid definition")))
+    View::new(Arc::new(built.expect("a valid definition")), ShardId(0))
 }
 
 fn write(kind: RecordKind, epoch: u64) -> TxWrite {
@@ -59,8 +59,11 @@ fn a_verdict_stays_and_the_end_stays() {
     assert!(land(&[accept.clone(), turned.clone(), turned.clone()], false).is_empty());
     assert!(land(&[accept.clone(), turned, completed], false)[0].contains("rule 1"));
     let end = TxWrite { due: None, ..write(RecordKind::Finished, 1) };
-    let again = land(&[accept, end, write(RecordKind::Resumed, 2)], false);
+    let again = land(&[accept.clone(), end.clone(), write(RecordKind::Resumed, 2)], false);
     assert!(again[0].contains("opened again"));
+    assert!(land(&[accept.clone(), end.clone(), end.clone()], false)[0].contains("finished again"));
+    let cleared = TxWrite { due: None, fence: None, ..write(RecordKind::Signal, 1) };
+    assert!(land(&[accept, end, cleared], false).is_empty());
 }
 
 #[test]

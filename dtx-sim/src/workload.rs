@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use dtx_core::{
+    ids::OperationIndex,
     modifier::VerifyWhen,
     pattern::Pattern,
     transaction::{
@@ -26,6 +27,17 @@ pub(crate) enum HostKind {
     Detached,
     /// A participant without an inbox.
     Foreign,
+    /// A participant of the user's own.
+    Own,
+}
+
+/// What a transaction kills.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Poison {
+    /// The coordinator that sends its commands.
+    Coordinator,
+    /// The participant of this operation.
+    Participant(OperationIndex),
 }
 
 /// A participant with its name and what it has.
@@ -46,6 +58,7 @@ pub(crate) struct ClientPlan {
     pub(crate) cancel_at: Option<u64>,
     /// When somebody approves (true) or rejects it.
     pub(crate) judged: Option<(u64, bool)>,
+    pub(crate) poison: Option<Poison>,
 }
 
 /// Everything that a run begins with.
@@ -75,7 +88,58 @@ fn host(name: &str, kind: HostKind, rng: &mut Rng) -> HostPlan {
 }
 
 impl Workload {
-    pub(crate) fn draw(rng: &mut Rng, swarm: &Swarm) -> Self {
+    /// `pattern`: all transactions are of this one.
+    pub(crate) fn draw(rng: &mut Rng, swarm: &Swarm, pattern: Option<Pattern>) -> Self {
+        let hosts = Self::hosts(rng);
+        let transactions = Self::transactions(rng, &hosts, pattern);
+        let clients = Self::clients(rng, swarm, transactions);
+        Self { hosts, clients }
+    }
+
+    /// Participants of the user's own, with these transactions or with drawn ones.
+    pub(crate) fn own(
+        rng: &mut Rng,
+        swarm: &Swarm,
+        names: &[&str],
+        transactions: impl FnOnce(&mut Rng, &[HostPlan]) -> Vec<Transaction>,
+    ) -> Self {
+        let hosts: Vec<_> = names.iter().map(|name| host(name, HostKind::Own, rng)).collect();
+        let transactions = transactions(rng, &hosts);
+        let clients = Self::clients(rng, swarm, transactions);
+        Self { hosts, clients }
+    }
+
+    /// Transactions of all patterns, or of one, over some participants.
+    pub(crate) fn transactions(
+        rng: &mut Rng,
+        hosts: &[HostPlan],
+        pattern: Option<Pattern>,
+    ) -> Vec<Transaction> {
+        let count = rng.range(9, 12);
+        (0..count).map(|index| Draft { rng: &mut *rng, hosts, index, pattern }.build()).collect()
+    }
+
+    /// When they are handed in, and what people say to them.
+    fn clients(rng: &mut Rng, swarm: &Swarm, transactions: Vec<Transaction>) -> Vec<ClientPlan> {
+        let span = rng.range(SECOND / 4, 6 * SECOND);
+        let plan = |transaction: Transaction| {
+            let at = rng.below(span);
+            let approval = transaction.modifiers().is_some_and(|m| m.approval.is_some());
+            let judged = (approval && rng.chance(800))
+                .then(|| (at + rng.range(SECOND / 5, 5 * SECOND), rng.chance(750)));
+            let cancel_at = rng.chance(swarm.cancels).then(|| at + rng.below(4 * SECOND) / 2);
+            let operations = transaction.operations().len() as u64;
+            let poison = rng.chance(swarm.poison).then(|| match rng.chance(500) {
+                true => Poison::Coordinator,
+                false => Poison::Participant(OperationIndex(rng.below(operations) as u16)),
+            });
+            let transaction = Arc::new(transaction);
+            ClientPlan { transaction, at, cancel_at, judged, poison }
+        };
+        transactions.into_iter().map(plan).collect()
+    }
+
+    fn hosts(rng: &mut Rng) -> Vec<HostPlan> {
         let mut hosts = vec![
             host("bank", HostKind::Ledger, rng),
             host("stock", HostKind::Stock, rng),
@@ -93,20 +157,7 @@ impl Workload {
                 hosts.push(host(name, kind, rng));
             }
         }
-        let count = rng.range(9, 12);
-        let span = rng.range(SECOND / 4, 6 * SECOND);
-        let clients = (0..count)
-            .map(|index| {
-                let at = rng.below(span);
-                let transaction = Arc::new(Draft { rng, hosts: &hosts, index }.build());
-                let approval = transaction.modifiers().is_some_and(|m| m.approval.is_some());
-                let judged = (approval && rng.chance(800))
-                    .then(|| (at + rng.range(SECOND / 5, 5 * SECOND), rng.chance(750)));
-                let cancel_at = rng.chance(swarm.cancels).then(|| at + rng.below(4 * SECOND) / 2);
-                ClientPlan { transaction, at, cancel_at, judged }
-            })
-            .collect();
-        Self { hosts, clients }
+        hosts
     }
 }
 
@@ -114,11 +165,13 @@ struct Draft<'a> {
     rng: &'a mut Rng,
     hosts: &'a [HostPlan],
     index: u64,
+    pattern: Option<Pattern>,
 }
 
 impl Draft<'_> {
     fn build(&mut self) -> Transaction {
-        let pattern = *self.rng.pick(&Pattern::ALL);
+        let drawn = *self.rng.pick(&Pattern::ALL);
+        let pattern = self.pattern.unwrap_or(drawn);
         let mut builder = Transaction::builder(pattern);
         if self.rng.chance(800) {
             builder = builder.key(format!("order-{}", self.index));
@@ -210,7 +263,7 @@ impl Draft<'_> {
     fn operation(&mut self, index: usize, never_refused: bool, saga: bool) -> OperationDraft {
         let allowed = |host: &&HostPlan| match host.kind {
             HostKind::Foreign => saga && !never_refused,
-            HostKind::Detached | HostKind::Ledger => true,
+            HostKind::Detached | HostKind::Ledger | HostKind::Own => true,
             HostKind::Stock | HostKind::Locks => !never_refused,
         };
         let hosts: Vec<_> = self.hosts.iter().filter(allowed).collect();
@@ -239,7 +292,7 @@ impl Draft<'_> {
                 let (key, shared) = (rng.below(2), rng.chance(300));
                 ("lock", format!(r#"{{"key":"k{key}","shared":{shared}}}"#))
             }
-            HostKind::Detached | HostKind::Foreign => ("work", "{}".to_owned()),
+            HostKind::Detached | HostKind::Foreign | HostKind::Own => ("work", "{}".to_owned()),
         }
     }
 }

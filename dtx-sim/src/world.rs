@@ -14,14 +14,18 @@ use crate::{
     check::Violation,
     client::Client,
     coordinator::Coordinator,
+    counters::Counters,
     detached::External,
     event::{Event, OperationKey, Queue, StoreAnswer},
+    explore::Check,
     host::Host,
+    journal::What,
     mutation::Mutation,
-    report::Counters,
+    network::Network,
+    participant::Participant,
     rng::Rng,
     service::Batches,
-    swarm::{MS, Swarm},
+    swarm::Swarm,
     trace::Trace,
     view::{Broken, View},
 };
@@ -63,6 +67,17 @@ pub(crate) struct World {
     pub(crate) violations: Vec<Violation>,
     pub(crate) trace: Trace,
     pub(crate) counters: Counters,
+    pub(crate) network: Network,
+    /// The store answers late before this moment.
+    pub(crate) store_slow_until: u64,
+    /// How far the store's clock has jumped, in microseconds.
+    pub(crate) store_shift: i64,
+    /// Users' participants, by the number of their host.
+    pub(crate) own: BTreeMap<usize, Box<dyn Participant>>,
+    /// What users want to hold.
+    pub(crate) checks: Vec<Check>,
+    /// Every command is delivered twice, and every handler asked twice.
+    pub(crate) twice: bool,
     pub(crate) healed_at: Option<u64>,
     /// When the last transaction was seen to have ended.
     pub(crate) ended_at: Option<u64>,
@@ -100,6 +115,12 @@ impl World {
             violations: Vec::new(),
             trace: Trace::new(is_traced),
             counters: Counters::default(),
+            network: Network::default(),
+            store_slow_until: 0,
+            store_shift: 0,
+            own: BTreeMap::new(),
+            checks: Vec::new(),
+            twice: false,
             healed_at: None,
             ended_at: None,
             is_over: false,
@@ -108,7 +129,13 @@ impl World {
     }
 
     pub(crate) fn store_now(&self) -> Timestamp {
-        Timestamp::from_micros(STORE_EPOCH_US + self.now)
+        Timestamp::from_micros((STORE_EPOCH_US + self.now).saturating_add_signed(self.store_shift))
+    }
+
+    /// The clock of a participant's own store.
+    pub(crate) fn host_now(&self, host: usize) -> Timestamp {
+        let skew = self.hosts[host].skew;
+        Timestamp::from_micros((STORE_EPOCH_US + self.now).saturating_add_signed(skew))
     }
 
     pub(crate) fn is_mutant(&self, mutation: Mutation) -> bool {
@@ -135,39 +162,12 @@ impl World {
         HolderId(u128::from(mix(self.seed ^ number)) << 64 | u128::from(number))
     }
 
-    /// How long a message takes; `None`: it is lost.
-    fn transit(&mut self) -> Option<u64> {
-        if self.is_healed() {
-            return Some(self.rng.range(1, MS));
-        }
-        if self.rng.chance(self.swarm.loss) {
-            return None;
-        }
-        let slow = self.rng.chance(self.swarm.slow);
-        let most = if slow { self.swarm.slow_us } else { self.swarm.delay_us };
-        Some(self.rng.range(1, most.max(1)))
-    }
-
-    /// Sends a message: it may be lost, come late, come twice and overtake others.
-    pub(crate) fn send(&mut self, mut event: impl FnMut() -> Event) {
-        match self.transit() {
-            Some(delay) => self.after(delay, event()),
-            None => self.counters.lost += 1,
-        }
-        if !self.is_healed()
-            && self.rng.chance(self.swarm.duplicate)
-            && let Some(delay) = self.transit()
-        {
-            self.counters.duplicates += 1;
-            self.after(delay, event());
-        }
-    }
-
     pub(crate) fn broken(&mut self, tx: Option<TxId>, what: impl Into<String>) {
         if self.violations.len() < VIOLATIONS_MAX {
             let what = what.into();
             self.trace.mark(99, self.now, 0);
-            self.trace.line(self.now, "check", "check", || what.clone());
+            self.trace
+                .note(self.now, ("check", "check"), tx, || What::Violated { text: what.clone() });
             self.violations.push(Violation { at: self.now, tx, what });
         }
     }
@@ -195,11 +195,16 @@ impl World {
         let plan = &self.clients[client].plan;
         let transaction = &plan.transaction;
         let foreign = self.clients[client].has_foreign;
-        let view = self.views.entry(write.tx).or_insert_with(|| View::new(transaction.clone()));
+        let shard = write.tx.shard(self.store.info().shards);
+        let new = || View::new(transaction.clone(), shard);
+        let view = self.views.entry(write.tx).or_insert_with(new);
         let broken = view.land(write, version, foreign);
         let (tx, now) = (write.tx, self.now);
-        self.trace.line(now, "store", "store", || {
-            format!("{} {:?} v{} {:?}", short(tx), write.kind, version.0, write.verdict)
+        self.trace.note(now, ("store", "store"), Some(tx), || What::Landed {
+            record: write.kind,
+            version,
+            verdict: write.verdict,
+            epoch: write.fence.map(|fence| fence.epoch),
         });
         for what in broken {
             self.broken(Some(tx), what);
@@ -227,10 +232,4 @@ impl World {
     pub(crate) fn answer(&mut self, delay: u64, answer: StoreAnswer) {
         self.after(delay, Event::Answered(Box::new(answer)));
     }
-}
-
-/// The last digits of a transaction's id, for people.
-pub(crate) fn short(tx: TxId) -> String {
-    let text = tx.to_string();
-    text[text.len() - 6..].to_owned()
 }

@@ -1,6 +1,7 @@
 //! Writes of transactions, inside the write transaction of a batch.
 
 use dtx_core::{
+    crash_point,
     error::StoreError,
     ids::{ShardId, TxId, Version},
     store::{
@@ -131,6 +132,7 @@ impl<'t> Transactions<'t> {
             if let Some(key) = &write.key {
                 let tx = write.claim.tx.as_bytes();
                 self.keys.open()?.insert(key.as_slice(), owner_value(tx, false).as_slice())?;
+                crash_point!("redb.key.claimed");
             }
             if self.apply(write, place, version, now)?.is_err() {
                 return Ok(Err(unreadable("commit", tx)));
@@ -152,7 +154,10 @@ impl<'t> Transactions<'t> {
         if let Some(head) = &write.head {
             let heads = self.heads.open()?;
             let before = heads.insert(tx, head.as_slice())?.map(|head| head.value().to_vec());
-            let Some(before) = before else { return Ok(Ok(Found { place: None, taken: None })) };
+            let Some(before) = before else {
+                crash_point!("redb.head.written");
+                return Ok(Ok(Found { place: None, taken: None }));
+            };
             heads.insert(tx, before.as_slice())?;
         }
         if write.due.is_none() {
@@ -216,6 +221,7 @@ impl<'t> Transactions<'t> {
             let journal = journal.unwrap_or(NO_JOURNAL);
             codec::row(&header, &write.body, journal, &mut self.buffer);
             self.finished.open()?.insert(tx.as_bytes(), self.buffer.as_slice())?;
+            crash_point!("redb.finished.written");
         }
         Ok(Ok(()))
     }

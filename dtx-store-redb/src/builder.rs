@@ -7,6 +7,7 @@ use std::{
 };
 
 use dtx_core::{
+    crash_point,
     error::{Effect, ErrorKind, StoreError},
     ids::{Epoch, HolderId, ShardCount, ShardId, Version},
     store::{
@@ -125,6 +126,7 @@ impl RedbStoreBuilder {
     /// Dropping the future gives the file up again.
     pub async fn open(self, path: impl AsRef<Path>) -> Result<RedbStore, StoreError> {
         let path = path.as_ref().to_owned();
+        let file = path.clone();
         let (jobs, queue) = mpsc::channel(self.queue_calls_max);
         let (opened, opening) = oneshot::channel();
         // Opening may check the whole file, so it is done where blocking harms nobody.
@@ -144,7 +146,7 @@ impl RedbStoreBuilder {
             StoreError::new(ErrorKind::Unavailable, NAME, "open").with_source(error)
         })?;
         let shared = opening.await.map_err(|_| closed("open", Effect::None))??;
-        RedbStore::start(shared, jobs, thread)
+        RedbStore::start(shared, jobs, thread, &file)
     }
 }
 
@@ -177,6 +179,7 @@ fn open_file(
         .set_concurrency_mode(ConcurrencyMode::SingleWriter)
         .create(&path)
         .map_err(|error| of_open(error, &path))?;
+    crash_point!("redb.open.locked");
     let read = |failure: Failure| failure.of_read("open");
     let stored = match read_stored(&database).map_err(read)? {
         Some(stored) => stored?,
@@ -186,6 +189,7 @@ fn open_file(
         let (file, has) = (path.display(), stored.shards.get());
         return Err(invalid("open", format!("shards: {file} has {has}, and they are fixed")));
     }
+    crash_point!("redb.open.read");
     let clock =
         builder.clock.clone().unwrap_or_else(|| Arc::new(SystemClock::starting_at(stored.clock)));
     let snapshot = snapshot_of(&database).map_err(read)?;
@@ -269,6 +273,8 @@ fn make(database: &Database, shards: ShardCount) -> Result<Stored, Failure> {
         transaction.open_table(FORGOTTEN)?;
         transaction.open_table(ROWS)?;
     }
+    crash_point!("redb.make.applied");
     transaction.commit()?;
+    crash_point!("redb.make.durable");
     Ok(stored)
 }

@@ -12,12 +12,17 @@
 //! Other processes look at the file with [`RedbReader`], also while it is owned: redb's
 //! `SingleWriter` mode shares it with readers, and they see every acknowledged write. In this
 //! mode each commit has two syncs and a file is checked when it is opened after a crash.
+//!
+//! Operators of other processes write through the owner: on Unix it listens on a socket beside the
+//! file, which [`RedbOwner`] connects to.
 #![forbid(unsafe_code)]
 
 mod apply;
 mod builder;
 mod codec;
 mod error;
+#[cfg(unix)]
+mod owner;
 mod reader;
 mod rows;
 mod snapshot;
@@ -29,5 +34,7 @@ pub use builder::{
     BATCH_WRITES_MAX_DEFAULT, CACHE_BYTES_DEFAULT, QUEUE_CALLS_MAX_DEFAULT, RedbStoreBuilder,
     VALUE_BYTES_MAX_DEFAULT,
 };
+#[cfg(unix)]
+pub use owner::{MESSAGE_BYTES_MAX, OwnerInfo, RedbOwner};
 pub use reader::RedbReader;
 pub use store::RedbStore;

@@ -79,6 +79,15 @@ impl RedbReader {
     pub fn load(&self, ids: &[TxId]) -> Result<Vec<Option<TxRecord>>, StoreError> {
         self.snapshot("load")?.load(ids)
     }
+
+    /// The transactions whose records cannot be read, the newest first: they are quarantined, and
+    /// no listing shows them. Looks at every record.
+    ///
+    /// # Errors
+    /// `Internal` when the file cannot be read.
+    pub fn unreadable(&self, limit: usize) -> Result<Vec<TxId>, StoreError> {
+        self.snapshot("unreadable")?.unreadable(limit)
+    }
 }
 
 #[async_trait]

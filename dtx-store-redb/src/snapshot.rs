@@ -160,6 +160,21 @@ impl Snapshot {
         Ok(Page { items, next: None })
     }
 
+    /// The transactions whose records cannot be read, the newest first.
+    pub(crate) fn unreadable(&self, limit: usize) -> Result<Vec<TxId>, StoreError> {
+        let find = || -> Result<Vec<TxId>, Failure> {
+            let mut found = Vec::new();
+            for entry in self.heads.iter()?.rev() {
+                let tx = TxId::from_bytes(*entry?.0.value());
+                if found.len() < limit && matches!(self.record(tx)?, Some(Err(_))) {
+                    found.push(tx);
+                }
+            }
+            Ok(found)
+        };
+        find().map_err(|failure| failure.of_read("unreadable"))
+    }
+
     pub(crate) fn history(&self, tx: TxId) -> Result<Vec<JournalEntry>, StoreError> {
         let found = self.journals(tx).map_err(|failure| failure.of_read("history"))?;
         found.map_err(|_| unreadable("history", tx))

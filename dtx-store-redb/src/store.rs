@@ -21,6 +21,8 @@ use dtx_core::{
 };
 use tokio::sync::{mpsc, oneshot};
 
+#[cfg(unix)]
+use crate::owner::OwnerSocket;
 use crate::{
     apply::{Prepared, PurgeIds},
     builder::RedbStoreBuilder,
@@ -54,10 +56,16 @@ struct Inner {
     /// `None` only while the last handle is being dropped.
     channels: Option<(mpsc::Sender<Job>, mpsc::Sender<ReadJob>)>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    #[cfg(unix)]
+    socket: Option<OwnerSocket>,
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        #[cfg(unix)]
+        if let Some(socket) = &self.socket {
+            socket.stop();
+        }
         self.channels = None;
         for thread in locked(&self.threads).drain(..) {
             if thread.join().is_err() {
@@ -91,6 +99,7 @@ impl RedbStore {
         shared: Arc<Shared>,
         jobs: mpsc::Sender<Job>,
         writer: JoinHandle<()>,
+        file: &Path,
     ) -> Result<Self, StoreError> {
         let (reads, mut queue) = mpsc::channel::<ReadJob>(READ_CALLS_MAX);
         let reader = std::thread::Builder::new().name("dtx-redb-reader".into()).spawn(move || {
@@ -102,7 +111,18 @@ impl RedbStore {
             StoreError::new(ErrorKind::Unavailable, NAME, "open").with_source(error)
         })?;
         let threads = Mutex::new(vec![writer, reader]);
-        Ok(Self { inner: Arc::new(Inner { shared, channels: Some((jobs, reads)), threads }) })
+        #[cfg(unix)]
+        let socket = OwnerSocket::open(file, &shared, &jobs);
+        #[cfg(not(unix))]
+        let _ = file;
+        let inner = Inner {
+            shared,
+            channels: Some((jobs, reads)),
+            threads,
+            #[cfg(unix)]
+            socket,
+        };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// What the store says of itself. No I/O.
@@ -117,6 +137,11 @@ impl RedbStore {
     /// `Closed` when it was closed already; `Internal` when the file could not be closed well,
     /// in which case the next opening checks it.
     pub async fn close(&self) -> Result<(), StoreError> {
+        #[cfg(unix)]
+        if let Some(socket) = &self.inner.socket {
+            // Gone before the file is free, so that it is never taken for the next owner's.
+            socket.stop();
+        }
         self.ask("close", Job::Close).await
     }
 

@@ -6,6 +6,7 @@ use std::{
 };
 
 use dtx_core::{
+    crash_point,
     error::{Effect, ErrorKind, StoreError},
     ids::Version,
     store::{
@@ -152,7 +153,9 @@ impl Writer {
             job.fail(&|| closed("write", Effect::None));
         }
         *locked(&self.shared.snapshot) = None;
+        crash_point!("redb.close.before");
         let result = self.database.close();
+        crash_point!("redb.close.after");
         if let Some(answer) = closing {
             let _ = answer.send(result.map_err(|error| {
                 StoreError::new(ErrorKind::Internal, NAME, "close").with_source(error)
@@ -172,7 +175,9 @@ impl Writer {
         let mut replies = Vec::with_capacity(jobs.len());
         let result = self.try_batch(jobs, &mut replies);
         let Err(failure) = result else {
-            return replies.into_iter().for_each(|reply| reply.send(None));
+            replies.into_iter().for_each(|reply| reply.send(None));
+            crash_point!("redb.batch.answered");
+            return;
         };
         let reason = failure.into_error("write", Effect::Unknown);
         let text = std::error::Error::source(&reason)
@@ -190,6 +195,7 @@ impl Writer {
     /// Applies the jobs in order, makes them durable together and shows them to readers.
     fn try_batch(&mut self, jobs: Vec<Job>, replies: &mut Vec<Reply>) -> Result<(), Failure> {
         let now = self.shared.clock.now();
+        crash_point!("redb.batch.begin");
         let transaction = self.database.begin_write()?;
         let changed = {
             let mut batch = Batch::new(&transaction, &self.shared, &mut self.deleted, now);
@@ -207,9 +213,12 @@ impl Writer {
             transaction.abort()?;
             return Ok(());
         }
+        crash_point!("redb.batch.applied");
         transaction.commit()?;
+        crash_point!("redb.batch.durable");
         let snapshot = Arc::new(snapshot_of(&self.database)?);
         *locked(&self.shared.snapshot) = Some(snapshot);
+        crash_point!("redb.batch.shown");
         Ok(())
     }
 }
@@ -251,6 +260,7 @@ impl<'t> Batch<'t> {
             Job::Commit(writes, answer) => {
                 replies.push(Reply::Commit(answer, Vec::new()));
                 let results = self.commit(writes)?;
+                crash_point!("redb.commit.applied");
                 set_last(replies, |reply| match reply {
                     Reply::Commit(_, value) => *value = results,
                     _ => unreachable!("the reply of this job is the last one"),
@@ -259,6 +269,7 @@ impl<'t> Batch<'t> {
             Job::Write(sets, answer) => {
                 replies.push(Reply::Write(answer, Vec::new()));
                 let results = self.write(&sets)?;
+                crash_point!("redb.rows.applied");
                 set_last(replies, |reply| match reply {
                     Reply::Write(_, value) => *value = results,
                     _ => unreachable!("the reply of this job is the last one"),
@@ -267,6 +278,7 @@ impl<'t> Batch<'t> {
             Job::Acquire(request, answer) => {
                 replies.push(Reply::Acquire(answer, Vec::new()));
                 let leases = self.acquire(&request)?;
+                crash_point!("redb.leases.applied");
                 set_last(replies, |reply| match reply {
                     Reply::Acquire(_, value) => *value = leases,
                     _ => unreachable!("the reply of this job is the last one"),
@@ -276,6 +288,7 @@ impl<'t> Batch<'t> {
                 self.changed = true;
                 replies.push(Reply::Purge(answer, 0));
                 let count = self.transactions.purge(&purge, self.now)?;
+                crash_point!("redb.purge.applied", count > 0);
                 set_last(replies, |reply| match reply {
                     Reply::Purge(_, value) => *value = count,
                     _ => unreachable!("the reply of this job is the last one"),

@@ -6,7 +6,9 @@ pub use dtx_core::{
     answer, engine, error, frame, ids, modifier, name, pattern, resource, store, time, transaction,
     transport,
 };
-pub use dtx_runtime::{coordinator, participant};
+pub use dtx_runtime::{coordinator, operator, participant};
+#[cfg(all(feature = "redb", unix))]
+pub use dtx_store_redb::{OwnerInfo, RedbOwner};
 #[cfg(feature = "redb")]
 pub use dtx_store_redb::{RedbReader, RedbStore};
 #[cfg(feature = "inmem")]

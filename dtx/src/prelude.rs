@@ -3,12 +3,15 @@
 pub use dtx_core::{
     answer::{Answer, NotDone, rejected},
     pattern::Pattern,
-    resource::{Amount, Credit, Debit, Ledger, Lock, LockKey, Locks, Reservations, Take, Units},
+    resource::{
+        Amount, Credit, Debit, Ledger, Lock, LockKey, Locks, PutBack, Reservations, Take, Units,
+    },
     store::{MemoryStore, Outcome},
     transaction::{Action, Consistency, Gate, OperationDraft, StepKind, Transaction},
 };
 pub use dtx_runtime::{
     coordinator::{CoordinatorSettings, Dtx, Handle},
+    operator::Operator,
     participant::{
         Compensate, Context, Deliver, Execute, OnStore, Participant, Prepare, Reserve, Status,
         TwoPhaseCommit, Validate, Vote,

@@ -1,7 +1,8 @@
 //! `cargo xtask check`: formats, lints and rules. Reads everything and changes nothing.
 
 use crate::{
-    diagrams,
+    crash_points, diagrams,
+    page::Mode,
     process::{cargo, output, succeeds},
     rules::{RULES, examine},
     steps::{Counts, Ending, Steps},
@@ -30,6 +31,7 @@ pub(crate) fn run(
 ) -> Result<(), String> {
     let facts = workspace.facts()?;
     steps.run("rules", || rules(&facts));
+    crash_points::step(workspace, &facts, steps, Mode::Check);
     if rules_only {
         return Ok(());
     }
@@ -40,7 +42,7 @@ pub(crate) fn run(
         let mut command = cargo(&workspace.root, &arguments);
         succeeds(command.env("RUSTDOCFLAGS", "-D warnings")).map_or_else(Ending::failed, Ending::of)
     });
-    diagrams::step(workspace, steps, diagrams::Mode::Check);
+    diagrams::step(workspace, steps, Mode::Check);
     Ok(())
 }
 
@@ -87,7 +89,8 @@ mod tests {
 
     #[test]
     fn a_tool_that_is_not_there_is_skipped_and_said() {
-        let workspace = Workspace { root: ".".into(), packages: Vec::new() };
+        let workspace =
+            Workspace { root: ".".into(), target: "target".into(), packages: Vec::new() };
         let ending = tool(&workspace, "no-such-tool", &["no-such-tool"]);
         assert!(matches!(ending, Ending::Skipped(reason) if reason.contains("no-such-tool")));
     }

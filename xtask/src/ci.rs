@@ -3,18 +3,21 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    examine, exhaustive,
+    crash, examine, exhaustive,
     process::{cargo, output, program, succeeds},
     simulator::{self, Seeds},
     steps::{Ending, Steps},
     workspace::Workspace,
 };
 
-/// How long the simulator may run beyond the seeds of `cargo xtask test`.
-const SIMULATOR_BOX: Duration = Duration::from_secs(1);
+/// How long the simulator runs at least, beyond the seeds of `cargo xtask test`.
+const SIMULATOR_BOX: Duration = Duration::from_secs(240);
+
+/// How many seeds it covers at least, however long that takes.
+const SIMULATOR_SEEDS: u64 = 300_000;
 
 /// How many seeds one run of the simulator takes.
-pub(crate) const BATCH: u64 = 10_000;
+pub(crate) const BATCH: u64 = 50_000;
 
 /// How many seeds stand between the slices of two commits with neighbouring hashes.
 const SLICE: u64 = 1_000_000;
@@ -49,7 +52,17 @@ pub(crate) fn run(workspace: &Workspace, steps: &mut Steps) {
         if !workspace.has_target("dtx-cli", "test", "kill") {
             return Ending::skipped("DTX-CLI HAS NO TEST TARGET `kill`; nothing was killed");
         }
-        simulator::kill_campaign(workspace, "ci").map_or_else(Ending::failed, Ending::of)
+        crash::moments_slice(workspace).map_or_else(Ending::failed, Ending::of)
+    });
+    steps.run("crash points slice", || {
+        let slice = head(workspace).and_then(|commit| number_of(&commit));
+        let passed = slice.and_then(|first| crash::points_slice(workspace, first));
+        passed.map_or_else(Ending::failed, Ending::of)
+    });
+    steps.run("power loss slice", || {
+        let slice = head(workspace).and_then(|commit| number_of(&commit));
+        let ending = slice.and_then(|first| crash::power_slice(workspace, first));
+        ending.unwrap_or_else(Ending::failed)
     });
     steps.run("model check of small cases", || exhaustive::small_models(workspace));
     steps.run("faults", || {
@@ -105,11 +118,13 @@ fn simulator_slice(workspace: &Workspace) -> Result<(), String> {
     let commit = head(workspace)?;
     let mut seeds = Seeds { first: first_seed(&commit)?, count: BATCH };
     println!("commit {commit} begins at seed {}", seeds.first);
-    let start = Instant::now();
-    while start.elapsed() < SIMULATOR_BOX {
-        simulator::simulate(&workspace.root, seeds)?;
+    let (start, mut count) = (Instant::now(), 0);
+    while count < SIMULATOR_SEEDS || start.elapsed() < SIMULATOR_BOX && count + BATCH <= SLICE {
+        simulator::simulate(workspace, seeds)?;
         seeds.first += BATCH;
+        count += BATCH;
     }
+    println!("{count} seeds in {:.0} s", start.elapsed().as_secs_f64());
     Ok(())
 }
 
@@ -125,9 +140,13 @@ pub(crate) fn head(workspace: &Workspace) -> Result<String, String> {
 /// Where the slice of a commit begins: after the seeds that every test run covers, and far from
 /// the slices of other commits.
 fn first_seed(commit: &str) -> Result<u64, String> {
+    Ok(examine::SEEDS.first + examine::SEEDS.count + number_of(commit)? * SLICE)
+}
+
+/// The beginning of a commit's hash as a number, by which slices are chosen.
+fn number_of(commit: &str) -> Result<u64, String> {
     let number = commit.get(..8).and_then(|digits| u64::from_str_radix(digits, 16).ok());
-    let number = number.ok_or_else(|| format!("{commit:?} is no commit"))?;
-    Ok(examine::SEEDS.first + examine::SEEDS.count + number * SLICE)
+    number.ok_or_else(|| format!("{commit:?} is no commit"))
 }
 
 #[cfg(test)]
@@ -136,9 +155,10 @@ mod tests {
 
     #[test]
     fn slices_of_commits_follow_the_tested_seeds_and_do_not_meet() {
-        assert_eq!(first_seed("00000000aa"), Ok(10_000));
-        assert_eq!(first_seed("00000001aa"), Ok(1_010_000));
-        assert_eq!(first_seed("ffffffffaa"), Ok(10_000 + 0xffff_ffff * SLICE));
+        assert_eq!(first_seed("00000000aa"), Ok(100_000));
+        assert_eq!(first_seed("00000001aa"), Ok(1_100_000));
+        assert_eq!(first_seed("ffffffffaa"), Ok(100_000 + 0xffff_ffff * SLICE));
+        const { assert!(SIMULATOR_SEEDS <= SLICE) };
         assert!(first_seed("nonsense").is_err());
         assert!(first_seed("ff").is_err());
     }

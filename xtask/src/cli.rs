@@ -4,7 +4,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{bench, check, ci, diagrams, examine, prove, steps::Steps, workspace::Workspace};
+use crate::{
+    bench, check, ci, crash_points, diagrams, examine, page::Mode, prove, steps::Steps,
+    workspace::Workspace,
+};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -58,6 +61,12 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Writes the list of crash points, `docs/crash-points.md`, from the sources.
+    CrashPoints {
+        /// Changes nothing and fails when the page is out of date.
+        #[arg(long)]
+        check: bool,
+    },
 }
 
 /// Reads the command line and runs the command.
@@ -91,8 +100,10 @@ fn start(task: &Task) -> Result<Steps, String> {
         }
         Task::Bench { arguments } => bench::run(&workspace, &mut steps, arguments),
         Task::Diagrams { check } => {
-            let mode = if *check { diagrams::Mode::Check } else { diagrams::Mode::Write };
-            diagrams::step(&workspace, &mut steps, mode);
+            diagrams::step(&workspace, &mut steps, Mode::of(*check));
+        }
+        Task::CrashPoints { check } => {
+            crash_points::step(&workspace, &workspace.facts()?, &mut steps, Mode::of(*check));
         }
     }
     Ok(steps)

@@ -1,9 +1,8 @@
 //! `cargo xtask diagrams`: the state diagrams of `docs/patterns.md` come from the transition
 //! tables of dtx-core, and are checked against them.
 
-use std::fs;
-
 use crate::{
+    page::{self, Mode},
     process::{cargo, output},
     steps::{Ending, Steps},
     workspace::Workspace,
@@ -12,15 +11,6 @@ use crate::{
 const PAGE: &str = "docs/patterns.md";
 const OPEN: &str = "<!-- generated: diagrams -->";
 const CLOSE: &str = "<!-- end -->";
-
-/// What to do about a difference.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mode {
-    /// Fail.
-    Check,
-    /// Write the page.
-    Write,
-}
 
 /// One step that compares or writes the page.
 pub(crate) fn step(workspace: &Workspace, steps: &mut Steps, mode: Mode) {
@@ -35,14 +25,8 @@ pub(crate) fn step(workspace: &Workspace, steps: &mut Steps, mode: Mode) {
 fn run(workspace: &Workspace, mode: Mode) -> Result<(), String> {
     let arguments = ["run", "--quiet", "--package", "dtx-core", "--example", "diagrams"];
     let diagrams = output(&mut cargo(&workspace.root, &arguments))?;
-    let path = workspace.root.join(PAGE);
-    let page = fs::read_to_string(&path).map_err(|error| format!("{PAGE}: {error}"))?;
-    let wanted = with_section(&page, &diagrams)?;
-    match mode {
-        _ if page == wanted => Ok(()),
-        Mode::Check => Err(format!("{PAGE} is out of date; run `cargo xtask diagrams`")),
-        Mode::Write => fs::write(&path, wanted).map_err(|error| format!("{PAGE}: {error}")),
-    }
+    let wanted = with_section(&page::read(&workspace.root, PAGE)?, &diagrams)?;
+    page::settle(&workspace.root, PAGE, &wanted, mode, "diagrams")
 }
 
 /// The page with its generated section replaced.

@@ -16,7 +16,7 @@ use crate::{
 const BUDGET: Duration = Duration::from_secs(600);
 
 /// The seeds that every run covers. The longer tiers begin after them.
-pub(crate) const SEEDS: Seeds = Seeds { first: 0, count: 10_000 };
+pub(crate) const SEEDS: Seeds = Seeds { first: 0, count: 100_000 };
 
 /// Builds and runs all tests, doc tests, examples and the simulator.
 pub(crate) fn run(workspace: &Workspace, steps: &mut Steps) {
@@ -33,7 +33,7 @@ pub(crate) fn run(workspace: &Workspace, steps: &mut Steps) {
         ending(counts, passed)
     });
     examples(workspace, steps);
-    simulator::step(workspace, steps, "simulator", || simulator::simulate(root, SEEDS));
+    simulator::step(workspace, steps, "simulator", || simulator::simulate(workspace, SEEDS));
     let took = start.elapsed();
     println!("\ntests took {:.0} s of {} s", took.as_secs_f64(), BUDGET.as_secs());
     if took > BUDGET {
@@ -48,10 +48,8 @@ fn examples(workspace: &Workspace, steps: &mut Steps) {
     }
     for name in names {
         steps.run(&format!("example {name}"), || {
-            let arguments =
-                ["run", "--quiet", "--profile", "checked", "--package", "dtx", "--example", &name];
-            succeeds(&mut cargo(&workspace.root, &arguments))
-                .map_or_else(Ending::failed, Ending::of)
+            let mut example = workspace.checked(&format!("examples/{name}"));
+            succeeds(&mut example).map_or_else(Ending::failed, Ending::of)
         });
     }
 }

@@ -10,7 +10,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    ci, exhaustive,
+    ci, crash, exhaustive,
     process::{output, program},
     simulator::{self, Presence, Seeds},
     steps::{Ending, Steps},
@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// How many seeds the simulator tier covers, unless asked otherwise.
-pub(crate) const SEEDS_DEFAULT: u64 = 1_000_000;
+pub(crate) const SEEDS_DEFAULT: u64 = 10_000_000;
 
 /// The folder of the results.
 const FOLDER: &str = "docs/proof";
@@ -33,11 +33,12 @@ struct Tier {
     run: fn(&Workspace, &str, u64) -> Result<(), String>,
 }
 
-const TIERS: [Tier; 4] = [
+const TIERS: [Tier; 5] = [
     Tier { name: "sim", says: "the simulator over many seeds", run: simulate },
     Tier { name: "model", says: "all states of small transactions", run: exhaustive::model },
     Tier { name: "faults", says: "every pair of faults at every step", run: exhaustive::faults },
-    Tier { name: "crash", says: "kill -9 at many moments, on the embedded store", run: crash },
+    Tier { name: "crash", says: "kill -9 at every crash point and many moments", run: crash },
+    Tier { name: "power", says: "loss of power on the embedded store", run: power },
 ];
 
 /// Lists the tiers with what was proven and when.
@@ -137,7 +138,7 @@ fn simulate(workspace: &Workspace, commit: &str, seeds: u64) -> Result<(), Strin
     while done < seeds {
         let start = Instant::now();
         let batch = Seeds { first: done, count: ci::BATCH.min(seeds - done) };
-        let outcome = simulator::simulate(&workspace.root, batch);
+        let outcome = simulator::simulate(workspace, batch);
         seconds += start.elapsed().as_secs_f64();
         if outcome.is_ok() {
             done += batch.count;
@@ -154,13 +155,55 @@ fn simulate(workspace: &Workspace, commit: &str, seeds: u64) -> Result<(), Strin
 
 fn crash(workspace: &Workspace, commit: &str, _seeds: u64) -> Result<(), String> {
     let start = Instant::now();
-    let passed = simulator::kill_campaign(workspace, "prove")?;
-    let failure = (!passed).then_some("the kill campaign has failed");
-    let seconds = start.elapsed().as_secs_f64();
-    let result = json!({ "tier": "crash", "commit": commit, "complete": passed,
-        "failure": failure, "seconds": seconds });
-    write(&workspace.root, "crash", &result)?;
-    failure.map_or(Ok(()), |text| Err(text.to_owned()))
+    let earlier = read(&workspace.root, "crash").filter(|result| result["commit"] == commit);
+    let before = earlier.and_then(|result| result["seconds"].as_f64()).unwrap_or(0.0);
+    let mut known = json!({});
+    let keep = |found: &Value, complete: bool, failure: Option<&str>| {
+        let seconds = before + start.elapsed().as_secs_f64();
+        let head = json!({ "tier": "crash", "commit": commit, "complete": complete,
+            "failure": failure, "seconds": seconds });
+        write(&workspace.root, "crash", &joined(head, found.clone()))
+    };
+    let outcome = crash::prove_points(workspace, commit, |found| {
+        keep(&found, false, None)?;
+        known = found;
+        Ok(())
+    });
+    keep(&known, outcome.is_ok(), outcome.as_ref().err().map(String::as_str))?;
+    outcome
+}
+
+fn power(workspace: &Workspace, commit: &str, _seeds: u64) -> Result<(), String> {
+    let start = Instant::now();
+    let earlier = read(&workspace.root, "power");
+    let earlier = earlier.filter(|all| all["commit"] == commit && all["failure"].is_null());
+    let before = earlier.as_ref().and_then(|all| all["seconds"].as_f64()).unwrap_or(0.0);
+    let mut cycles = earlier.map_or_else(Vec::new, |mut all| match all["all"].take() {
+        Value::Array(cycles) => cycles,
+        _ => Vec::new(),
+    });
+    let done = cycles.iter().filter(|cycle| cycle["honest_disk"] == true).count() as u64;
+    let keep = |cycles: &[Value], complete: bool, failure: Option<&str>| {
+        let seconds = before + start.elapsed().as_secs_f64();
+        let head = json!({ "tier": "power", "commit": commit, "complete": complete,
+            "failure": failure, "seconds": seconds });
+        let found = joined(crash::sum_of_cycles(cycles), json!({ "all": cycles }));
+        write(&workspace.root, "power", &joined(head, found))
+    };
+    let outcome = crash::prove_power(workspace, done, |cycle| {
+        cycles.push(cycle);
+        keep(&cycles, false, None)
+    });
+    keep(&cycles, outcome.is_ok(), outcome.as_ref().err().map(String::as_str))?;
+    outcome
+}
+
+/// One object with the fields of both.
+fn joined(mut first: Value, second: Value) -> Value {
+    if let (Some(all), Value::Object(more)) = (first.as_object_mut(), second) {
+        all.extend(more);
+    }
+    first
 }
 
 #[cfg(test)]
@@ -175,6 +218,11 @@ mod tests {
         let failed = json!({ "commit": "a", "seeds": 7, "failure": "1 seed has failed" });
         assert_eq!(seeds_done(Some(&failed), "a"), 0);
         assert_eq!(seeds_done(None, "a"), 0);
+    }
+
+    #[test]
+    fn objects_are_joined() {
+        assert_eq!(joined(json!({ "a": 1 }), json!({ "b": 2 })), json!({ "a": 1, "b": 2 }));
     }
 
     #[test]

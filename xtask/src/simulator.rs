@@ -1,19 +1,27 @@
-//! The simulator, as the program `dtx` offers it: `dtx sim --first-seed S --seeds N --json`.
-
-use std::path::Path;
+//! The simulator, as the program `dtx` offers it: `dtx sim --seed FIRST --seeds N --json`.
 
 use serde_json::Value;
 
 use crate::{
-    process::{cargo, lines, output, succeeds},
+    process::{lines, output},
     steps::{Ending, Steps},
     workspace::Workspace,
 };
 
-const PROGRAM: [&str; 7] = ["run", "--quiet", "--profile", "checked", "--package", "dtx-cli", "--"];
+/// The program.
+const PROGRAM: &str = "dtx";
 
 /// The fewest events that the seed in the middle must have: shorter runs reach too little.
 const EVENTS_MEDIAN_MIN: u64 = 500;
+
+/// Where a failing seed is kept as a file, which the tests run from then on.
+const KEPT: &str = "dtx-sim/seeds";
+
+/// Of how many seeds at least one must show each counter: what never happens is not tested.
+const SOMETIMES: u64 = 1_000;
+
+/// The fewest seeds in which a counter is looked for.
+const SOMETIMES_FROM: u64 = 10 * SOMETIMES;
 
 /// Seeds that follow each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +47,10 @@ pub(crate) fn presence(workspace: &Workspace) -> Result<Presence, String> {
     if !workspace.has("dtx-cli") {
         return Ok(Presence::Absent("THERE IS NO CRATE `dtx-cli`; nothing was simulated"));
     }
-    let help = output(cargo(&workspace.root, &PROGRAM).arg("--help"))?;
+    if !workspace.build_checked()? {
+        return Err("the program does not build".into());
+    }
+    let help = output(workspace.checked(PROGRAM).arg("--help"))?;
     if has_command(&help, "sim") {
         return Ok(Presence::Here);
     }
@@ -68,15 +79,15 @@ fn has_command(help: &str, name: &str) -> bool {
 ///
 /// # Errors
 /// A text when a seed has failed, or when the report does not say that all were run.
-pub(crate) fn simulate(root: &Path, seeds: Seeds) -> Result<(), String> {
+pub(crate) fn simulate(workspace: &Workspace, seeds: Seeds) -> Result<(), String> {
     let (first, count) = (seeds.first.to_string(), seeds.count.to_string());
-    let arguments = ["sim", "--first-seed", &first, "--seeds", &count, "--json"];
+    let arguments = ["sim", "--seed", &first, "--seeds", &count, "--json", "--keep", KEPT];
     let mut report = String::new();
     let collect = |line: &str| {
         report.push_str(line);
         report.push('\n');
     };
-    let sound = lines(cargo(root, &PROGRAM).args(arguments), collect)?;
+    let sound = lines(workspace.checked(PROGRAM).args(arguments), collect)?;
     judge(&report, seeds)?;
     if sound { Ok(()) } else { Err("the simulator has failed beside a sound report".into()) }
 }
@@ -90,9 +101,9 @@ fn judge(report: &str, asked: Seeds) -> Result<(), String> {
             .as_u64()
             .ok_or_else(|| format!("the simulator's report has no number `{name}`"))
     };
-    let (seeds, failed, median) = (number("seeds")?, number("failed")?, number("events_median")?);
+    let (seeds, failed, median) = (number("seeds")?, number("failed")?, number("median_events")?);
     if failed > 0 {
-        return Err(format!("{failed} seeds have failed"));
+        return Err(format!("{failed} seeds have failed; they are kept in {KEPT}"));
     }
     if seeds != asked.count {
         return Err(format!("{seeds} seeds were run of {}", asked.count));
@@ -100,19 +111,25 @@ fn judge(report: &str, asked: Seeds) -> Result<(), String> {
     if median < EVENTS_MEDIAN_MIN {
         return Err(format!("{median} events at the median; {EVENTS_MEDIAN_MIN} are the fewest"));
     }
-    Ok(())
+    if seeds >= SOMETIMES_FROM { sometimes(&report, seeds) } else { Ok(()) }
 }
 
-/// The kill campaign: the test target `kill` of dtx-cli, as long as the tier asks for.
-///
-/// # Errors
-/// A text when there is no such target.
-pub(crate) fn kill_campaign(workspace: &Workspace, tier: &str) -> Result<bool, String> {
-    if !workspace.has_target("dtx-cli", "test", "kill") {
-        return Err("DTX-CLI HAS NO TEST TARGET `kill`; nothing was killed".into());
+/// Whether everything that may happen has happened in enough seeds.
+fn sometimes(report: &Value, seeds: u64) -> Result<(), String> {
+    let seen = report["sometimes"]
+        .as_object()
+        .ok_or("the simulator's report does not say what happened sometimes")?;
+    let counters = report["counters"].as_object().map_or(0, serde_json::Map::len);
+    if seen.is_empty() || seen.len() != counters {
+        return Err(format!("{} of {counters} counters were looked at", seen.len()));
     }
-    let arguments = ["test", "--profile", "checked", "--package", "dtx-cli", "--test", "kill"];
-    succeeds(cargo(&workspace.root, &arguments).env("DTX_TIER", tier))
+    let in_seeds = |count: &Value| count.as_u64().unwrap_or_default();
+    let rare = seen.iter().filter(|(_, count)| in_seeds(count) * SOMETIMES <= seeds);
+    let rare: Vec<_> = rare.map(|(name, count)| format!("{name} in {count}")).collect();
+    if rare.is_empty() {
+        return Ok(());
+    }
+    Err(format!("too rare in {seeds} seeds, one in {SOMETIMES} is the least: {}", rare.join(", ")))
 }
 
 #[cfg(test)]
@@ -123,16 +140,16 @@ mod tests {
 
     #[test]
     fn a_sound_report_passes() {
-        let report = r#"{"seeds": 100, "failed": 0, "events_median": 500}"#;
+        let report = r#"{"seeds": 100, "failed": 0, "median_events": 500}"#;
         assert_eq!(judge(report, ASKED), Ok(()));
     }
 
     #[test]
     fn a_report_of_less_than_was_asked_fails() {
         for report in [
-            r#"{"seeds": 100, "failed": 1, "events_median": 500}"#,
-            r#"{"seeds": 99, "failed": 0, "events_median": 500}"#,
-            r#"{"seeds": 100, "failed": 0, "events_median": 499}"#,
+            r#"{"seeds": 100, "failed": 1, "median_events": 500}"#,
+            r#"{"seeds": 99, "failed": 0, "median_events": 500}"#,
+            r#"{"seeds": 100, "failed": 0, "median_events": 499}"#,
             r#"{"seeds": 100, "failed": 0}"#,
             "",
         ] {
@@ -141,8 +158,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_too_rare_fails() {
+        let asked = Seeds { first: 0, count: SOMETIMES_FROM };
+        let report = |seen: u64| {
+            format!(
+                r#"{{"seeds": 10000, "failed": 0, "median_events": 500,
+                    "counters": {{"told": 9, "parked": 9}},
+                    "sometimes": {{"told": 9000, "parked": {seen}}}}}"#
+            )
+        };
+        assert_eq!(judge(&report(11), asked), Ok(()));
+        assert!(judge(&report(10), asked).expect_err("rare").contains("parked in 10"));
+        let nothing = r#"{"seeds": 10000, "failed": 0, "median_events": 500, "counters": {}}"#;
+        assert!(judge(nothing, asked).is_err());
+    }
+
+    #[test]
     fn without_the_program_there_is_nothing_to_simulate() {
-        let workspace = Workspace { root: ".".into(), packages: Vec::new() };
+        let workspace =
+            Workspace { root: ".".into(), target: "target".into(), packages: Vec::new() };
         assert!(matches!(presence(&workspace), Ok(Presence::Absent(_))));
         let mut steps = Steps::new();
         step(&workspace, &mut steps, "simulator", || panic!("must not run"));

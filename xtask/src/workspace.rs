@@ -3,12 +3,13 @@
 use std::{
     env, fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use serde_json::Value;
 
 use crate::{
-    process::{cargo, output, program},
+    process::{cargo, output, program, succeeds},
     source::{SourceFile, mark_test_modules},
 };
 
@@ -20,6 +21,8 @@ const TEXT_FILES: [&str; 10] =
 #[derive(Debug)]
 pub(crate) struct Workspace {
     pub(crate) root: PathBuf,
+    /// Where cargo puts what it builds.
+    pub(crate) target: PathBuf,
     pub(crate) packages: Vec<Package>,
 }
 
@@ -78,7 +81,24 @@ impl Workspace {
         let arguments = ["metadata", "--no-deps", "--format-version=1"];
         let text = output(&mut cargo(&root, &arguments))?;
         let packages = parse_packages(&text)?;
-        Ok(Self { root, packages })
+        let target = target_of(&text).unwrap_or_else(|| root.join("target"));
+        Ok(Self { root, target, packages })
+    }
+
+    /// Builds everything that is tested, with the features that the whole workspace needs. What
+    /// was built for one package alone would be built once more.
+    ///
+    /// # Errors
+    /// A text that says what could not be started.
+    pub(crate) fn build_checked(&self) -> Result<bool, String> {
+        let arguments = ["test", "--workspace", "--profile", "checked", "--no-run", "--quiet"];
+        succeeds(&mut cargo(&self.root, &arguments))
+    }
+
+    /// A program that [`build_checked`](Self::build_checked) has made, such as `examples/approval`.
+    pub(crate) fn checked(&self, name: &str) -> Command {
+        let path = self.target.join("checked").join(name);
+        program(&self.root, &path.display().to_string())
     }
 
     /// Whether there is such a package.
@@ -147,6 +167,12 @@ fn parse_tree(text: &str) -> Vec<String> {
     names
 }
 
+/// The folder for what is built, as `cargo metadata` says.
+fn target_of(metadata: &str) -> Option<PathBuf> {
+    let metadata: Value = serde_json::from_str(metadata).ok()?;
+    metadata["target_directory"].as_str().map(PathBuf::from)
+}
+
 fn parse_packages(text: &str) -> Result<Vec<Package>, String> {
     let root: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
     let packages = root["packages"].as_array().ok_or("cargo metadata names no packages")?;
@@ -190,7 +216,7 @@ mod tests {
         let kinds: Vec<_> = packages[0].dependencies.iter().map(|found| found.kind).collect();
         assert_eq!(kinds, [DependencyKind::Normal, DependencyKind::Dev, DependencyKind::Build]);
         assert_eq!(packages[0].features, ["default", "redb"]);
-        let workspace = Workspace { root: PathBuf::new(), packages };
+        let workspace = Workspace { root: PathBuf::new(), target: PathBuf::new(), packages };
         assert!(workspace.has("dtx") && workspace.has_target("dtx", "test", "kill"));
         assert!(!workspace.has_target("dtx", "bin", "kill"));
     }

@@ -3,7 +3,7 @@
 use clap::Args;
 use dtx::{name::Namespace, pattern::Pattern};
 use dtx_shop::{
-    CONCURRENCY_DEFAULT, FaultRates, Orders, Rate, Report, RunSettings, StoreAddress,
+    CONCURRENCY_DEFAULT, FaultRates, Orders, Rate, Report, RunSettings, StoreAddress, Told,
     TransportAddress, default_run_name,
 };
 use serde::Serialize;
@@ -83,7 +83,7 @@ pub(crate) async fn demo(args: DemoArgs) -> Result<Exit, Failure> {
             };
             let what = format!("{pattern:>5}, faults {fail}");
             let progress = Progress::new(args.progress, &what, orders.orders.len());
-            let tell = |done| progress.set(done);
+            let tell = |told: Told<'_>| progress.tell(told);
             let report = dtx_shop::run(&store, &orders, &settings, &tell).await.map_err(failure)?;
             runs.push(DemoRun { fail: fail.get(), report });
         }

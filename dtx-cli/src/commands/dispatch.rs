@@ -1,6 +1,6 @@
 //! From the command line to the command.
 
-use super::{completions, demo, run, sim, submit, tx};
+use super::{completions, demo, heal, participant, run, sim, submit, tx};
 use crate::{
     cli::Command,
     exit::{Exit, Failure},
@@ -13,6 +13,8 @@ pub(crate) async fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Demo(args) => demo::demo(args).await,
         Command::Submit(args) => submit::submit(args).await,
         Command::Tx(args) => tx::tx(args).await,
+        Command::Heal(args) => heal::heal(args).await,
+        Command::Participant(args) => participant::participant(args).await,
         Command::Sim(args) => sim::sim(args).await,
         Command::Completions(args) => completions::completions(&args),
     }

@@ -1,8 +1,11 @@
 //! The commands of the program, one file or folder each.
 
+mod access;
 pub(crate) mod completions;
 pub(crate) mod demo;
 mod dispatch;
+pub(crate) mod heal;
+pub(crate) mod participant;
 pub(crate) mod run;
 pub(crate) mod sim;
 pub(crate) mod submit;

@@ -9,7 +9,7 @@ use dtx::{
 };
 use dtx_shop::{
     CONCURRENCY_DEFAULT, CONCURRENCY_MAX, FaultRates, LOSE_MAX, Orders, RUN_NAME_RULE, Rate,
-    Report, RunSettings, ShopError, StoreAddress, TransportAddress, default_run_name,
+    Report, RunSettings, ShopError, StoreAddress, Told, TransportAddress, default_run_name,
 };
 
 use crate::{
@@ -133,7 +133,7 @@ async fn on_store(
     settings: &RunSettings,
     progress: &Progress,
 ) -> Result<Report, Failure> {
-    let tell = |done| progress.set(done);
+    let tell = |told: Told<'_>| progress.tell(told);
     match &settings.store {
         StoreAddress::Memory => {
             dtx_shop::run(&MemoryStore::new(), orders, settings, &tell).await.map_err(failure)

@@ -68,3 +68,20 @@ fn a_store_that_another_process_owns_is_a_clear_error() {
     runtime.block_on(owner.close()).unwrap();
     report(&mut run(&orders, "saga", &folder.redb("a.redb")));
 }
+
+#[test]
+fn every_order_is_told_when_it_is_accepted_and_again_with_its_outcome() {
+    let folder = Folder::new();
+    let orders = folder.orders(5);
+    let store = folder.redb("a.redb");
+    let mut command = run(&orders, "2pc", &store);
+    let output = command.args(["--progress", "orders"]).output().unwrap();
+    let mut told: Vec<String> = stderr(&output).lines().map(str::to_owned).collect();
+    told.sort();
+    let accepted = (1..=5).map(|order| format!(r#"{{"accepted":"{order}"}}"#));
+    let ended = (1..=5).map(|order| format!(r#"{{"order":"{order}","outcome":"committed"}}"#));
+    assert_eq!(told, accepted.chain(ended).collect::<Vec<_>>());
+    // What has ended is not told again.
+    let again = run(&orders, "2pc", &store).args(["--progress", "orders"]).output().unwrap();
+    assert_eq!(stderr(&again), "");
+}

@@ -9,7 +9,7 @@ fn the_version_and_the_help_are_no_mistakes() {
         (version.code, version.stdout.trim()),
         (0, concat!("dtx ", env!("CARGO_PKG_VERSION")))
     );
-    for command in ["run", "demo", "submit", "tx", "sim", "completions"] {
+    for command in ["run", "demo", "submit", "tx", "heal", "participant", "sim", "completions"] {
         let help = dtx(&[command, "--help"]);
         assert_eq!(help.code, 0, "{help:?}");
         assert!(help.stdout.contains("Usage: dtx"), "{help:?}");
@@ -54,10 +54,13 @@ fn a_mistake_on_the_command_line_is_code_2() {
         &["run", "--pattern", "4ps", "--orders", "x.csv"],
         &["sim"],
         &["sim", "--seeds", "0"],
-        &["sim", "--seeds", "2", "--first-seed", "18446744073709551615"],
-        &["sim", "--seed", "1", "--seeds", "2"],
+        &["sim", "--seeds", "2", "--seed", "18446744073709551615"],
+        &["sim", "--seeds", "2", "--journal"],
         &["tx", "list"],
         &["tx", "list", "--store", "memory"],
+        &["heal", "--store", "memory"],
+        &["heal", "--store", "redb:no-such-file.redb"],
+        &["participant", "hold", "No Name", "--store", "redb:x.redb", "--reason", "x"],
         &["submit", "no-such-file.json"],
     ] {
         let ran = dtx(arguments);

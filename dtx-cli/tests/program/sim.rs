@@ -4,15 +4,16 @@ use crate::support::dtx;
 
 #[test]
 fn many_seeds_are_one_object() {
-    let ran = dtx(&["sim", "--first-seed", "5", "--seeds", "6", "--json"]);
+    let ran = dtx(&["sim", "--seed", "5", "--seeds", "6", "--json"]);
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
     let found = ran.json();
     assert_eq!(found["seeds"], 6);
     assert_eq!((&found["failed"], &found["violations"]), (&0.into(), &0.into()));
     assert_eq!(found["failing_seeds"].as_array().map(Vec::len), Some(0));
     assert!(found["seeds_per_s"].as_f64().is_some_and(|rate| rate > 0.0), "{found}");
-    assert!(found["events_median"].as_u64().is_some_and(|events| events > 0), "{found}");
+    assert!(found["median_events"].as_u64().is_some_and(|events| events > 0), "{found}");
     assert!(found["counters"]["committed"].as_u64().is_some(), "{found}");
+    assert_eq!(found["sometimes"]["events"], 6, "{found}");
 }
 
 #[test]
@@ -26,7 +27,7 @@ fn one_seed_is_the_same_run_again() {
 
 #[test]
 fn a_trace_is_a_diagram() {
-    let ran = dtx(&["sim", "--seed", "3", "--trace"]);
+    let ran = dtx(&["sim", "--seed", "3"]);
     assert_eq!(ran.code, 0);
     assert!(ran.stdout.starts_with("sequenceDiagram\n"), "{}", ran.stdout);
     assert!(ran.stdout.lines().count() > 50);
@@ -37,4 +38,36 @@ fn progress_is_told_on_stderr() {
     let ran = dtx(&["sim", "--seeds", "3", "--progress", "json"]);
     let last = ran.stderr.lines().last().expect("a line of progress");
     assert_eq!((ran.code, last), (0, r#"{"progress":3,"of":3}"#));
+}
+
+#[test]
+fn a_run_is_kept_to_its_pattern_and_its_faults() {
+    let kept = ["sim", "--seed", "3", "--json", "--pattern", "2pc", "--faults", "loss,stall"];
+    let found = dtx(&kept).json();
+    assert_eq!((&found["pattern"], &found["faults"]), (&"2pc".into(), &"loss,stall".into()));
+    assert_eq!(found["counters"]["crashes"], 0, "{found}");
+    assert_eq!(found["counters"]["dispatched"], 0, "{found}");
+    let wrong = dtx(&["sim", "--seed", "3", "--faults", "loss,nonsense"]);
+    assert_eq!(wrong.code, 2);
+    assert!(wrong.stderr.contains("nonsense"), "{}", wrong.stderr);
+}
+
+#[test]
+fn a_journal_is_a_line_for_each_happening() {
+    let ran = dtx(&["sim", "--seed", "3", "--journal"]);
+    assert_eq!(ran.code, 0);
+    let lines: Vec<serde_json::Value> =
+        ran.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert!(lines.len() > 50);
+    for what in ["submitted", "command", "reply", "kept", "landed", "told", "leased"] {
+        assert!(lines.iter().any(|line| line["what"] == what), "{what}");
+    }
+}
+
+#[test]
+fn the_page_about_the_program_names_every_fault() {
+    let page = include_str!("../../../docs/cli.md");
+    for fault in dtx_sim::Fault::ALL {
+        assert!(page.contains(&format!("`{}`", fault.name())), "{}", fault.name());
+    }
 }

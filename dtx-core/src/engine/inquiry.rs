@@ -58,6 +58,10 @@ pub fn answer_inquiry(
     let Some(verdict) = going_back(record) else {
         return InquiryStep::Pending(RETRY_AFTER);
     };
+    let mut summary = record.summary.clone();
+    if summary.status == Status::Parked {
+        summary.status = Status::Open;
+    }
     InquiryStep::Write(Box::new(TxWrite {
         id,
         tx: record.tx,
@@ -71,7 +75,7 @@ pub fn answer_inquiry(
         // The owner must carry it out. One that an operator has abandoned stays over: its outcome
         // was told, and the verdict is there only for what a participant still holds.
         due: record.due.map(|_| store_now),
-        summary: record.summary.clone(),
+        summary,
         journal: [decided(verdict, store_now)].into(),
         lazy: false,
     }))

@@ -40,13 +40,12 @@ pub(super) struct OpenTx {
     /// The earliest moment for which a timer is set.
     pub(super) timer_at: Timestamp,
     pub(super) signals_seen: u16,
-    /// Operators' moves before this one were made before the transaction was taken up.
+    /// Operators' moves before this one were made before the transaction was taken up, or while
+    /// it waited for that.
     pub(super) moves_made: u16,
     pub(super) status: Status,
     pub(super) dead_letters: u16,
     pub(super) exceptions: ThinVec<Reason>,
-    /// What waits for an operator.
-    pub(super) stuck: ThinVec<(OperationIndex, Phase)>,
     pub(super) observed: bool,
     pub(super) told: Option<Outcome>,
     pub(super) outputs: ThinVec<(OperationIndex, Bytes)>,
@@ -61,6 +60,28 @@ pub(super) struct OpenTx {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Resume {
     pub(super) verdict: Option<Verdict>,
+    pub(super) count: ResumeCount,
+}
+
+/// How a resume counts among those of its transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ResumeCount {
+    /// Its wait in the store is over. Should that kill its owner, the next one counts it.
+    WasParked,
+    /// It may have killed its owner.
+    Again,
+    /// An operator wants it to be tried anew.
+    Anew,
+}
+
+impl ResumeCount {
+    pub(super) fn of(self, before: u16) -> u16 {
+        match self {
+            Self::WasParked => before,
+            Self::Again => before.saturating_add(1),
+            Self::Anew => 1,
+        }
+    }
 }
 
 /// Why a transaction leaves the memory.
@@ -156,7 +177,6 @@ impl OpenTx {
             status: Status::Open,
             dead_letters: 0,
             exceptions: ThinVec::new(),
-            stuck: ThinVec::new(),
             observed: false,
             told: None,
             outputs: ThinVec::new(),

@@ -1,6 +1,9 @@
 //! What a coordinator has learnt of the participants: how fast they answer, and whether they do.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use crate::{
     engine::EngineSettings, ids::mix, name::ParticipantName, store::Outcome, time::Timestamp,
@@ -12,6 +15,8 @@ pub struct Peers {
     peers: BTreeMap<ParticipantName, Peer>,
     /// The last hundred outcomes, one bit each: set for what did not commit.
     recent: u128,
+    /// Participants to which nothing is sent until an operator releases them.
+    held: BTreeSet<ParticipantName>,
 }
 
 #[derive(Debug, Default)]
@@ -74,6 +79,11 @@ impl Breaker {
 }
 
 impl Peers {
+    /// From now on nothing is sent to these, and to all others again.
+    pub fn hold_back(&mut self, held: BTreeSet<ParticipantName>) {
+        self.held = held;
+    }
+
     /// The breaker of a participant, if anything is known of it.
     pub fn breaker(&self, participant: &ParticipantName) -> Option<&Breaker> {
         self.peers.get(participant).map(|peer| &peer.breaker)
@@ -95,6 +105,9 @@ impl Peers {
         now: Timestamp,
         settings: &EngineSettings,
     ) -> Option<Timestamp> {
+        if self.held.contains(participant) {
+            return Some(now + settings.breaker_pause);
+        }
         self.peers.get_mut(participant)?.breaker.hold(now, settings.breaker_pause)
     }
 

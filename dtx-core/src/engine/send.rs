@@ -8,7 +8,7 @@ use crate::{
     answer::{NotDone, PhaseAnswer, Reason, Refusal},
     engine::{
         Notice,
-        open::{Flight, Record, Resume},
+        open::{Flight, Record, Resume, ResumeCount},
         peers::backoff,
         write::Turn,
     },
@@ -23,26 +23,23 @@ use crate::{
 
 impl Turn<'_, '_> {
     /// Takes a stored transaction up, with a durable count of how often that happened, so that a
-    /// transaction that kills coordinators is noticed.
-    pub(super) fn take_up(&mut self, was_parked: bool) {
-        if was_parked {
-            self.open.status = Status::Open;
-            self.start_again();
-            return;
-        }
+    /// transaction that kills coordinators is noticed. Nothing is done before that is durable: it
+    /// may have been read before its last record landed, and only a write shows that.
+    pub(super) fn take_up(&mut self, resume: Resume) {
         let resumes = self.open.state.resumes;
-        if resumes >= self.shared.settings.resumes_max {
+        self.open.resume = Some(resume);
+        if resume.count == ResumeCount::Again && resumes >= self.shared.settings.resumes_max {
             // It may be what kills the coordinators: it waits for an operator's `Retry`.
             self.except(Reason::new(format!("it was taken up {resumes} times without an end")));
             return;
         }
-        self.open.state.resumes += 1;
+        self.open.state.resumes = resume.count.of(resumes);
         self.record(Record::of(RecordKind::Resumed));
     }
 
-    /// The resume is durable (or the wait is over): off it goes.
+    /// The resume is durable: off it goes.
     pub(super) fn start_again(&mut self) {
-        let Some(Resume { verdict }) = self.open.resume.take() else { return };
+        let Some(Resume { verdict, .. }) = self.open.resume.take() else { return };
         let point = self.open.state.point_of_no_return;
         match (verdict, point) {
             (Some(verdict), _) => self.feed(Event::Resume(verdict)),
@@ -149,7 +146,7 @@ impl Turn<'_, '_> {
             ttl: claims.then(|| self.time_to_live(phase, flight.extensions)),
             one_phase: flight.one_phase,
             reply: true,
-            payload: definition.payload().clone(),
+            payload: self.input(operation),
             inputs: self.inputs(operation),
         }
     }
@@ -198,6 +195,7 @@ impl Turn<'_, '_> {
             let participant = reply.participant.clone();
             self.out.notices.push(Notice::Progress { tx, operation, participant, phase, answer });
         }
+        self.shared.last_failure = failure(&reply.answer);
         if let Err(NotDone::Unknown(_)) = &reply.answer {
             if current {
                 self.back_off(operation);
@@ -234,6 +232,7 @@ impl Turn<'_, '_> {
             return;
         };
         self.keep_output(operation, &answer);
+        self.shared.last_attempts = self.open.flights[operation.get()].attempt;
         self.land(operation);
         self.feed(event);
     }
@@ -314,6 +313,7 @@ impl Turn<'_, '_> {
     }
 
     fn give_up(&mut self, operation: OperationIndex, phase: Phase) {
+        self.shared.last_attempts = self.open.flights[operation.get()].attempt;
         self.land(operation);
         if phase == Phase::Status {
             self.verified(operation, false);
@@ -364,6 +364,7 @@ impl Turn<'_, '_> {
         let participant = self.open.transaction.operation(operation).participant().clone();
         let settings = self.shared.settings.clone();
         self.cx.peers.failed(&participant, self.cx.now, &settings);
+        self.shared.last_failure = None;
         let attempt = self.open.flights[operation.get()].attempt;
         let answer = Answered::TimedOut;
         self.note(JournalEvent::Answered { operation, phase, attempt, answer });
@@ -408,9 +409,18 @@ impl Turn<'_, '_> {
 
     fn wait_for_operator(&mut self, operation: OperationIndex, phase: Phase) {
         self.land(operation);
-        self.open.stuck.push((operation, phase));
+        self.open.state.stuck.push((operation, phase));
         self.open.status = Status::NeedsAttention;
         self.out.notices.push(Notice::NeedsAttention(self.tx));
         self.record(Record::PROGRESS);
+    }
+}
+
+/// What an answer says when it is not `Done`.
+fn failure(answer: &PhaseAnswer) -> Option<Reason> {
+    match answer {
+        Ok(_) => None,
+        Err(NotDone::Rejected(reason) | NotDone::Unknown(reason)) => Some(reason.clone()),
+        Err(NotDone::Refused(refusal)) => Some(Reason::new(format!("refused: {refusal:?}"))),
     }
 }

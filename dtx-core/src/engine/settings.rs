@@ -31,6 +31,8 @@ pub struct EngineSettings {
     pub output_bytes_max: usize,
     /// The most signals of one transaction.
     pub signals_max: usize,
+    /// The most bytes of all inputs together that operators edit in one transaction.
+    pub edited_bytes_max: usize,
     /// The most journal entries of one transaction that wait for its next write; further ones
     /// are counted and left out.
     pub journal_entries_max: usize,
@@ -62,6 +64,7 @@ impl Default for EngineSettings {
             park_after: Duration::from_secs(5),
             output_bytes_max: 64 * 1024,
             signals_max: 64,
+            edited_bytes_max: 256 * 1024,
             journal_entries_max: 4_096,
             breaker_failures: 32,
             breaker_pause: Duration::from_millis(500),

@@ -7,16 +7,18 @@ use std::{
 };
 
 use crate::{
+    answer::Reason,
     engine::{
-        Context, EngineSettings, Input, Notice, Outputs, StoredState,
-        open::{End, OpenTx, Record, Resume},
+        Context, EngineSettings, Input, Notice, Outputs, StoredState, Unreadable,
+        open::{End, OpenTx, Record, Resume, ResumeCount},
+        operate, readable,
         write::Turn,
     },
     ids::{AcceptSequence, ShardId, TxId, WriteId},
     pattern::Effect,
-    store::{Fence, Outcome, RecordKind, Status, TxRecord, TxWrite},
+    store::{Expect, Fence, Outcome, RecordKind, Status, TxRecord, TxWrite},
     time::Timestamp,
-    transaction::{Transaction, codec},
+    transaction::Transaction,
 };
 
 /// All open transactions of one shard, under one lease.
@@ -44,6 +46,10 @@ pub(super) struct Shared {
     timers: BinaryHeap<Reverse<(Timestamp, TxId)>>,
     /// Room for the effects of a step, kept so that a step allocates nothing.
     pub(super) effects: Vec<Effect>,
+    /// What the answer said that is being acted on, should it be the last one that is awaited.
+    pub(super) last_failure: Option<Reason>,
+    /// How many attempts there were of the phase that was given up last.
+    pub(super) last_attempts: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -77,6 +83,12 @@ impl Shared {
         self.timers.push(Reverse((at, tx)));
     }
 
+    /// A transaction has another sequence than the one under which it was taken up.
+    pub(super) fn resequence(&mut self, from: AcceptSequence, to: AcceptSequence) {
+        self.sequences.remove(&from);
+        self.sequences.insert(to);
+    }
+
     fn sequence(&mut self) -> AcceptSequence {
         let sequence = AcceptSequence { epoch: self.fence.epoch, number: self.next_number };
         self.next_number += 1;
@@ -107,6 +119,8 @@ impl ShardEngine {
                 unreadable: false,
                 timers: BinaryHeap::new(),
                 effects: Vec::new(),
+                last_failure: None,
+                last_attempts: 0,
             },
             open: BTreeMap::new(),
             closing: BTreeMap::new(),
@@ -171,13 +185,12 @@ impl ShardEngine {
                 Ok(Some(record)) if self.open.contains_key(&tx) => {
                     self.turn(tx, cx, out, |turn| turn.adopt(*record));
                 }
-                Ok(Some(record)) if !self.holds(tx) => {
-                    if record.due.is_some() {
-                        self.recover(*record, store_now, cx, out);
-                    }
+                Ok(Some(record)) if self.closing.contains_key(&tx) => {
+                    self.closing_loaded(&record, out);
                 }
+                Ok(Some(record)) => self.recover(*record, store_now, cx, out),
                 // What could not be read now is found by the next write or the next scan.
-                Ok(_) | Err(_) => self.turn(tx, cx, out, |turn| turn.not_loaded()),
+                Ok(None) | Err(_) => self.turn(tx, cx, out, |turn| turn.not_loaded()),
             },
             Input::Reply(reply) => {
                 if reply.epoch == self.shared.fence.epoch {
@@ -232,15 +245,9 @@ impl ShardEngine {
         if self.holds(tx) || record.due.is_none() {
             return;
         }
-        let decoded = StoredState::decode(&record.state)
-            .map_err(|error| error.to_string())
-            .and_then(|state| {
-                let transaction = codec::decode(&record.definition).map_err(|e| e.to_string())?;
-                Ok((state, transaction))
-            });
-        let (mut state, transaction) = match decoded {
+        let (mut state, transaction) = match readable(&record) {
             Ok(decoded) => decoded,
-            Err(reason) => {
+            Err(Unreadable(reason)) => {
                 // Its sequence cannot be known, so nothing may be forgotten below it.
                 self.shared.unreadable = true;
                 out.notices.push(Notice::Quarantined(tx, reason));
@@ -257,16 +264,20 @@ impl ShardEngine {
         let accepted_at = Timestamp::from_micros(
             cx.now.as_micros().saturating_sub(u64::try_from(age.as_micros()).unwrap_or(u64::MAX)),
         );
-        let was_parked = record.summary.status == Status::Parked;
+        let count = match record.summary.status {
+            Status::Parked => ResumeCount::WasParked,
+            _ => ResumeCount::Again,
+        };
         let moves_made = state.signals_heard;
+        operate::moves_without_owner(&mut state);
         let mut open = OpenTx::new(Arc::new(transaction), state, accepted_at, cx.now + left);
         open.moves_made = moves_made;
         open.version = record.version;
         open.exceptions = record.summary.exceptions.into();
         open.dead_letters = 0;
-        open.resume = Some(Resume { verdict: record.verdict });
+        let resume = Resume { verdict: record.verdict, count };
         self.open.insert(tx, Box::new(open));
-        self.turn(tx, cx, out, |turn| turn.take_up(was_parked));
+        self.turn(tx, cx, out, |turn| turn.take_up(resume));
     }
 
     fn tick(&mut self, cx: &mut Context<'_>, out: &mut Outputs) {
@@ -330,31 +341,51 @@ impl ShardEngine {
         out: &mut Outputs,
     ) {
         use crate::store::CommitResult::{Committed, Conflict, DuplicateKey, Failed, Fenced};
-        let Some(closing) = self.closing.get_mut(&tx) else { return };
+        let Some(closing) = self.closing.get(&tx) else { return };
         if closing.write.id != id {
             return;
         }
         match result {
-            // A version that moved on belongs to a signal or an inquiry, which change nothing
-            // about a decided transaction: the write takes the version that was found. A
-            // one-phase commit has no verdict before its end.
-            Conflict { found: Some(found), verdict }
-                if verdict.is_none() || verdict == closing.write.verdict =>
-            {
-                closing.write.id = self.shared.write_id();
-                closing.write.expect = crate::store::Expect::Version(found);
-                out.writes.push(closing.write.clone());
+            // Somebody wrote in between: see what. The write is sent again if that stays unknown.
+            Conflict { found: Some(_), .. } => {
+                out.loads.push(tx);
+                self.close_later(tx, cx);
             }
-            Committed(_) | Conflict { .. } | DuplicateKey { .. } => {
-                self.shared.forget(closing.sequence);
-                self.closing.remove(&tx);
-            }
+            Committed(_) | Conflict { .. } | DuplicateKey { .. } => self.closed(tx),
             Fenced => out.notices.push(Notice::LeaseLost(self.shared.fence.shard)),
-            Failed(_) => {
-                closing.again_at = cx.now + self.shared.settings.write_retry;
-                let at = closing.again_at;
-                self.shared.set_timer(at, tx);
-            }
+            Failed(_) => self.close_later(tx, cx),
+        }
+    }
+
+    fn close_later(&mut self, tx: TxId, cx: &Context<'_>) {
+        let Some(closing) = self.closing.get_mut(&tx) else { return };
+        let at = cx.now + self.shared.settings.write_retry;
+        closing.again_at = at;
+        self.shared.set_timer(at, tx);
+    }
+
+    fn closed(&mut self, tx: TxId) {
+        if let Some(closing) = self.closing.remove(&tx) {
+            self.shared.forget(closing.sequence);
+        }
+    }
+
+    /// The record that the last write of a transaction has met. A signal or an inquiry changes
+    /// nothing about what is decided: the write takes their version. What is finished already is
+    /// left as it is, with what an operator has cleared there.
+    fn closing_loaded(&mut self, record: &TxRecord, out: &mut Outputs) {
+        let Some(closing) = self.closing.get_mut(&record.tx) else { return };
+        let write = &mut closing.write;
+        let contradicts = record.verdict.is_some() && record.verdict != write.verdict;
+        if record.due.is_none() || contradicts {
+            self.closed(record.tx);
+        } else if let Expect::Version(expected) = write.expect
+            && record.version > expected
+        {
+            write.id = self.shared.write_id();
+            write.expect = Expect::Version(record.version);
+            closing.again_at = Timestamp::MAX;
+            out.writes.push(closing.write.clone());
         }
     }
 }

@@ -3,15 +3,16 @@
 use thin_vec::ThinVec;
 
 use crate::{
-    answer::{Done, Reason},
+    answer::Reason,
     engine::{
-        Context, Notice, Outputs, Refused, Signal,
+        Context, Notice, Outputs, Refused, Signal, StoredState,
         open::{End, OpenTx, Record},
+        operate,
         shard::Shared,
     },
     error::Retry,
-    ids::{OperationIndex, TxId, WriteId},
-    pattern::{Effect, Event, Heard, Pattern, Phase},
+    ids::{AcceptSequence, OperationIndex, TxId, WriteId},
+    pattern::{Effect, Event, Pattern, Phase},
     store::{
         CommitResult, Expect, JournalEntry, JournalEvent, Outcome, RecordKind, Status, Summary,
         TxRecord, TxWrite, Verdict,
@@ -79,25 +80,29 @@ impl Turn<'_, '_> {
     }
 
     /// Nothing forward is waited for any more.
-    fn ground(&mut self) {
+    pub(super) fn ground(&mut self) {
         for operation in 0..self.open.flights.len() {
             self.land(OperationIndex(operation as u16));
         }
         self.open.gate = None;
         // What was stuck on the way forward is not asked for any more.
-        self.open.stuck.clear();
+        self.open.state.stuck.clear();
         self.open.status = Status::Open;
     }
 
     fn attention(&mut self, operation: OperationIndex, phase: Phase, exception: bool) {
         let name = self.open.transaction.operation(operation).name().clone();
+        let attempts = self.shared.last_attempts;
+        let why = self.shared.last_failure.take();
+        let why = why.map_or_else(|| "no answer came in time".to_owned(), |why| why.to_string());
         self.land(operation);
-        self.open.stuck.push((operation, phase));
+        self.open.state.stuck.push((operation, phase));
         self.open.status = Status::NeedsAttention;
         if exception {
-            self.except(Reason::new(format!("{name} refused {phase} after the decision")));
+            self.except(Reason::new(format!("{name} refused {phase} after the decision: {why}")));
         } else {
-            self.except(Reason::new(format!("{name} could not {phase} within its retries")));
+            let text = format!("{name} could not {phase} in {attempts} attempts: {why}");
+            self.except(Reason::new(text));
         }
     }
 
@@ -159,8 +164,8 @@ impl Turn<'_, '_> {
         if let Some(outcome) = record.last {
             self.note(JournalEvent::Told(outcome));
         }
-        let heard = self.open.signals_seen.max(self.open.state.signals_heard);
-        self.open.state.signals_heard = heard;
+        let heard = self.open.signals_seen.max(self.open.moves_made);
+        self.open.state.signals_heard = heard.max(self.open.state.signals_heard);
         let accept = record.kind == RecordKind::Accepted;
         let transaction = &self.open.transaction;
         let fire = transaction.pattern() == Pattern::FireAndForget;
@@ -321,15 +326,19 @@ impl Turn<'_, '_> {
             self.open.write_again_at = self.cx.now + self.shared.settings.write_retry;
             return;
         }
-        let Ok(state) = crate::engine::StoredState::decode(&record.state) else {
+        let Ok(state) = StoredState::decode(&record.state) else {
             self.open.end = Some(End::SetAside);
             return;
         };
         self.open.version = record.version;
-        self.open.state.signals = state.signals;
         if record.due.is_none() {
             self.over(record.summary.status);
             return;
+        }
+        if self.open.resume.is_some() {
+            self.read_anew(state, &record);
+        } else {
+            self.open.state.signals = state.signals;
         }
         let Some(write) = self.open.unsettled.take() else {
             self.after_adopting(record.verdict, None);
@@ -350,11 +359,34 @@ impl Turn<'_, '_> {
         }
     }
 
+    /// It was read before its owner, which may have been this one, wrote more to it. Nothing was
+    /// done yet by what was read then, so all of it is as it is found now.
+    fn read_anew(&mut self, mut state: StoredState, record: &TxRecord) {
+        let own = std::mem::take(&mut self.open.state);
+        if state.sequence == AcceptSequence::default() {
+            state.sequence = own.sequence;
+        } else if state.sequence != own.sequence {
+            self.shared.resequence(own.sequence, state.sequence);
+        }
+        let is_taken_up =
+            self.open.unsettled.as_ref().is_some_and(|w| w.kind == RecordKind::Resumed);
+        if let Some(resume) = &mut self.open.resume {
+            resume.verdict = record.verdict;
+            if is_taken_up {
+                state.resumes = resume.count.of(state.resumes);
+                self.open.exceptions = record.summary.exceptions.iter().cloned().collect();
+            }
+        }
+        self.open.moves_made = self.open.moves_made.max(state.signals_heard);
+        operate::moves_without_owner(&mut state);
+        self.open.state = state;
+    }
+
     /// The accept met a row. With the same definition it is its own, which has landed and was
     /// signalled to since; else the id is taken, by the abort of an inquiry or by another.
     fn adopt_accept(&mut self, record: TxRecord) {
         let definition = self.open.unsettled.as_ref().and_then(|write| write.definition.clone());
-        let state = crate::engine::StoredState::decode(&record.state);
+        let state = StoredState::decode(&record.state);
         match (state, definition) {
             (Ok(state), Some(definition)) if definition == record.definition => {
                 self.open.version = record.version;
@@ -392,18 +424,12 @@ impl Turn<'_, '_> {
         let undecided = self.open.machine.verdict().is_none();
         if let Some(verdict) = verdict
             && undecided
+            && self.open.resume.is_none()
         {
             // A verdict never changes (rule 1): whatever else was to be written is dropped.
             self.open.queue.clear();
             self.ground();
-            if let Some(record) = again
-                && record.kind == RecordKind::Resumed
-            {
-                self.open.resume = Some(crate::engine::open::Resume { verdict: Some(verdict) });
-                self.open.queue.insert(0, record);
-            } else {
-                self.feed(Event::Decided(verdict));
-            }
+            self.feed(Event::Decided(verdict));
             self.write_next();
             return;
         }
@@ -426,21 +452,20 @@ impl Turn<'_, '_> {
 
     pub(super) fn wants_back(&self) -> bool {
         let seen = usize::from(self.open.signals_seen).min(self.open.state.signals.len());
-        self.open.state.signals[seen..]
-            .iter()
-            .any(|entry| matches!(entry.signal, Signal::Cancel | Signal::Reject))
+        self.open.state.signals[seen..].iter().any(|entry| entry.signal.wants_back())
     }
 
     /// Acts on the signals that were not acted on yet. While a write is unsettled they wait.
     pub(super) fn hear_signals(&mut self) {
+        self.hear_operator();
         while self.open.unsettled.is_none()
-            && (self.open.resume.is_none() || self.open.status == Status::NeedsAttention)
+            && self.open.resume.is_none()
             && usize::from(self.open.signals_seen) < self.open.state.signals.len()
         {
             let entry = self.open.state.signals[usize::from(self.open.signals_seen)].clone();
             let is_made = self.open.signals_seen < self.open.moves_made;
             self.open.signals_seen += 1;
-            if is_made && entry.signal.is_operator_move() {
+            if is_made && entry.signal.is_made_once() {
                 continue;
             }
             match entry.signal {
@@ -450,47 +475,37 @@ impl Turn<'_, '_> {
                 Signal::Skip(operation) => self.skip(operation),
                 Signal::Abandon => self.abandon(),
                 Signal::ClearExceptions => self.open.exceptions.clear(),
+                Signal::EditInput { operation, .. } => self.retry_edited(operation),
+                Signal::ForceCommit => self.force_commit(),
+                Signal::ForceAbort => self.force_abort(),
             }
         }
     }
 
-    fn retry_stuck(&mut self) {
-        self.open.status = Status::Open;
-        self.open.state.attempts.clear();
-        if self.open.resume.is_some() {
-            self.open.state.resumes = 1;
-            self.record(Record::of(RecordKind::Resumed));
+    /// What waits for an operator before it is taken up hears nobody else: what a caller wants is
+    /// acted on once it is taken up.
+    fn hear_operator(&mut self) {
+        while self.open.unsettled.is_none()
+            && self.open.resume.is_some()
+            && self.open.status == Status::NeedsAttention
+            && usize::from(self.open.moves_made) < self.open.state.signals.len()
+        {
+            let entry = self.open.state.signals[usize::from(self.open.moves_made)].clone();
+            self.open.moves_made += 1;
+            match entry.signal {
+                Signal::Retry => self.retry_stuck(),
+                Signal::Abandon => self.abandon(),
+                Signal::ClearExceptions => self.open.exceptions.clear(),
+                // Taken up, it goes back first of all.
+                Signal::ForceAbort => self.retry_stuck(),
+                Signal::Approve
+                | Signal::Reject
+                | Signal::Cancel
+                | Signal::Skip(_)
+                | Signal::EditInput { .. }
+                | Signal::ForceCommit => {}
+            }
         }
-        for (operation, phase) in std::mem::take(&mut self.open.stuck) {
-            self.begin(operation, phase, false);
-        }
-    }
-
-    fn skip(&mut self, operation: OperationIndex) {
-        let Some(at) = self.open.stuck.iter().position(|(stuck, _)| *stuck == operation) else {
-            return;
-        };
-        let (_, phase) = self.open.stuck.remove(at);
-        if self.open.stuck.is_empty() {
-            self.open.status = Status::Open;
-        }
-        // Durable before it is acted on, so that a resume does not stop at the same place again.
-        self.open.state.answers.push((operation, phase, Ok(Done::default())));
-        let heard = Heard::Done { read_only: false, reversed: false };
-        self.open.after_progress.push(Event::Answer { operation, phase, heard });
-        self.record(Record::PROGRESS);
-    }
-
-    fn abandon(&mut self) {
-        self.ground();
-        self.open.queue.clear();
-        if self.open.told.is_none() {
-            self.open.told = Some(Outcome::Abandoned);
-            self.out.notices.push(Notice::Told(self.tx, Outcome::Abandoned));
-        }
-        let verdict = self.open.machine.verdict();
-        let last = Some(Outcome::Abandoned);
-        self.record(Record { kind: RecordKind::Progress, verdict, lazy: false, last });
     }
 
     /// After everything else in a turn: what is due next.

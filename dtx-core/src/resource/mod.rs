@@ -12,6 +12,7 @@ mod ledger;
 mod locks;
 mod pool;
 mod reservations;
+mod reversals;
 mod run;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -24,5 +25,6 @@ pub use holds::{HoldSettings, HoldSettingsError};
 pub use ledger::{Amount, Credit, Debit, Ledger};
 pub use locks::{LOCK_SHARES, Lock, LockKey, Locks};
 pub use pool::{Audit, EffectRow, ExtendError, LEVEL_MAX, NAME_MAX, OpenError, PoolOutput, audit};
-pub use reservations::{Reservations, Take, Units};
+pub use reservations::{PutBack, Reservations, Take, Units};
+pub use reversals::reversals;
 pub use run::{Plan, Work, plan, read_keys, route};

@@ -29,7 +29,17 @@ impl Action for Take {
     type Output = PoolOutput;
 }
 
-/// The input of [`Take`], as JSON. Its output is a [`PoolOutput`].
+/// The action that puts units of an item back.
+#[derive(Clone, Copy, Debug)]
+pub struct PutBack;
+
+impl Action for PutBack {
+    const NAME: &'static str = "put-back";
+    type Input = Units;
+    type Output = PoolOutput;
+}
+
+/// The input of [`Take`] and [`PutBack`], as JSON. Their output is a [`PoolOutput`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Units {
@@ -94,30 +104,35 @@ impl Reservations {
     }
 }
 
-fn units(command: &Command) -> Result<Units, NotDone> {
-    if command.action.as_str() != Take::NAME || command.action_version != Take::VERSION {
-        return Err(NotDone::unknown(format!(
-            "this stock has no action {} {}",
-            command.action, command.action_version
-        )));
-    }
+fn units(command: &Command) -> Result<(Units, HoldKind), NotDone> {
+    let takes = match (command.action.as_str(), command.action_version) {
+        (Take::NAME, Take::VERSION) => true,
+        (PutBack::NAME, PutBack::VERSION) => false,
+        (name, version) => {
+            return Err(NotDone::unknown(format!("this stock has no action {name} {version}")));
+        }
+    };
     let units: Units = serde_json::from_slice(&command.payload)
         .or_else(|error| rejected(format!("the input is not valid: {error}")))?;
     if units.units > LEVEL_MAX {
         return rejected(format!("{} units are more than {LEVEL_MAX}", units.units));
     }
-    Ok(units)
+    let kind = match (takes, units.strict) {
+        (false, _) => HoldKind::Incoming,
+        (true, true) => HoldKind::Strict,
+        (true, false) => HoldKind::Optimistic,
+    };
+    Ok((units, kind))
 }
 
 fn terms(command: &Command) -> Result<Terms, NotDone> {
-    let units = units(command)?;
-    let kind = if units.strict { HoldKind::Strict } else { HoldKind::Optimistic };
+    let (units, kind) = units(command)?;
     Ok(Terms { amount: units.units, kind })
 }
 
 impl Resource for Reservations {
     fn scope(&self, command: &Command) -> Result<Scope, NotDone> {
-        scope_of(&command.participant, &units(command)?.item)
+        scope_of(&command.participant, &units(command)?.0.item)
     }
 
     fn keys(&self, _: &Command) -> Vec<RowKey> {

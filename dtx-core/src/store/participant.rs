@@ -89,7 +89,7 @@ impl Debug for RowKey {
 }
 
 /// A row as it is stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredRow {
     /// One more with each write. A new row begins above every version that a deleted row of the
     /// store ever had (at 1 while none was deleted), so that a version once read never comes
@@ -100,7 +100,7 @@ pub struct StoredRow {
 }
 
 /// Which rows to read in one scope.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScopeRead {
     /// The scope.
     pub scope: Scope,
@@ -109,7 +109,7 @@ pub struct ScopeRead {
 }
 
 /// What was read in one scope, all at one moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScopeRows {
     /// The rows, in the order of the keys.
     pub rows: Vec<Option<StoredRow>>,
@@ -118,7 +118,7 @@ pub struct ScopeRows {
 }
 
 /// What a change expects of its row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RowExpect {
     /// There is none.
     Absent,
@@ -127,7 +127,7 @@ pub enum RowExpect {
 }
 
 /// The change of one row. `value: None` deletes the row.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowChange {
     /// The key.
     pub key: RowKey,
@@ -138,7 +138,7 @@ pub struct RowChange {
 }
 
 /// The changes of one scope: all of them or none.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowSet {
     /// The scope.
     pub scope: Scope,

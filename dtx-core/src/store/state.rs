@@ -37,7 +37,7 @@ pub struct StoreCapabilities {
 }
 
 /// What a store takes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreLimits {
     /// The most writes in one `commit`.
     pub batch_writes_max: usize,

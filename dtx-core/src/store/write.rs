@@ -65,7 +65,7 @@ pub enum Expect {
 }
 
 /// One write of one transaction. Atomic by itself.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TxWrite {
     /// Its id. A repeat carries the same id, and is applied once.
     pub id: WriteId,
@@ -122,7 +122,7 @@ pub enum CommitResult {
 }
 
 /// A transaction as it is stored.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TxRecord {
     /// The transaction.
     pub tx: TxId,

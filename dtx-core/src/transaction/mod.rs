@@ -9,6 +9,7 @@ mod error;
 mod form;
 mod limits;
 mod resolve;
+mod undo;
 
 #[cfg(test)]
 pub(crate) mod arbitrary;
@@ -20,3 +21,4 @@ pub use definition::{
 };
 pub use error::{DefinitionError, Problem};
 pub use limits::Limits;
+pub use undo::{Reversals, UNDO_NAMESPACE, UndoPlanError, undo_key};

@@ -6,19 +6,20 @@ use std::{sync::Arc, time::Duration};
 use dtx_core::{
     answer::{Done, Reason},
     engine::{
-        Context, EngineSettings, Input, Notice, Outputs, Peers, ShardEngine, Signal, SignalEntry,
-        SignalStep, signal_write,
+        Context, EngineSettings, Input, InquiryStep, Notice, Outputs, Peers, ShardEngine, Signal,
+        SignalEntry, SignalStep, StoredState, answer_inquiry, signal_write,
     },
     ids::{HolderId, OperationIndex, ShardCount, TxId, WriteId},
     modifier::VerifyWhen,
+    name::ParticipantName,
     pattern::{Pattern, Phase},
     store::{
         CommitResult, LeaseRequest, MemorySettings, MemoryState, Outcome, RecordKind, Status,
-        TxRecord, TxWrite,
+        TxRecord, TxWrite, Verdict,
     },
     time::Timestamp,
     transaction::{OperationDraft, RetryPolicy, Transaction, TransactionBuilder},
-    transport::{Body, Command},
+    transport::{Body, Command, Inquiry},
 };
 
 const OPERATION: OperationIndex = OperationIndex(0);
@@ -108,15 +109,39 @@ impl Rig {
     fn give(&self, signal: Signal) {
         let (by, reason) = (Reason::new("somebody"), Reason::new("because"));
         let entry = SignalEntry { signal, by, reason };
-        let id = WriteId { writer: HolderId(9), number: 1 };
+        let id = WriteId { writer: HolderId(9), number: self.record().version.0 };
         let step = signal_write(&self.record(), entry, id, self.now, &self.settings);
         let SignalStep::Write(write) = step else { panic!("{step:?}") };
         assert!(matches!(self.land(&write), CommitResult::Committed(_)));
     }
 
+    /// A participant asks after the deadline.
+    fn abort_by_inquiry(&mut self) {
+        self.now = Timestamp::from_millis(300_000);
+        let inquiry = Inquiry {
+            tx: self.tx,
+            pattern: Pattern::TwoPhaseCommit,
+            operation: OPERATION,
+            participant: ParticipantName::new("svc").expect("a name"),
+            host: HolderId(9),
+        };
+        let id = WriteId { writer: HolderId(9), number: 2 };
+        let InquiryStep::Write(abort) =
+            answer_inquiry(&inquiry, Some(&self.record()), self.now, id)
+        else {
+            panic!("it is overdue")
+        };
+        assert!(matches!(self.land(&abort), CommitResult::Committed(_)));
+    }
+
     fn done(&mut self, command: &Command) -> Outputs {
         self.feed(Input::Reply(command.reply(Ok(Done::default()))))
     }
+}
+
+/// A second operation, so that a 2PC is not committed in one phase.
+fn two(builder: TransactionBuilder) -> TransactionBuilder {
+    builder.operation(OperationDraft::new("svc", "work").name("other"))
 }
 
 fn commands(out: &Outputs) -> Vec<Arc<Command>> {
@@ -242,9 +267,10 @@ fn the_end_of_a_delegated_commit_lands_over_an_operators_signal() {
     let out = rig.done(&commands(&sent)[0]);
     assert!(has(&out, |notice| matches!(notice, Notice::Told(_, Outcome::Committed))));
     let end = out.writes[0].clone();
-    rig.give(Signal::Retry);
+    rig.give(Signal::Abandon);
     let conflict = rig.land(&end);
-    let again = rig.written(&end, conflict).writes.remove(0);
+    assert_eq!(rig.written(&end, conflict).loads, [rig.tx]);
+    let again = rig.load().writes.remove(0);
     rig.land_and_tell(&again);
     assert_eq!(rig.record().due, None);
     assert_eq!(rig.engine.open_count(), 0);
@@ -283,4 +309,166 @@ fn an_output_at_output_bytes_max_reaches_what_depends_on_it_and_one_past_it_does
         let next = commands(&rig.feed(Input::Reply(done)));
         assert_eq!(next[0].inputs.len(), reaches, "{bytes} bytes");
     }
+}
+
+/// What an operator has cleared at the end is not put back by a repeat of the last write.
+#[test]
+fn a_last_write_whose_answer_was_lost_leaves_what_came_after_it() {
+    let mut rig = Rig::new();
+    let accept = rig.submit(Transaction::builder(Pattern::FireAndForget)).writes.remove(0);
+    let sent = rig.land_and_tell(&accept);
+    let mut end = rig.done(&commands(&sent)[0]).writes.remove(0);
+    end.summary.exceptions.push(Reason::new("odd"));
+    assert!(end.lazy && matches!(rig.land(&end), CommitResult::Committed(_)));
+    rig.give(Signal::ClearExceptions);
+    let (version, conflict) = (rig.record().version, rig.land(&end));
+    rig.written(&end, conflict);
+    let out = rig.load();
+    assert!(out.writes.is_empty(), "{out:?}");
+    assert_eq!((rig.record().version, rig.engine.open_count()), (version, 0));
+}
+
+/// A parked transaction whose wait is over, with its record as it was before.
+fn parked(builder: TransactionBuilder) -> (Rig, TxRecord) {
+    let mut rig = Rig::new();
+    let accept = rig.submit(builder).writes.remove(0);
+    let sent = rig.land_and_tell(&accept);
+    let mut last = Outputs::default();
+    for command in commands(&sent) {
+        last = rig.done(&command);
+    }
+    rig.land_and_tell(&last.writes[0]);
+    assert_eq!((rig.engine.open_count(), rig.record().summary.status), (0, Status::Parked));
+    let record = rig.record();
+    (rig, record)
+}
+
+fn delayed() -> TransactionBuilder {
+    let after = Duration::from_secs(20);
+    Transaction::builder(Pattern::TwoPhaseCommit).execute_after(after).verify(VerifyWhen::Always, 0)
+}
+
+#[test]
+fn what_was_parked_is_taken_up_by_a_record() {
+    let (mut rig, record) = parked(two(delayed()));
+    let record = Ok(Some(Box::new(record)));
+    let out = rig.feed(Input::Loaded { tx: rig.tx, record, store_now: rig.now });
+    assert!(out.commands.is_empty(), "{out:?}");
+    let resume = &out.writes[0];
+    assert_eq!((resume.kind, resume.summary.status), (RecordKind::Resumed, Status::Open));
+    assert_eq!(resume.summary.resumes, 0, "its wait was over, nothing had failed");
+    assert!(!rig.land_and_tell(resume).commands.is_empty());
+    // Should it kill its owner now, that counts.
+    rig.engine = Rig::owner(&rig.store, rig.tx, 2, &rig.settings);
+    let out = rig.load();
+    assert_eq!(out.writes[0].summary.resumes, 1);
+}
+
+/// An inquiry has aborted what was parked. It was read, and again, before its end: the second
+/// read arrives when all is over.
+#[test]
+fn what_was_parked_and_has_ended_is_not_taken_up_again() {
+    let (mut rig, _) = parked(two(delayed()));
+    rig.abort_by_inquiry();
+    assert_eq!(rig.record().summary.status, Status::Open, "it waits for nothing any more");
+    let stale = rig.record();
+    let resume = rig.load().writes.remove(0);
+    let mut asked = commands(&rig.land_and_tell(&resume));
+    let mut out = Outputs::default();
+    while let Some(command) = asked.pop() {
+        out = rig.done(&command);
+        asked.extend(commands(&out));
+    }
+    rig.land_and_tell(&out.writes[0]);
+    assert_eq!((rig.record().due, rig.engine.open_count()), (None, 0));
+    let end = rig.record();
+
+    let record = Ok(Some(Box::new(stale)));
+    let out = rig.feed(Input::Loaded { tx: rig.tx, record, store_now: rig.now });
+    assert!(out.commands.is_empty() && out.notices.is_empty(), "{out:?}");
+    let conflict = rig.land(&out.writes[0]);
+    rig.written(&out.writes[0], conflict);
+    let out = rig.load();
+    assert!(out.writes.is_empty() && out.commands.is_empty(), "{out:?}");
+    assert_eq!((rig.record().version, rig.engine.open_count()), (end.version, 0));
+}
+
+/// An owner takes up what it read a while ago. What has become durable since stays.
+#[test]
+fn all_that_is_durable_is_taken_over_with_the_version() {
+    let mut rig = Rig::noting_from(Duration::ZERO);
+    let builder = Transaction::builder(Pattern::TwoPhaseSaga).verify(VerifyWhen::Always, 0);
+    let accept = rig.submit(builder).writes.remove(0);
+    let sent = rig.land_and_tell(&accept);
+    let stale = rig.record();
+    rig.land_and_tell(&sent.writes[0]);
+    let asked = rig.done(&commands(&sent)[0]);
+    rig.land_and_tell(&asked.writes[0]);
+    let found = rig.done(&commands(&asked)[0]);
+    rig.land_and_tell(&found.writes[0]);
+    let before = StoredState::decode(&rig.record().state).expect("a state");
+    assert_eq!(before.verified, Some(true));
+    assert!(!before.attempts.is_empty());
+
+    rig.engine = Rig::owner(&rig.store, rig.tx, 2, &rig.settings);
+    let record = Box::new(stale);
+    let resume = rig.feed(Input::Recovered { record, store_now: rig.now }).writes.remove(0);
+    let conflict = rig.land(&resume);
+    rig.written(&resume, conflict);
+    let resume = rig.load().writes.remove(0);
+    assert_eq!(resume.kind, RecordKind::Resumed);
+    let after = StoredState::decode(&resume.state).expect("a state");
+    assert_eq!(after, StoredState { resumes: 1, ..before });
+    let sent = rig.land_and_tell(&resume);
+    assert_eq!(commands(&sent)[0].phase, Phase::Prepare, "it runs forward: {sent:?}");
+}
+
+/// A transaction that was taken up as often as it may be, and waits for an operator.
+fn exhausted(builder: TransactionBuilder) -> Rig {
+    let mut rig = Rig::new();
+    let accept = rig.submit(builder).writes.remove(0);
+    rig.land_and_tell(&accept);
+    for holder in 2..=u128::from(rig.settings.resumes_max) + 1 {
+        rig.engine = Rig::owner(&rig.store, rig.tx, holder, &rig.settings);
+        let resume = rig.load().writes.remove(0);
+        rig.land_and_tell(&resume);
+    }
+    rig.engine = Rig::owner(&rig.store, rig.tx, 100, &rig.settings);
+    let wait = rig.load().writes.remove(0);
+    assert_eq!(wait.summary.status, Status::NeedsAttention);
+    rig.land_and_tell(&wait);
+    rig
+}
+
+/// What may kill coordinators waits for an operator, also when an inquiry has decided it.
+#[test]
+fn what_waits_after_too_many_resumes_is_not_driven_by_a_verdict() {
+    let mut rig = exhausted(two(Transaction::builder(Pattern::TwoPhaseCommit)));
+    rig.abort_by_inquiry();
+    let out = rig.load();
+    assert!(out.commands.is_empty() && out.writes.is_empty(), "{out:?}");
+    rig.give(Signal::Retry);
+    let resume = rig.load().writes.remove(0);
+    assert_eq!((resume.kind, resume.summary.resumes), (RecordKind::Resumed, 1));
+    let sent = rig.land_and_tell(&resume);
+    assert!(commands(&sent).iter().all(|c| c.phase == Phase::Abort), "{sent:?}");
+    assert!(!sent.commands.is_empty());
+}
+
+#[test]
+fn what_waits_after_too_many_resumes_hears_a_caller_only_once_it_is_taken_up() {
+    let mut rig = exhausted(Transaction::builder(Pattern::Saga));
+    rig.give(Signal::Cancel);
+    let out = rig.load();
+    assert!(out.commands.is_empty() && out.writes.is_empty(), "{out:?}");
+    rig.give(Signal::Retry);
+    let resume = rig.load().writes.remove(0);
+    assert_eq!((resume.kind, resume.summary.resumes), (RecordKind::Resumed, 1));
+    let out = rig.land_and_tell(&resume);
+    assert!(out.commands.is_empty(), "{out:?}");
+    assert_eq!(out.writes[0].verdict, Some(Verdict::Turned), "it was cancelled");
+
+    // The operator's move was made: whoever takes it up next does not make it again.
+    rig.engine = Rig::owner(&rig.store, rig.tx, 200, &rig.settings);
+    assert_eq!(rig.load().writes[0].summary.resumes, 2);
 }

@@ -4,6 +4,7 @@
 mod coverage;
 mod engine_races;
 mod golden;
+mod operators;
 mod parallelism;
 mod properties;
 mod script;

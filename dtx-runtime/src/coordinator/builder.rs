@@ -18,14 +18,17 @@ use super::{
     clock::Clock,
     dtx::{Dtx, Inner},
     error::StartError,
-    inquiries,
+    heal, inquiries,
     lanes::Shared,
     leases::Keeper,
     receive,
     settings::CoordinatorSettings,
     stop::Stopping,
 };
-use crate::participant::{Host, HostHandle, HostSettings, Participant};
+use crate::{
+    operator::Operator,
+    participant::{Host, HostHandle, HostSettings, Participant},
+};
 
 /// Builds a [`Dtx`].
 #[derive(Default)]
@@ -142,10 +145,17 @@ impl DtxBuilder {
         let settings = Arc::new(self.settings);
         let holder = HolderId(uuid::Uuid::new_v4().as_u128());
         let clock = Clock::new(store_now);
+        let operator = Operator::at(
+            stores.state.clone(),
+            stores.catalog.clone(),
+            stores.rows,
+            Arc::new(settings.engine.clone()),
+            Arc::new(settings.reversals.clone()),
+        );
         let (shared, lost) =
-            Shared::start(stores.state, transport, settings, clock, holder, &tasks);
+            Shared::start(operator, stores.state, transport, settings, clock, holder, &tasks);
         let receiving = CancellationToken::new();
-        let keeper = Keeper::new(shared.clone());
+        let mut keeper = Keeper::new(shared.clone());
         tasks.spawn(receive::replies(shared.clone(), receiving.clone()));
         tasks.spawn(inquiries::inquiries(shared.clone(), receiving.clone()));
         let inner = Arc::new(Inner {
@@ -156,8 +166,10 @@ impl DtxBuilder {
             receiving,
             stopping: Stopping::default(),
         });
-        keeper.take_free().await.map_err(StartError::Store)?;
+        keeper.join().await.map_err(StartError::Store)?;
         tasks.spawn(keeper.run(lost));
+        let keeping = inner.shared.keeping.clone();
+        tasks.spawn(keeping.run_until_cancelled_owned(heal::run(inner.shared.clone())));
         Ok(Dtx { inner })
     }
 

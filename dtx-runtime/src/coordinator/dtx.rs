@@ -3,14 +3,12 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use dtx_core::{
-    answer::Reason,
-    engine::{Signal, SignalEntry, SignalStep, signal_write},
     error::StoreError,
     ids::TxId,
     modifier::unregistered,
     name::ParticipantName,
     pattern::{Pattern, tables},
-    store::{Catalog, CommitResult, Durability, Filter, JournalEntry, Page, StoreInfo, TxRecord},
+    store::{Catalog, Durability, Filter, JournalEntry, Page, StoreInfo, TxRecord},
     transaction::{Key, Transaction, codec},
     transport::TransportInfo,
 };
@@ -19,9 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     builder::DtxBuilder,
-    error::{SignalError, SubmitError},
+    error::SubmitError,
     handle::Handle,
-    inquiries::fresh_write_id,
     lane::LaneInput,
     lanes::Shared,
     stats::CoordinatorStats,
@@ -29,9 +26,6 @@ use super::{
     waiters::{Accepted, Submitter, Waiter},
 };
 use crate::participant::{Capability, HostHandle, HostStats};
-
-/// How often a signal is tried again when others write to the transaction in between.
-const SIGNAL_ATTEMPTS_MAX: usize = 32;
 
 /// A running coordinator with the participants that it hosts. Cheap to clone; it stops by
 /// [`shutdown`](Self::shutdown), or at once when the last clone and the last [`Handle`] are
@@ -205,23 +199,6 @@ impl Dtx {
         self.inner.attach(tx, false).await
     }
 
-    /// Gives a signal to a transaction, wherever its owner is. Durable when it returns.
-    ///
-    /// # Errors
-    /// [`SignalError`].
-    ///
-    /// # Idempotency
-    /// Of contradictory signals the first durable one stands; the same one again is no error.
-    pub async fn signal(
-        &self,
-        tx: TxId,
-        signal: Signal,
-        by: &str,
-        reason: &str,
-    ) -> Result<(), SignalError> {
-        self.inner.signal(tx, signal, by, reason).await
-    }
-
     /// Transactions of the store, the newest first.
     ///
     /// # Errors
@@ -304,41 +281,5 @@ impl Inner {
         let shard = tx.shard(self.shared.store.info().shards);
         self.shared.send(shard, LaneInput::Attach { tx, waiter }).await;
         Handle::new(tx, self.clone(), is_new, Some(told))
-    }
-
-    pub(super) async fn signal(
-        &self,
-        tx: TxId,
-        signal: Signal,
-        by: &str,
-        reason: &str,
-    ) -> Result<(), SignalError> {
-        let entry = SignalEntry { signal, by: Reason::new(by), reason: Reason::new(reason) };
-        for _ in 0..SIGNAL_ATTEMPTS_MAX {
-            let records = self.shared.store.load(&[tx]).await.map_err(SignalError::Store)?;
-            let Some(record) = records.into_iter().next().flatten() else {
-                return Err(SignalError::Unknown(tx));
-            };
-            let at = self.shared.clock.store_now();
-            let settings = &self.shared.settings.engine;
-            match signal_write(&record, entry.clone(), fresh_write_id(), at, settings) {
-                SignalStep::Settled(stands) if stands == entry.signal => return Ok(()),
-                SignalStep::Settled(stands) => {
-                    return Err(SignalError::Contradicts { tx, stands: format!("{stands:?}") });
-                }
-                SignalStep::TooLate => return Err(SignalError::TooLate(tx)),
-                SignalStep::Invalid(why) => return Err(SignalError::Invalid(why)),
-                SignalStep::Write(write) => match self.shared.store.commit(&[*write]).await.pop() {
-                    Some(CommitResult::Committed(_)) => {
-                        self.shared.poke(tx).await;
-                        return Ok(());
-                    }
-                    Some(CommitResult::Failed(error)) => return Err(SignalError::Store(error)),
-                    // Somebody wrote in between: look again.
-                    _ => {}
-                },
-            }
-        }
-        Err(SignalError::Busy(tx))
     }
 }

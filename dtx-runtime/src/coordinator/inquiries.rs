@@ -3,9 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use dtx_core::{
+    crash_point,
     engine::{InquiryStep, answer_inquiry},
     error::{ErrorKind, StoreError},
-    ids::{TxId, WriteId},
+    ids::TxId,
     store::{CommitResult, TxWrite, Verdict},
     transport::{Body, Envelope, Inquiry, InquiryAnswer, Interest, Subscription},
 };
@@ -15,6 +16,7 @@ use super::{
     lanes::Shared,
     receive::{PAUSE, WAIT, subscribe},
 };
+use crate::operator::fresh_write_id;
 
 /// How often an inquiry is tried again when others write to the transaction in between.
 const INQUIRY_ATTEMPTS_MAX: usize = 8;
@@ -83,10 +85,12 @@ async fn inquiry_batch(shared: &Shared, subscription: &mut dyn Subscription) -> 
     let answers: Vec<_> =
         answers.map(|answer| Envelope::new(Body::InquiryAnswer(answer))).collect();
     for batch in answers.chunks(shared.transport.info().limits.batch_messages_max.max(1)) {
+        crash_point!("inquiry.answer.before");
         let publishing = shared.transport.publish(batch);
         // An answer that cannot be published is asked for again.
         drop(tokio::time::timeout(shared.settings.publish_timeout, publishing).await);
     }
+    crash_point!("inquiry.answer.after", !asked.is_empty());
     // An inquiry that could not be answered is made again by the participant.
     drop(subscription.ack(&tokens).await);
     true
@@ -137,7 +141,10 @@ async fn round(
     }
     let limit = shared.store.info().limits.batch_writes_max.max(1);
     for batch in writes.chunks(limit) {
-        for (write, result) in batch.iter().zip(shared.store.commit(batch).await) {
+        crash_point!("inquiry.write.before");
+        let results = shared.store.commit(batch).await;
+        crash_point!("inquiry.write.after");
+        for (write, result) in batch.iter().zip(results) {
             // Unknown or conflicting: what is in the store now decides, so it is read again.
             if let CommitResult::Committed(_) = result {
                 shared.poke(write.tx).await;
@@ -146,10 +153,4 @@ async fn round(
         }
     }
     Ok(found)
-}
-
-/// An id for a write that is made without a lease.
-pub(super) fn fresh_write_id() -> WriteId {
-    let random = uuid::Uuid::new_v4().as_u128();
-    WriteId { writer: dtx_core::ids::HolderId(random), number: 0 }
 }

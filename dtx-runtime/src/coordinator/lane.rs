@@ -5,15 +5,17 @@
 //! commit); nothing waits for a timer, and nothing waits when the lane is idle.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     pin::Pin,
     sync::Arc,
     time::Duration,
 };
 
 use dtx_core::{
+    crash_point,
     engine::{Context, Input, Outputs, Peers, ShardEngine},
     ids::{ShardId, TxId, WriteId},
+    name::ParticipantName,
     store::{CommitResult, Fence, Lease, StateStore, TxWrite},
     time::Timestamp,
     transaction::Transaction,
@@ -23,6 +25,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::{
     clock::Clock,
+    crash_points,
     settings::CoordinatorSettings,
     stats::Counters,
     waiters::{Submitter, Waiter, Waiters},
@@ -43,6 +46,8 @@ pub(super) enum LaneInput {
     Leased(Lease),
     /// This lease is not ours any more.
     LeaseLost(Fence),
+    /// Nothing is sent to these participants.
+    Held(BTreeSet<ParticipantName>),
     /// Tell when nothing is open any more.
     Drain(tokio::sync::oneshot::Sender<()>),
     /// Write what is left, and stop. Answers how many transactions were still open.
@@ -173,7 +178,9 @@ impl Lane {
             let writes = self.next_batch();
             let store = self.parts.store.clone();
             self.commit = Some(Box::pin(async move {
+                crash_points::committing(&writes);
                 let results = store.commit(&writes).await;
+                crash_points::committed(&writes);
                 (writes.iter().map(|write| (write.tx, write.id)).collect(), results)
             }));
         }
@@ -232,6 +239,7 @@ impl Lane {
         let shards = self.parts.store.info().shards;
         match input {
             LaneInput::Submit { tx, transaction, submitter } => {
+                crash_point!("coordinator.submit");
                 let shard = tx.shard(shards);
                 if self.engines.contains_key(&shard) {
                     self.waiters.submit(tx, submitter);
@@ -259,6 +267,7 @@ impl Lane {
             }
             LaneInput::Replies(replies) => {
                 Counters::add(&self.parts.counters.replies, replies.len() as u64);
+                crash_points::replied(&replies);
                 for reply in replies {
                     self.engine(reply.shard, Input::Reply(reply));
                 }
@@ -277,6 +286,7 @@ impl Lane {
                 }
             }
             LaneInput::Leased(lease) => {
+                crash_point!("lease.taken");
                 let settings = Arc::new(self.parts.settings.engine.clone());
                 let known = self.engines.get(&lease.shard);
                 if known.is_none_or(|engine| engine.fence() != lease.fence()) {
@@ -290,6 +300,7 @@ impl Lane {
                     self.lose(lost.shard);
                 }
             }
+            LaneInput::Held(held) => self.peers.hold_back(held),
             LaneInput::Drain(done) => self.draining.push(done),
             LaneInput::Stop(_) => {}
         }
@@ -355,6 +366,7 @@ impl Lane {
             self.load(std::mem::take(&mut out.loads));
         }
         let mut lost = Vec::new();
+        crash_point!("coordinator.tell", !out.notices.is_empty());
         for notice in out.notices.drain(..) {
             self.waiters.tell(notice, &mut lost);
         }
@@ -405,6 +417,7 @@ impl Lane {
 
     /// Writes what is left, so that a graceful stop leaves as little as possible to recover.
     async fn finish(mut self, stop: Option<tokio::sync::oneshot::Sender<usize>>) {
+        crash_point!("coordinator.stop.before");
         if let Some(commit) = self.commit.take() {
             let done = commit.await;
             self.committed(done);
@@ -423,6 +436,7 @@ impl Lane {
                 break;
             }
         }
+        crash_point!("coordinator.stop.after");
         // Commands that are still on their way count as lost: the next owner sends them again.
         self.publish = None;
         let open: usize = self.engines.values().map(ShardEngine::open_count).sum();
@@ -437,11 +451,13 @@ impl Lane {
 /// A command that could not be published is one that got lost: it is sent again when its answer
 /// stays out.
 async fn publish(parts: LaneParts, batch: Vec<Envelope>) {
+    crash_points::publishing(&batch);
     let publishing = parts.transport.publish(&batch);
     let unsent = match tokio::time::timeout(parts.settings.publish_timeout, publishing).await {
         Ok(results) => results.iter().filter(|result| result.is_err()).count(),
         Err(_) => batch.len(),
     };
+    crash_points::published(&batch);
     if unsent > 0 {
         Counters::add(&parts.counters.commands_unsent, unsent as u64);
         tracing::debug!(unsent, "commands were not published; they are sent again");

@@ -1,7 +1,7 @@
 //! All lanes of a coordinator, and which shards it owns.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
@@ -9,18 +9,21 @@ use std::{
 use dtx_core::{
     engine::Input,
     ids::{HolderId, ShardId, TxId},
+    name::ParticipantName,
     store::{Fence, Lease, StateStore},
     transport::{Reply, Transport},
 };
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     clock::Clock,
+    heal::Healing,
     lane::{Lane, LaneInput, LaneParts},
     settings::CoordinatorSettings,
     stats::Counters,
 };
+use crate::operator::Operator;
 
 /// To whom a reply goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,11 +54,16 @@ pub(super) struct Shared {
     leases: RwLock<BTreeMap<ShardId, Lease>>,
     /// Says which shards are owned, to whoever receives replies.
     announced: watch::Sender<Vec<ShardId>>,
+    /// Whoever wrote to the store for another one wakes the keeper.
+    pub(super) look: Notify,
+    pub(super) operator: Operator,
+    pub(super) healing: tokio::sync::Mutex<Healing>,
 }
 
 impl Shared {
     /// Starts the lanes. They stop when they are told to, or when this is dropped.
     pub(super) fn start(
+        operator: Operator,
         store: Arc<dyn StateStore>,
         transport: Arc<dyn Transport>,
         settings: Arc<CoordinatorSettings>,
@@ -95,6 +103,9 @@ impl Shared {
             lanes,
             leases: RwLock::default(),
             announced: watch::Sender::new(Vec::new()),
+            look: Notify::new(),
+            operator,
+            healing: tokio::sync::Mutex::default(),
         };
         (Arc::new(shared), lost_shards)
     }
@@ -127,6 +138,13 @@ impl Shared {
             if !replies.is_empty() {
                 drop(lane.send(LaneInput::Replies(replies)).await);
             }
+        }
+    }
+
+    /// Tells every lane which participants are held.
+    pub(super) async fn hold(&self, held: &BTreeSet<ParticipantName>) {
+        for lane in &self.lanes {
+            drop(lane.send(LaneInput::Held(held.clone())).await);
         }
     }
 

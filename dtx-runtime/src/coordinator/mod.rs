@@ -1,14 +1,18 @@
 //! The coordinator: drives the shard engines of `dtx-core` under tokio.
 
+mod balance;
 mod builder;
 mod clock;
+mod crash_points;
 mod dtx;
 mod error;
 mod handle;
+mod heal;
 mod inquiries;
 mod lane;
 mod lanes;
 mod leases;
+mod operate;
 mod receive;
 mod settings;
 mod stats;
@@ -19,6 +23,7 @@ pub use builder::DtxBuilder;
 pub use dtx::{Dtx, DtxInfo};
 pub use error::{OutcomeError, SignalError, StartError, SubmitError};
 pub use handle::Handle;
+pub use heal::{Found, HealReport, Quarantined};
 pub use settings::CoordinatorSettings;
 pub use stats::CoordinatorStats;
 pub use stop::DrainReport;

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use dtx_core::{
+    crash_point,
     error::ErrorKind,
     transport::{Body, Delivery, Interest, Nack, Subscribe, Subscription},
 };
@@ -133,9 +134,11 @@ async fn take_replies(
     if !replies.is_empty() {
         shared.replies(replies).await;
     }
+    crash_point!("replies.ack.before");
     if let Err(error) = subscription.ack(&tokens).await {
         tracing::debug!(%error, "replies were not acknowledged; they may come again");
     }
+    crash_point!("replies.ack.after");
     if given_back.is_empty() {
         return;
     }

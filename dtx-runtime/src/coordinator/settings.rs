@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use dtx_core::engine::{EngineSettings, SettingsError};
+use dtx_core::{
+    engine::{EngineSettings, HealSettings, SettingsError},
+    resource::reversals,
+    transaction::Reversals,
+};
 
 /// What a coordinator can be told. Every bound has a name here or in [`EngineSettings`].
 #[derive(Clone, Debug)]
@@ -36,6 +40,19 @@ pub struct CoordinatorSettings {
     /// How often the store is asked for what became due there: parked transactions, and those that
     /// others accepted. Wakes make it sooner.
     pub scan_interval: Duration,
+    /// The pause between two scans doubles up to this while nothing at all is open. Not below
+    /// `scan_interval`, whatever is set here.
+    pub scan_interval_max: Duration,
+    /// How often it is looked for shards that are free, and whether others want some of one's own.
+    /// A third of `lease_ttl` where that is shorter.
+    pub balance_interval: Duration,
+    /// Whether the coordinators of the store share its shards out evenly. Else each keeps all that
+    /// it got, and the others stand by. `None`: where several processes may use the store at once.
+    pub spread_shards: Option<bool>,
+    /// How the healer works.
+    pub healing: HealSettings,
+    /// Which action reverses which, for an undo.
+    pub reversals: Reversals,
     /// How many records are read at a time when a shard is taken over or scanned.
     pub scan_records_max: usize,
     /// How many answers of a transaction wait for a slow reader of its events; further ones are
@@ -60,6 +77,11 @@ impl Default for CoordinatorSettings {
             lazy_flush: Duration::from_millis(100),
             lease_ttl: Duration::from_secs(10),
             scan_interval: Duration::from_secs(1),
+            scan_interval_max: Duration::from_secs(8),
+            balance_interval: Duration::from_secs(1),
+            spread_shards: None,
+            healing: HealSettings::default(),
+            reversals: reversals(),
             scan_records_max: 256,
             events_max: 256,
             allow_volatile: false,
@@ -74,6 +96,7 @@ impl CoordinatorSettings {
     /// [`SettingsError`] naming the first setting that cannot be.
     pub fn check(&self) -> Result<(), SettingsError> {
         self.engine.check()?;
+        self.healing.check()?;
         for (field, value) in [
             ("in_flight_max", self.in_flight_max),
             ("batch_writes_max", self.batch_writes_max),
@@ -97,6 +120,7 @@ impl CoordinatorSettings {
             ("lazy_flush", self.lazy_flush),
             ("lease_ttl", self.lease_ttl),
             ("scan_interval", self.scan_interval),
+            ("balance_interval", self.balance_interval),
         ] {
             if value.is_zero() {
                 return Err(SettingsError { field, reason: "it is zero; give a positive time" });

@@ -24,6 +24,8 @@ pub(super) struct Counters {
     pub(super) commands_unsent: AtomicU64,
     pub(super) events_missed: AtomicU64,
     pub(super) replies: AtomicU64,
+    pub(super) heal_passes: AtomicU64,
+    pub(super) heal_retries: AtomicU64,
 }
 
 /// A copy of the counters of a coordinator.
@@ -65,6 +67,10 @@ pub struct CoordinatorStats {
     pub events_missed: u64,
     /// Replies received.
     pub replies: u64,
+    /// Passes of the healer.
+    pub heal_passes: u64,
+    /// Stuck transactions that the healer tried again.
+    pub heal_retries: u64,
 }
 
 impl Counters {
@@ -103,6 +109,8 @@ impl Counters {
             commands_unsent: read(&self.commands_unsent),
             events_missed: read(&self.events_missed),
             replies: read(&self.replies),
+            heal_passes: read(&self.heal_passes),
+            heal_retries: read(&self.heal_retries),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use dtx_core::crash_point;
 use tokio::{sync::watch, task::JoinSet};
 
 use super::dtx::Inner;
@@ -52,19 +53,24 @@ impl Inner {
     async fn stop(&self, grace: Duration) -> DrainReport {
         let shared = &self.shared;
         shared.in_flight.close();
+        crash_point!("shutdown.begun");
         let drained = tokio::time::timeout(grace, shared.drain()).await.is_ok();
+        crash_point!("shutdown.drained");
         let handed_over = shared.stop(STOP_WAIT).await;
+        crash_point!("shutdown.lanes-stopped");
         self.receiving.cancel();
         let mut hosts = JoinSet::new();
         for host in std::mem::take(&mut *self.hosts.lock().await) {
             hosts.spawn(host.shutdown(grace));
         }
         hosts.join_all().await;
+        crash_point!("shutdown.hosts-stopped");
         shared.keeping.cancel();
         shared.tasks.close();
         if tokio::time::timeout(STOP_WAIT, shared.tasks.wait()).await.is_err() {
             tracing::warn!("the store does not answer; some tasks end when it does");
         }
+        crash_point!("shutdown.ended");
         DrainReport { drained, handed_over }
     }
 }

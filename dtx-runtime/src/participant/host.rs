@@ -1,6 +1,7 @@
 //! The host: serves a participant over a transport.
 
 mod collector;
+mod crash_points;
 mod dead_letters;
 mod handlers;
 mod inbox;

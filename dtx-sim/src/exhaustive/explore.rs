@@ -10,7 +10,7 @@ use std::{
 use serde::Serialize;
 
 use super::{
-    fault::{Fault, Planned, Step},
+    fault::{Planned, Step, StepFault},
     run::{Outcome, run},
     scenario::Scenario,
 };
@@ -151,7 +151,7 @@ fn choices(scenario: &Scenario, plan: &[Planned], steps: &[Step]) -> Vec<Planned
         })
     };
     let all = steps.iter().enumerate().skip(from).flat_map(|(index, step)| {
-        let of_step = move |fault: Fault| Planned { step: index as u32, fault };
+        let of_step = move |fault: StepFault| Planned { step: index as u32, fault };
         step.faults(scenario.coordinators(), scenario.participants()).into_iter().map(of_step)
     });
     all.filter(follows).collect()

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::{
     event::{Event, Trouble},
+    journal::What,
     service::unknown,
     swarm::{MS, SECOND},
     world::World,
@@ -31,7 +32,7 @@ const REFUSED_US: u64 = 30 * MS;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Fault {
+pub enum StepFault {
     /// The coordinator loses its memory right before the step, and is started anew.
     CrashCoordinator(u8),
     /// The participant loses its memory right before the step, and is started anew.
@@ -58,7 +59,7 @@ pub struct Planned {
     /// Which step, from 0.
     pub step: u32,
     /// What goes wrong there.
-    pub fault: Fault,
+    pub fault: StepFault,
 }
 
 impl fmt::Display for Planned {
@@ -67,7 +68,7 @@ impl fmt::Display for Planned {
     }
 }
 
-impl Fault {
+impl StepFault {
     /// Whether the fault is done to what the step is about, and not to a node.
     pub(super) fn is_of_the_event(self) -> bool {
         !matches!(self, Self::CrashCoordinator(_) | Self::CrashParticipant(_) | Self::Stall(_))
@@ -131,23 +132,24 @@ impl Step {
             | Event::Ask { .. }
             | Event::Collect { .. }
             | Event::Trouble(_)
+            | Event::Poisoned { .. }
             | Event::Heal
             | Event::Settle => return None,
         })
     }
 
     /// Every fault that can happen at the step, in order.
-    pub(super) fn faults(self, coordinators: usize, participants: usize) -> Vec<Fault> {
+    pub(super) fn faults(self, coordinators: usize, participants: usize) -> Vec<StepFault> {
         let coordinators = 0..coordinators as u8;
         let nodes = coordinators
             .clone()
-            .map(Fault::CrashCoordinator)
-            .chain((0..participants as u8).map(Fault::CrashParticipant))
-            .chain(coordinators.map(Fault::Stall));
-        let own: &[Fault] = match self {
-            Self::Message => &[Fault::Drop, Fault::Delay, Fault::Duplicate],
-            Self::Landing => &[Fault::Unavailable, Fault::LateLanding],
-            Self::Acknowledgement => &[Fault::LostAcknowledgement],
+            .map(StepFault::CrashCoordinator)
+            .chain((0..participants as u8).map(StepFault::CrashParticipant))
+            .chain(coordinators.map(StepFault::Stall));
+        let own: &[StepFault] = match self {
+            Self::Message => &[StepFault::Drop, StepFault::Delay, StepFault::Duplicate],
+            Self::Landing => &[StepFault::Unavailable, StepFault::LateLanding],
+            Self::Acknowledgement => &[StepFault::LostAcknowledgement],
             Self::Other => &[],
         };
         nodes.chain(own.iter().copied()).collect()
@@ -156,45 +158,46 @@ impl Step {
 
 impl World {
     /// Does a fault to what is about to happen; what is left of it happens now.
-    pub(super) fn strike(&mut self, fault: Fault, event: Event) -> Option<Event> {
-        self.trace.line(self.now, "trouble", "trouble", || format!("{fault:?}"));
+    pub(super) fn strike(&mut self, fault: StepFault, event: Event) -> Option<Event> {
+        let text = || What::Note { text: format!("{fault:?}") };
+        self.trace.note(self.now, ("trouble", "trouble"), None, text);
         match fault {
-            Fault::CrashCoordinator(c) => {
+            StepFault::CrashCoordinator(c) => {
                 let coordinator = usize::from(c);
                 self.coordinators[coordinator].crash();
                 let restart = Event::Trouble(Trouble::RestartCoordinator(coordinator));
                 self.after(COORDINATOR_DOWN_US, restart);
                 Some(event)
             }
-            Fault::CrashParticipant(p) => {
+            StepFault::CrashParticipant(p) => {
                 let host = usize::from(p);
                 self.hosts[host].crash();
                 let restart = Event::Trouble(Trouble::RestartParticipant(host));
                 self.after(PARTICIPANT_DOWN_US, restart);
                 Some(event)
             }
-            Fault::Stall(c) => {
+            StepFault::Stall(c) => {
                 self.coordinators[usize::from(c)].stalled_until = self.now + STALL_US;
                 Some(event)
             }
-            Fault::Drop => {
+            StepFault::Drop => {
                 self.counters.lost += 1;
                 None
             }
-            Fault::Delay => {
+            StepFault::Delay => {
                 self.after(DELAY_US, event);
                 None
             }
-            Fault::Duplicate => {
+            StepFault::Duplicate => {
                 if let Some(copy) = copy(&event) {
                     self.counters.duplicates += 1;
                     self.after(LATE_US, copy);
                 }
                 Some(event)
             }
-            Fault::LostAcknowledgement => Some(lose_answer(event)),
-            Fault::Unavailable | Fault::LateLanding => {
-                let late = (fault == Fault::LateLanding).then_some(LATE_US);
+            StepFault::LostAcknowledgement => Some(lose_answer(event)),
+            StepFault::Unavailable | StepFault::LateLanding => {
+                let late = (fault == StepFault::LateLanding).then_some(LATE_US);
                 match event {
                     Event::Land { batch } => self.miss(batch, REFUSED_US, late),
                     other => return Some(other),

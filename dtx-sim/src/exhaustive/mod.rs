@@ -6,5 +6,5 @@ mod run;
 mod scenario;
 
 pub use explore::{Explored, explore_faults, replay_faults};
-pub use fault::{Fault, Planned};
+pub use fault::{Planned, StepFault};
 pub use scenario::Scenario;

@@ -287,6 +287,7 @@ impl Scenario {
             at: SECOND / 100,
             cancel_at,
             judged: judged.then_some((JUDGED_US, course != Course::Disapproved)),
+            poison: None,
         };
         let name = [
             format!("{shape:?}").to_lowercase(),

@@ -89,7 +89,7 @@ impl State {
             participants: vec![Arc::default(); operations],
             writes: Vec::new(),
             crashes_left: case.crashes,
-            view: Arc::new(View::new(case.transaction.clone())),
+            view: Arc::new(View::new(case.transaction.clone(), case.shard)),
             broken: None,
             digest: 0,
         };

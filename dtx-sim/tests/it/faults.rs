@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use dtx_sim::{Fault, Mutation, Planned, Scenario, explore_faults, replay_faults};
+use dtx_sim::{Mutation, Planned, Scenario, StepFault, explore_faults, replay_faults};
 
 fn named(name: &str) -> Scenario {
     let all = Scenario::all();
@@ -67,8 +67,8 @@ fn without_faults_nothing_is_explored_and_that_is_not_sound() {
 fn a_run_with_faults_is_the_same_every_time_and_can_be_drawn() {
     let scenario = named("twophasecommit/good");
     let plan = [
-        Planned { step: 3, fault: Fault::CrashCoordinator(0) },
-        Planned { step: 7, fault: Fault::Drop },
+        Planned { step: 3, fault: StepFault::CrashCoordinator(0) },
+        Planned { step: 7, fault: StepFault::Drop },
     ];
     let (first, second) = (replay_faults(&scenario, &plan), replay_faults(&scenario, &plan));
     assert_eq!(first.trace_hash, second.trace_hash);

@@ -3,5 +3,6 @@
 
 mod budget;
 mod faults;
+mod own;
 mod rules;
 mod runs;

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use dtx::{
+    coordinator::SignalError,
     engine::Signal,
     ids::TxId,
     modifier::{Expiration, ExpiryStrategy, OnExpiry, PhaseFacts, TimeBounds},
@@ -111,7 +112,8 @@ async fn what_was_stuck_on_the_way_forward_is_not_sent_after_the_turn() {
     // Nobody comes; the deadline takes it back, and only then somebody comes.
     let tx = handle.tx();
     eventually("it goes back", async || node.script.phases(tx).contains(&Phase::Cancel)).await;
-    within(node.dtx.signal(tx, Signal::Retry, "op", "late")).await.unwrap();
+    let late = within(node.dtx.signal(tx, Signal::Retry, "op", "late")).await;
+    assert!(matches!(late, Err(SignalError::Invalid(_))), "{late:?}");
     assert_eq!(within(handle.finished()).await.unwrap(), Outcome::Aborted);
     let sent: Vec<Phase> = node.wire.sent(handle.tx()).iter().map(|sent| sent.phase).collect();
     let turn = sent.iter().position(|phase| phase.is_backward()).unwrap();

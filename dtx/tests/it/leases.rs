@@ -348,9 +348,11 @@ async fn one_that_is_fenced_stops_at_once_although_it_cannot_renew() {
     let sent = first.wire.counts().0;
     pass(Duration::from_secs(60)).await;
     assert_eq!(first.wire.counts().0, sent);
-    let _host = world.node(quick(), &["a"]).await;
+    let host = world.node(quick(), &["a"]).await;
     let outcome = within(open.finished()).await.unwrap();
     assert!(is_sound(outcome, &world.script.effects(open.tx())), "{outcome}");
+    // It stood by for the same shards.
+    within(host.dtx.shutdown(LONG)).await;
     first.store.hold_leases(false);
     within(second.dtx.shutdown(LONG)).await;
     eventually("it takes what is free", async || first.dtx.info().shards_owned == 8).await;

@@ -3,13 +3,18 @@
 
 mod bounds;
 mod cancellation;
+mod chaos;
 mod claims;
+mod coordinators;
 mod faults;
+mod healing;
+mod holds;
 mod inquiries;
 mod kit;
 mod leases;
 mod limits;
 mod money;
+mod moves;
 mod operators;
 mod patterns;
 mod signals;

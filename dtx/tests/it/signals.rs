@@ -180,8 +180,8 @@ async fn at_signals_max_one_more_is_refused() {
     let wait = Duration::from_secs(3);
     let handle = node.submit(waiting(Pattern::TwoPhaseSaga, wait).build().unwrap()).await;
     within(handle.approve("ann", "")).await.unwrap();
-    within(node.dtx.signal(handle.tx(), Signal::Retry, "ann", "why not")).await.unwrap();
-    let more = within(node.dtx.signal(handle.tx(), Signal::Retry, "ann", "and again")).await;
+    within(node.dtx.signal(handle.tx(), Signal::ForceCommit, "ann", "why not")).await.unwrap();
+    let more = within(node.dtx.signal(handle.tx(), Signal::Abandon, "ann", "or not")).await;
     assert!(matches!(more, Err(SignalError::Invalid(_))), "{more:?}");
     settle(&node).await;
 }

@@ -36,13 +36,13 @@ fn name(text: &str) -> ActionName {
 }
 
 /// The strategies that a file can name.
-pub(super) fn strategies() -> Strategies {
+pub(crate) fn strategies() -> Strategies {
     let patient: Arc<dyn Expiration> = Arc::new(Patient);
     [(name("patient"), patient)].into()
 }
 
 /// The conditions that a file can name.
-pub(super) fn conditions() -> Conditions {
+pub(crate) fn conditions() -> Conditions {
     let round: Arc<dyn Condition> = Arc::new(RoundAmount);
     [(name("round-amount"), round)].into()
 }

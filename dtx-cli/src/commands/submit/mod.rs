@@ -7,3 +7,4 @@ mod drive;
 mod file;
 
 pub(crate) use args::{SubmitArgs, submit};
+pub(crate) use custom::{conditions, strategies};

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::{
     list::{Row, key_text},
+    resolve::{Offer, offers, print_offers},
     source::{DURABLE_ONLY, find, open},
 };
 use crate::{
@@ -46,6 +47,8 @@ struct Shown<'a> {
     row: Row<'a>,
     /// What was submitted, without the payloads; `None` when it cannot be read.
     definition: Option<Value>,
+    /// The moves that it takes now, and what each would do.
+    moves: Vec<Offer>,
     timeline: Vec<Moment>,
 }
 
@@ -79,6 +82,8 @@ pub(super) async fn show(args: ShowArgs) -> Result<Exit, Failure> {
     let journal = reader.history(record.tx).await.map_err(Failure::failed)?;
     // A definition that cannot be read must not hide the rest.
     let transaction = codec::decode(&record.definition).ok();
+    // A record that is quarantined takes no moves.
+    let moves = offers(&record).unwrap_or_default();
     let timeline: Vec<_> =
         journal.iter().map(|entry| moment(entry, &record, transaction.as_ref())).collect();
     if args.json {
@@ -87,11 +92,13 @@ pub(super) async fn show(args: ShowArgs) -> Result<Exit, Failure> {
             records: "durable",
             row: Row::of(&record),
             definition: transaction.as_ref().map(definition).transpose()?,
+            moves,
             timeline,
         })?;
     } else {
         print_summary(&record, transaction.as_ref())?;
         print_timeline(&timeline)?;
+        print_offers(&moves)?;
         output::line(DURABLE_ONLY)?;
     }
     Ok(Exit::Sound)

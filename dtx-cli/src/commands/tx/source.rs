@@ -12,14 +12,14 @@ use dtx_shop::StoreAddress;
 use crate::exit::Failure;
 
 /// What every listing says of itself.
-pub(super) const DURABLE_ONLY: &str =
+pub(crate) const DURABLE_ONLY: &str =
     "Durable records only: what a running owner has in memory and has not written is not shown.";
 
 /// The namespace of a key that is given without one.
 const NAMESPACE_DEFAULT: &str = "default";
 
 /// Opens a store for reading. Its owner, if it has one, is not disturbed.
-pub(super) fn open(store: &StoreAddress) -> Result<RedbReader, Failure> {
+pub(crate) fn open(store: &StoreAddress) -> Result<RedbReader, Failure> {
     match store {
         StoreAddress::Redb(path) => RedbReader::open(path).map_err(Failure::failed),
         StoreAddress::Memory => {

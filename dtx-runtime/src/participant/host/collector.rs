@@ -7,6 +7,7 @@ use std::{
 };
 
 use dtx_core::{
+    crash_point,
     error::StoreError,
     ids::{AcceptSequence, ShardId},
     resource::barrier::{self, Collect, INBOX_PREFIX, MARK_PREFIX},
@@ -85,10 +86,12 @@ async fn step(
         let now = store.read(&[ScopeRead { scope: scope.clone(), keys: Vec::new() }]).await?;
         let now = now.first().map(|rows| rows.now).unwrap_or_default();
         if let Some(set) = forget(shared, &scope, &rows, &marks, now) {
+            crash_point!("collector.forget.before");
             // What met a change of somebody else is looked at again in the next round.
             if let Some(RowWriteResult::Failed(error)) = store.write(&[set]).await.pop() {
                 return Err(error);
             }
+            crash_point!("collector.forget.after");
         }
         round.within = rows.next.map(|cursor| (scope, cursor));
     }

@@ -10,6 +10,7 @@ use std::{
 
 use dtx_core::{
     answer::{Done, NotDone, PhaseAnswer},
+    crash_point,
     pattern::Phase,
     resource::barrier,
     transport::Command,
@@ -132,6 +133,7 @@ fn run(
 
 impl Run {
     fn ended(self, answer: PhaseAnswer) -> Ran {
+        crash_point!("host.handled");
         let Self { job, held, .. } = self;
         let answer = match &held {
             Some(held) => barrier::stamp(&held.row, &job.command, answer),

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use dtx_core::{
     answer::{Done, NotDone, PhaseAnswer},
+    crash_point,
     error::{ErrorKind, StoreError},
     ids::{HolderId, ShardId, Version},
     name::ParticipantName,
@@ -179,7 +180,10 @@ impl StoredInbox {
             return;
         }
         let (sets, drafts): (Vec<_>, Vec<_>) = writes.into_iter().unzip();
-        for (written, draft) in self.store.write(&sets).await.into_iter().zip(drafts) {
+        crash_point!("inbox.claim.before");
+        let written = self.store.write(&sets).await;
+        crash_point!("inbox.claim.after");
+        for (written, draft) in written.into_iter().zip(drafts) {
             if matches!(written, RowWriteResult::Written) {
                 place(results, draft);
                 continue;
@@ -318,7 +322,10 @@ impl StoredInbox {
             let groups = self.groups(&open, |index| slots[index].command);
             let sets: Vec<_> = groups.iter().map(|group| finish_set(group, &slots)).collect();
             let mut again = Vec::new();
-            for (group, written) in groups.iter().zip(self.store.write(&sets).await) {
+            crash_point!("inbox.finish.before");
+            let written = self.store.write(&sets).await;
+            crash_point!("inbox.finish.after");
+            for (group, written) in groups.iter().zip(written) {
                 match written {
                     RowWriteResult::Written => tell_all(&mut slots, &group.jobs),
                     RowWriteResult::Failed(error) if error.kind() != ErrorKind::Timeout => {

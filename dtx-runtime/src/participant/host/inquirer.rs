@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use dtx_core::{
+    crash_point,
     error::StoreError,
     pattern::{Pattern, Phase},
     resource::barrier::{ASK_AFTER_DEFAULT, INBOX_PREFIX, InboxRow, inbox_key, parse_inbox_key},
@@ -71,7 +72,9 @@ async fn look(shared: &Shared, interval: Duration) {
     };
     let due: Vec<_> = shared.watch.due(interval).into_iter().map(inquiry).collect();
     if !due.is_empty() {
+        crash_point!("inquiry.ask.before");
         count(&shared.counters.inquiries, shared.publish(&due).await);
+        crash_point!("inquiry.ask.after");
     }
 }
 
@@ -153,6 +156,7 @@ async fn carry_out(shared: &Shared, answer: &InquiryAnswer, own: &mpsc::Sender<J
                 };
                 let command =
                     row.and_then(|row| row.recalled(key.0, key.1, &shared.participant, phase));
+                crash_point!("inquiry.carry-out", command.is_some());
                 match command {
                     // The intake is gone only when the host stops; the next run asks again.
                     Some(command) => drop(own.send(Job::of_inquiry(command)).await),

@@ -7,6 +7,7 @@ use std::{
 };
 
 use dtx_core::{
+    crash_point,
     error::{ErrorKind, TransportError},
     transport::{AckToken, Delivery, Nack, Subscription},
 };
@@ -153,6 +154,7 @@ impl Intake {
             }
         };
         count(&self.shared.counters.commands, deliveries.len());
+        crash_point!("host.received", !deliveries.is_empty());
         let now = Instant::now();
         let mut foreign = Vec::new();
         let mut jobs = Vec::with_capacity(deliveries.len());
@@ -265,11 +267,14 @@ impl Intake {
     /// What fails here is delivered again, and answered from the inbox then.
     async fn acknowledge(&mut self, acks: &[AckToken], nacks: &[Nack]) {
         let participant = &self.shared.participant;
+        crash_point!("host.ack.before", !acks.is_empty());
         if !acks.is_empty()
             && let Err(error) = self.subscription.ack(acks).await
         {
             tracing::warn!(%participant, %error, "commands were not acknowledged");
         }
+        crash_point!("host.ack.after", !acks.is_empty());
+        crash_point!("host.nack.before", !nacks.is_empty());
         if !nacks.is_empty()
             && let Err(error) = self.subscription.nack(nacks).await
         {

@@ -11,6 +11,7 @@ use dtx_core::{
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{
+    crash_points,
     inbox::{conflicts, error_like},
     job::{Job, Settled},
     settle::Completion,
@@ -79,9 +80,10 @@ async fn round(served: &Served, open: Open) -> (Vec<(Job, Settled)>, Open) {
     if sets.is_empty() {
         return (settled, again);
     }
-    for ((scope, jobs, answers), written) in
-        waiting.into_iter().zip(served.store.write(&sets).await)
-    {
+    crash_points::writing(&waiting);
+    let written = served.store.write(&sets).await;
+    crash_points::written(&waiting);
+    for ((scope, jobs, answers), written) in waiting.into_iter().zip(written) {
         match written {
             RowWriteResult::Written => {
                 settled.extend(jobs.into_iter().zip(answers.into_iter().map(Settled::Answer)));

@@ -2,6 +2,7 @@
 
 use dtx_core::{
     answer::{NotDone, Reason},
+    crash_point,
     store::Scope,
     transport::{AckToken, Body, Envelope, Nack},
 };
@@ -43,7 +44,9 @@ impl Shared {
                 }
             }
         }
+        crash_point!("host.reply.before", !replies.is_empty());
         count(&self.counters.replies, self.publish(&replies).await);
+        crash_point!("host.reply.after", !replies.is_empty());
         completion
     }
 
@@ -91,8 +94,10 @@ impl Shared {
     async fn bury(&self, job: Job, reason: Reason, deliveries: u32) -> bool {
         let letter =
             DeadLetter::new(std::sync::Arc::unwrap_or_clone(job.command), reason, deliveries);
+        crash_point!("dead-letter.before");
         match self.dead_letters.add(letter, self.store().map(AsRef::as_ref)).await {
             Ok(()) => {
+                crash_point!("dead-letter.after");
                 count(&self.counters.dead_letters, 1);
                 true
             }

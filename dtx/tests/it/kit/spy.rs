@@ -1,6 +1,7 @@
 //! A store that is watched, and that fails when it is told to.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
@@ -80,6 +81,8 @@ struct Switches {
     /// Commits in flight now, and the most at once.
     side_by_side: (AtomicUsize, AtomicUsize),
     loads: AtomicUsize,
+    /// How often each call was made.
+    calls: Mutex<BTreeMap<&'static str, usize>>,
 }
 
 impl Spy {
@@ -95,6 +98,7 @@ impl Spy {
             batches: Mutex::default(),
             side_by_side: (AtomicUsize::new(0), AtomicUsize::new(0)),
             loads: AtomicUsize::new(0),
+            calls: Mutex::default(),
         };
         Self { inner: inner.clone(), switches: Arc::new(switches) }
     }
@@ -164,7 +168,13 @@ impl Spy {
         self.switches.loads.load(SeqCst)
     }
 
+    /// How often each call was made so far.
+    pub(crate) fn calls(&self) -> BTreeMap<&'static str, usize> {
+        self.switches.calls.lock().unwrap().clone()
+    }
+
     async fn is_up(&self, operation: &'static str) -> Result<(), StoreError> {
+        *self.switches.calls.lock().unwrap().entry(operation).or_default() += 1;
         let mut frozen = self.switches.frozen.subscribe();
         frozen.wait_for(|frozen| !frozen).await.expect("the switch outlives its readers");
         match self.switches.down.load(SeqCst) {

@@ -1,0 +1,14 @@
+//! Real orders.
+
+use std::{fmt::Write as _, fs, path::Path};
+
+const SHIPPED: &str = include_str!("../../../data/cdnow_orders.csv");
+
+/// The first orders of the shipped file, as `orders.csv` in a folder.
+pub(crate) fn write_orders(folder: &Path, count: usize) {
+    let mut text = String::new();
+    for line in SHIPPED.lines().take(count + 1) {
+        writeln!(text, "{line}").expect("writing to a string never fails");
+    }
+    fs::write(folder.join("orders.csv"), text).expect("the orders are written");
+}

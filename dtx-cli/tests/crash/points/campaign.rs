@@ -1,0 +1,90 @@
+//! The campaign at crash points.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use super::{
+    jobs::{self, Done, Job, Tier},
+    scenario::Scenario,
+    upkeep,
+};
+
+/// The generated list of all crash points.
+const PAGE: &str = include_str!("../../../../docs/crash-points.md");
+
+/// How many kills each point gets in the long tier, at the least.
+const KILLS_MIN: usize = 3;
+
+/// How many crash points there must be.
+const POINTS_MIN: usize = 40;
+
+/// Which of the jobs a taste takes: every so many.
+const TASTE_STEP: usize = 100;
+
+/// The names in the list.
+fn listed() -> BTreeSet<String> {
+    let rows = PAGE.lines().filter_map(|line| line.strip_prefix("| `"));
+    rows.filter_map(|row| row.split_once('`')).map(|(name, _)| name.to_owned()).collect()
+}
+
+/// What each scenario reaches: the places, and how often at the least.
+pub(super) type Reached = Vec<(Scenario, BTreeMap<String, u64>)>;
+
+fn survey() -> Reached {
+    let scenarios = Scenario::all();
+    scenarios.into_iter().map(|scenario| (scenario, scenario.survey())).collect()
+}
+
+/// Every listed place is reached by something, and nothing that is reached is not listed.
+fn assert_all_are_reached(reached: &Reached) {
+    let listed = listed();
+    let found: BTreeSet<String> =
+        reached.iter().flat_map(|(_, points)| points.keys()).cloned().collect();
+    let never: Vec<_> = listed.difference(&found).collect();
+    assert!(never.is_empty(), "never reached: {never:?}");
+    let unknown: Vec<_> = found.difference(&listed).collect();
+    assert!(
+        unknown.is_empty(),
+        "not in docs/crash-points.md, run `cargo xtask crash-points`: {unknown:?}"
+    );
+}
+
+#[test]
+fn killed_at_every_crash_point_and_run_again_everything_is_sound() {
+    let tier = Tier::of_environment();
+    let begun = Instant::now();
+    let reached = survey();
+    assert_all_are_reached(&reached);
+    let all = jobs::all(&reached, KILLS_MIN);
+    let done = Done::of_environment();
+    let (jobs, until) = match tier {
+        Tier::Taste => (all.into_iter().step_by(TASTE_STEP).collect(), None),
+        Tier::Slice { first, seconds } => {
+            (jobs::from(all, first), Some(begun + Duration::from_secs(seconds)))
+        }
+        Tier::All => (all, None),
+    };
+    let jobs: Vec<Job> = jobs.into_iter().filter(|job| !done.has(job)).collect();
+    let kills = jobs::run(&jobs, until, &done);
+    println!("{kills} kills of {} jobs, {} points", jobs.len(), listed().len());
+    assert!(kills > 0 || jobs.is_empty(), "not one process was killed");
+    if matches!(tier, Tier::All) {
+        done.assert_each_point_has(KILLS_MIN, &listed());
+    }
+}
+
+#[test]
+fn the_list_is_long_enough_and_has_each_name_once() {
+    let names = listed();
+    assert!(names.len() >= POINTS_MIN, "{}", names.len());
+    let rows = PAGE.lines().filter(|line| line.starts_with("| `")).count();
+    assert_eq!(rows, names.len());
+}
+
+/// Not a test by itself: what the killed process of the scenario `upkeep` does.
+#[test]
+fn child_of_upkeep() {
+    upkeep::child();
+}

@@ -1,0 +1,14 @@
+//! What operators do with the transactions of a store: with a coordinator in the same process,
+//! or with none.
+
+mod access;
+mod holds;
+mod signal;
+mod undo;
+
+pub use access::Operator;
+pub(crate) use access::fresh_write_id;
+pub use holds::HoldError;
+pub(crate) use holds::held;
+pub(crate) use undo::UndoPlan;
+pub use undo::{UndoError, Undone};
