@@ -60,7 +60,7 @@ fn replay(name: &str, plan: &[&str]) -> ExitCode {
         return ExitCode::from(2);
     };
     let report = replay_faults(scenario, &plan);
-    println!("{}", report.diagram);
+    println!("{}", report.diagram());
     report.violations.iter().for_each(|violation| println!("%% {}", violation.what));
     if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

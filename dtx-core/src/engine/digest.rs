@@ -63,7 +63,7 @@ fn one<H: Hasher>(open: &OpenTx, now: Timestamp, whole: &mut H, operations: &mut
     let undecided = open.machine.is_undecided();
     (undecided && open.deadline_at <= now, open.write_again_at == Timestamp::MAX).hash(whole);
     (open.signals_seen, open.moves_made, open.exceptions.len(), open.dead_letters).hash(whole);
-    open.resume.map(|resume| resume.verdict).hash(whole);
+    open.resume.map(|resume| (resume.verdict, resume.count)).hash(whole);
     open.queue.iter().for_each(|record| record.hash(whole));
     if let Some(unsettled) = &open.unsettled {
         write(unsettled, whole);
@@ -91,7 +91,7 @@ fn one<H: Hasher>(open: &OpenTx, now: Timestamp, whole: &mut H, operations: &mut
             .hash(hasher);
         let asked = open.gate.as_ref().and_then(|gate| gate.asked.as_ref());
         asked.is_some_and(|asked| asked.contains(&operation)).hash(hasher);
-        for (_, phase) in open.stuck.iter().filter(|(stuck, _)| *stuck == operation) {
+        for (_, phase) in open.state.stuck.iter().filter(|(stuck, _)| *stuck == operation) {
             phase.hash(hasher);
         }
         for (_, output) in open.outputs.iter().filter(|(of, _)| *of == operation) {

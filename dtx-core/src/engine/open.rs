@@ -64,7 +64,7 @@ pub(super) struct Resume {
 }
 
 /// How a resume counts among those of its transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum ResumeCount {
     /// Its wait in the store is over. Should that kill its owner, the next one counts it.
     WasParked,

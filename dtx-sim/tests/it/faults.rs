@@ -72,7 +72,7 @@ fn a_run_with_faults_is_the_same_every_time_and_can_be_drawn() {
     ];
     let (first, second) = (replay_faults(&scenario, &plan), replay_faults(&scenario, &plan));
     assert_eq!(first.trace_hash, second.trace_hash);
-    assert!(first.diagram.contains("CrashCoordinator"), "{}", first.diagram);
+    assert!(first.diagram().contains("CrashCoordinator"), "{}", first.diagram());
     assert_ne!(first.trace_hash, replay_faults(&scenario, &[]).trace_hash);
 }
 
