@@ -174,11 +174,8 @@ fn open_file(
     builder: &RedbStoreBuilder,
     path: PathBuf,
 ) -> Result<(Arc<Shared>, Writer), StoreError> {
-    let database = redb::Builder::new()
-        .set_cache_size(builder.cache_bytes)
-        .set_concurrency_mode(ConcurrencyMode::SingleWriter)
-        .create(&path)
-        .map_err(|error| of_open(error, &path))?;
+    let database =
+        open_database(builder.cache_bytes, &path).map_err(|error| of_open(error, &path))?;
     crash_point!("redb.open.locked");
     let read = |failure: Failure| failure.of_read("open");
     let stored = match read_stored(&database).map_err(read)? {
@@ -208,6 +205,13 @@ fn open_file(
         clock: StoreClock { clock, floor: stored.clock },
     });
     Ok((shared.clone(), Writer::new(database, shared, stored.deleted)))
+}
+
+fn open_database(cache_bytes: usize, path: &Path) -> Result<Database, redb::DatabaseError> {
+    redb::Builder::new()
+        .set_cache_size(cache_bytes)
+        .set_concurrency_mode(ConcurrencyMode::SingleWriter)
+        .create(path)
 }
 
 pub(crate) fn snapshot_of(database: &impl ReadableDatabase) -> Result<Snapshot, Failure> {
@@ -277,4 +281,41 @@ fn make(database: &Database, shards: ShardCount) -> Result<Stored, Failure> {
     transaction.commit()?;
     crash_point!("redb.make.durable");
     Ok(stored)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Writes so many bytes and reads them all: how many are kept then, and how often some had to
+    /// leave.
+    fn kept(cache_bytes: usize, written: usize) -> (usize, u64) {
+        const TABLE: redb::TableDefinition<'_, u64, &[u8]> = redb::TableDefinition::new("t");
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("f.redb");
+        let fill = || -> Result<(usize, u64), Failure> {
+            let database = open_database(cache_bytes, &path).expect("it opens");
+            let transaction = database.begin_write()?;
+            for key in 0..(written / 1_000) as u64 {
+                transaction.open_table(TABLE)?.insert(key, [1; 1_000].as_slice())?;
+            }
+            transaction.commit()?;
+            let table = database.begin_read()?.open_table(TABLE)?;
+            for row in table.iter()? {
+                assert_eq!(row?.1.value().len(), 1_000);
+            }
+            let stats = database.cache_stats();
+            Ok((stats.used_bytes(), stats.evictions()))
+        };
+        fill().expect("it works")
+    }
+
+    #[test]
+    fn up_to_cache_bytes_all_stays_in_memory_and_past_it_something_leaves() {
+        const CACHE: usize = 4 * 1_024 * 1_024;
+        let (used, evictions) = kept(CACHE, CACHE / 4);
+        assert!(used <= CACHE && evictions == 0, "{used} {evictions}");
+        let (used, evictions) = kept(CACHE, 4 * CACHE);
+        assert!(used <= CACHE && evictions > 0, "{used} {evictions}");
+    }
 }

@@ -148,3 +148,24 @@ async fn one_who_says_nothing_does_not_hold_up_the_end() {
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     drop(silent);
 }
+
+#[tokio::test]
+async fn the_end_does_not_hang_on_a_socket_that_is_gone() {
+    for what in ["the socket", "its folder"] {
+        let (directory, path) = file();
+        let store = RedbStore::open(&path).await.expect("opens");
+        match what {
+            "the socket" => std::fs::remove_file(socket(&path)).expect("it was there"),
+            _ => directory.close().expect("it was there"),
+        }
+        // A thread of its own: a hung one must not hold up the end of the runtime too.
+        let (done, ended) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            drop(store);
+            done.send(())
+        });
+        ended
+            .recv_timeout(Duration::from_secs(30))
+            .unwrap_or_else(|_| panic!("without {what} it does not end"));
+    }
+}

@@ -20,6 +20,7 @@ mod rules;
 mod simulator;
 mod source;
 mod steps;
+mod watchdog;
 mod workspace;
 
 use std::process::ExitCode;

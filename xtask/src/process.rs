@@ -7,6 +7,8 @@ use std::{
     process::{Command, Stdio},
 };
 
+use crate::watchdog::{SILENCE, Watchdog};
+
 /// The cargo that runs us, or the one on the path.
 pub(crate) fn cargo(root: &Path, arguments: &[&str]) -> Command {
     let mut command = program(root, &env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
@@ -49,7 +51,8 @@ pub(crate) fn output(command: &mut Command) -> Result<String, String> {
     Err(format!("{}: {}", line(command), String::from_utf8_lossy(&output.stderr).trim()))
 }
 
-/// Runs it with its output shown, and hands over each line of the standard output.
+/// Runs it with its output shown, and hands over each line of the standard output. What prints
+/// nothing for too long is killed.
 ///
 /// # Errors
 /// A text that says what could not be started.
@@ -58,12 +61,15 @@ pub(crate) fn lines(command: &mut Command, mut each: impl FnMut(&str)) -> Result
     let mut child =
         command.stdout(Stdio::piped()).spawn().map_err(|error| cannot_start(command, &error))?;
     let pipe = child.stdout.take().expect("standard output was piped just above");
+    let watchdog = Watchdog::watch(child.id(), SILENCE);
     // Bytes, not text: a test may print anything, and must not end the reading.
     for bytes in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
         let text = String::from_utf8_lossy(&bytes);
         println!("{text}");
+        watchdog.alive();
         each(&text);
     }
+    drop(watchdog);
     child.wait().map(|status| status.success()).map_err(|error| cannot_start(command, &error))
 }
 

@@ -33,8 +33,6 @@ pub(super) struct OpenTx {
     /// Events that wait until no write is unsettled.
     pub(super) after_progress: ThinVec<Event>,
     pub(super) journal: Timeline,
-    /// Journal entries that were left out since the last write.
-    pub(super) journal_dropped: u32,
     pub(super) accepted_at: Timestamp,
     pub(super) deadline_at: Timestamp,
     /// The earliest moment for which a timer is set.
@@ -168,7 +166,6 @@ impl OpenTx {
             queue: ThinVec::new(),
             after_progress: ThinVec::new(),
             journal: Timeline::default(),
-            journal_dropped: 0,
             accepted_at,
             deadline_at,
             timer_at: Timestamp::MAX,

@@ -105,7 +105,7 @@ pub enum Notice {
     Parked(TxId),
     /// It waits for an operator.
     NeedsAttention(TxId),
-    /// Its record cannot be read. It was left as it is.
+    /// Its record cannot be read, or is gone. It was left as it is, and has left the memory.
     Quarantined(TxId, String),
     /// The lease of the shard is lost: drop this engine.
     LeaseLost(ShardId),

@@ -18,6 +18,8 @@ use crate::{
 pub(super) struct Timeline {
     brief: Vec<Brief>,
     whole: ThinVec<JournalEntry>,
+    /// How many entries had no room.
+    left_out: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -78,7 +80,9 @@ impl Timeline {
             JournalEvent::Recorded(kind) => Some(of_all(What::Recorded(*kind))),
             JournalEvent::Decided(verdict) => Some(of_all(What::Decided(*verdict))),
             JournalEvent::Told(outcome) => Some(of_all(What::Told(*outcome))),
-            JournalEvent::Signalled(_) | JournalEvent::Exception(_) => None,
+            JournalEvent::Signalled(_) | JournalEvent::Exception(_) | JournalEvent::LeftOut(_) => {
+                None
+            }
         };
         if let Some(brief) = brief {
             self.brief.push(brief);
@@ -88,16 +92,31 @@ impl Timeline {
         }
     }
 
+    /// Something happened that there is no room for.
+    pub(super) fn leave_out(&mut self) {
+        self.left_out = self.left_out.saturating_add(1);
+    }
+
     /// Puts what a write had taken along back to the front: the write will not be.
-    pub(super) fn put_back(&mut self, entries: &[JournalEntry], epoch: Epoch) {
-        let later = self.take(epoch);
-        for entry in entries.iter().chain(&*later) {
+    pub(super) fn put_back(&mut self, entries: &[JournalEntry]) {
+        let Some(epoch) = entries.first().map(|entry| entry.epoch) else { return };
+        let later = self.entries(epoch);
+        for entry in entries.iter().chain(&later) {
             self.push(entry.clone());
         }
     }
 
-    /// All entries, in order; none are left.
-    pub(super) fn take(&mut self, epoch: Epoch) -> Arc<[JournalEntry]> {
+    /// All entries, in order, and last how many had no room; none are left.
+    pub(super) fn take(&mut self, now: Timestamp, epoch: Epoch) -> Arc<[JournalEntry]> {
+        let mut entries = self.entries(epoch);
+        let left_out = std::mem::take(&mut self.left_out);
+        if left_out > 0 {
+            entries.push(JournalEntry { at: now, epoch, event: JournalEvent::LeftOut(left_out) });
+        }
+        entries.into()
+    }
+
+    fn entries(&mut self, epoch: Epoch) -> Vec<JournalEntry> {
         let mut whole = std::mem::take(&mut self.whole).into_iter();
         let brief = std::mem::take(&mut self.brief);
         let entry = |Brief { at, operation, attempt, phase, what }| {
@@ -131,7 +150,7 @@ mod tests {
 
     #[test]
     fn what_goes_in_comes_out_in_order() {
-        let epoch = Epoch(3);
+        let (now, epoch) = (Timestamp::from_micros(99), Epoch(3));
         let (operation, phase) = (OperationIndex(7), Phase::Reserve);
         let of = |attempt, answer| JournalEvent::Answered { operation, phase, attempt, answer };
         let answered = |answer| of(2, answer);
@@ -159,13 +178,17 @@ mod tests {
         let mut timeline = Timeline::default();
         entries.iter().cloned().for_each(|entry| timeline.push(entry));
         assert_eq!(timeline.len(), entries.len());
-        assert_eq!(*timeline.take(epoch), entries);
-        assert_eq!(*timeline.take(epoch), []);
+        assert_eq!(*timeline.take(now, epoch), entries);
+        assert_eq!(*timeline.take(now, epoch), []);
 
         let (early, late) = entries.split_at(4);
         late.iter().cloned().for_each(|entry| timeline.push(entry));
-        timeline.put_back(early, epoch);
-        assert_eq!(*timeline.take(epoch), entries);
+        timeline.put_back(early);
+        timeline.leave_out();
+        timeline.leave_out();
+        let left_out = JournalEntry { at: now, epoch, event: JournalEvent::LeftOut(2) };
+        assert_eq!(*timeline.take(now, epoch), [entries, vec![left_out]].concat());
+        assert_eq!(*timeline.take(now, epoch), []);
     }
 
     #[test]

@@ -117,7 +117,7 @@ impl Turn<'_, '_> {
     /// Adds to the timeline, which rides in the next write.
     pub(super) fn note(&mut self, event: JournalEvent) {
         if self.open.journal.len() >= self.shared.settings.journal_entries_max {
-            self.open.journal_dropped += 1;
+            self.open.journal.leave_out();
             return;
         }
         let (at, epoch) = (self.cx.store_now, self.shared.fence.epoch);
@@ -182,7 +182,7 @@ impl Turn<'_, '_> {
             state: self.open.state.encode(),
             due: self.due(record),
             summary: self.summary(record.last),
-            journal: self.open.journal.take(self.shared.fence.epoch),
+            journal: self.open.journal.take(self.cx.store_now, self.shared.fence.epoch),
             lazy: record.lazy,
         }
     }
@@ -229,7 +229,7 @@ impl Turn<'_, '_> {
                 }
                 self.write_next();
             }
-            CommitResult::Conflict { found: None, .. } => self.open.end = Some(End::SetAside),
+            CommitResult::Conflict { found: None, .. } => self.set_aside("its record is gone"),
             // Somebody wrote in between (rule 8): see what, then go on from there.
             CommitResult::Conflict { found: Some(_), .. } => self.out.loads.push(self.tx),
             CommitResult::DuplicateKey { tx } => self.not_accepted(Refused::DuplicateKey(tx)),
@@ -247,6 +247,12 @@ impl Turn<'_, '_> {
         }
     }
 
+    /// Leaves a record alone that only an operator can make sense of.
+    fn set_aside(&mut self, why: &str) {
+        self.out.notices.push(Notice::Quarantined(self.tx, why.to_owned()));
+        self.open.end = Some(End::SetAside);
+    }
+
     fn is_accept(&self) -> bool {
         self.open.unsettled.as_ref().is_some_and(|write| write.kind == RecordKind::Accepted)
     }
@@ -259,6 +265,11 @@ impl Turn<'_, '_> {
 
     /// A record is durable: what waited for it may go on.
     fn durable(&mut self, kind: RecordKind, verdict: Option<Verdict>, last: bool) {
+        if last {
+            // Whatever is queued behind it has nothing to add to a transaction that is over, and
+            // would open it again.
+            self.open.queue.clear();
+        }
         match kind {
             RecordKind::Accepted => {
                 self.out.notices.push(Notice::Accepted(self.tx));
@@ -327,7 +338,7 @@ impl Turn<'_, '_> {
             return;
         }
         let Ok(state) = StoredState::decode(&record.state) else {
-            self.open.end = Some(End::SetAside);
+            self.set_aside("what another wrote into its record cannot be read");
             return;
         };
         self.open.version = record.version;
@@ -344,7 +355,7 @@ impl Turn<'_, '_> {
             self.after_adopting(record.verdict, None);
             return;
         };
-        self.open.journal.put_back(&write.journal, self.shared.fence.epoch);
+        self.open.journal.put_back(&write.journal);
         let verdict = write.verdict.filter(|_| write.kind == RecordKind::Verdict);
         let last = match write.summary.status {
             Status::Finished(outcome) => Some(outcome),
@@ -510,7 +521,10 @@ impl Turn<'_, '_> {
 
     /// After everything else in a turn: what is due next.
     pub(super) fn settle(&mut self) {
-        self.hear_signals();
+        // What is over hears nobody: a move that came too late would open it again.
+        if self.open.end.is_none() {
+            self.hear_signals();
+        }
         if self.open.end.is_some() {
             return;
         }

@@ -127,6 +127,8 @@ pub enum JournalEvent {
     Exception(Reason),
     /// It ended.
     Told(Outcome),
+    /// So many entries had no room (`journal_entries_max`) and are not here.
+    LeftOut(u32),
 }
 
 /// An answer without its output, as histories keep it.

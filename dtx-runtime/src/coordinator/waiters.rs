@@ -239,6 +239,9 @@ impl Waiters {
             Notice::Quarantined(tx, reason) => {
                 Counters::add(&self.counters.quarantined, 1);
                 tracing::error!(%tx, reason, "record cannot be read; it is left as it is");
+                // Whoever waits learns from the store what became of it.
+                self.accepting.remove(&tx);
+                self.remove(tx);
             }
             Notice::LeaseLost(shard) => lost.push(shard),
             Notice::Progress { tx, operation, participant, phase, answer } => {
@@ -269,6 +272,8 @@ impl Waiters {
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::oneshot::error::TryRecvError;
+
     use super::*;
 
     #[test]
@@ -287,6 +292,21 @@ mod tests {
         assert_eq!(stays.try_recv(), Ok(Outcome::Committed));
         waiters.tell(Notice::Closed(tx), &mut Vec::new());
         assert!(waiters.more.is_empty() && waiters.submitted.is_empty());
+    }
+
+    #[test]
+    fn what_is_quarantined_gives_its_room_back_and_lets_its_waiters_go() {
+        let room = Arc::new(Semaphore::new(1));
+        let mut waiters = Waiters::new(Arc::default(), room.clone());
+        let tx = TxId::from_parts(1, [1; 10]);
+        let permit = room.clone().try_acquire_owned().expect("there is room");
+        let (accepted, mut told_accepted) = oneshot::channel();
+        let (outcome, mut told_outcome) = oneshot::channel();
+        waiters.submit(tx, Submitter { accepted, outcome, permit });
+        waiters.tell(Notice::Quarantined(tx, "odd".into()), &mut Vec::new());
+        assert_eq!(room.available_permits(), 1);
+        assert_eq!(told_accepted.try_recv().err(), Some(TryRecvError::Closed));
+        assert_eq!(told_outcome.try_recv().err(), Some(TryRecvError::Closed));
     }
 
     #[test]

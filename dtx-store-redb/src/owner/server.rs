@@ -3,9 +3,12 @@
 use std::{
     fs,
     io::{self, ErrorKind as IoErrorKind},
-    os::unix::{
-        fs::{DirBuilderExt, PermissionsExt},
-        net::{UnixListener, UnixStream},
+    os::{
+        fd::AsFd,
+        unix::{
+            fs::{DirBuilderExt, PermissionsExt},
+            net::{UnixListener, UnixStream},
+        },
     },
     path::{Path, PathBuf},
     sync::{
@@ -20,6 +23,7 @@ use dtx_core::{
     error::{Effect, StoreError},
     store::{Cursor, RecordKind, RowSet, Scope, ScopeRows, TxWrite},
 };
+use rustix::event::{PollFd, PollFlags, poll};
 use tokio::sync::{mpsc, oneshot};
 
 use super::wire::{
@@ -42,6 +46,9 @@ const REQUESTS_MAX: usize = 1_024;
 pub(crate) struct OwnerSocket {
     path: PathBuf,
     stopping: Arc<AtomicBool>,
+    /// Wakes the thread where it waits for the next connection. Not the socket itself: its path
+    /// may lead nowhere by now, or to somebody else's.
+    wake: UnixStream,
     /// The connection that is being served.
     current: Arc<Mutex<Option<UnixStream>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -68,6 +75,9 @@ impl OwnerSocket {
     fn listen(file: &Path, shared: &Arc<Shared>, jobs: &mpsc::Sender<Job>) -> io::Result<Self> {
         let path = socket_of(file)?;
         let listener = bind(&path)?;
+        // A connection may be gone again when its turn comes; only `poll` waits.
+        listener.set_nonblocking(true)?;
+        let (wake, woken) = UnixStream::pair()?;
         let stopping = Arc::new(AtomicBool::new(false));
         let current = Arc::new(Mutex::new(None));
         let server = Server {
@@ -75,11 +85,12 @@ impl OwnerSocket {
             // Weak, so that the writer ends when the last handle is dropped.
             jobs: jobs.downgrade(),
             stopping: stopping.clone(),
+            woken,
             current: current.clone(),
         };
         let thread = std::thread::Builder::new().name("dtx-redb-owner".into());
         let thread = thread.spawn(move || server.run(&listener))?;
-        Ok(Self { path, stopping, current, thread: Mutex::new(Some(thread)) })
+        Ok(Self { path, stopping, wake, current, thread: Mutex::new(Some(thread)) })
     }
 
     /// Stops listening and takes the socket away. Idempotent.
@@ -89,8 +100,7 @@ impl OwnerSocket {
         if let Some(stream) = &*locked(&self.current) {
             drop(stream.shutdown(std::net::Shutdown::Both));
         }
-        // Wakes the thread where it waits for the next connection.
-        drop(UnixStream::connect(&self.path));
+        drop(self.wake.shutdown(std::net::Shutdown::Both));
         drop(fs::remove_file(&self.path));
         if thread.join().is_err() {
             tracing::error!("the thread of the owner's socket panicked");
@@ -121,15 +131,21 @@ struct Server {
     shared: Arc<Shared>,
     jobs: mpsc::WeakSender<Job>,
     stopping: Arc<AtomicBool>,
+    /// Readable once there is an end to it.
+    woken: UnixStream,
     current: Arc<Mutex<Option<UnixStream>>>,
 }
 
 impl Server {
     fn run(self, listener: &UnixListener) {
-        while !self.stopping.load(SeqCst) {
-            match listener.accept() {
+        loop {
+            let waited = self.wait(listener);
+            if self.stopping.load(SeqCst) {
+                return;
+            }
+            match waited.and_then(|()| listener.accept()) {
                 Ok((stream, _)) => self.serve(stream),
-                Err(error) if error.kind() == IoErrorKind::Interrupted => {}
+                Err(error) if is_passing(error.kind()) => {}
                 Err(error) => {
                     tracing::warn!(%error, "the owner's socket cannot accept");
                     return;
@@ -138,10 +154,18 @@ impl Server {
         }
     }
 
+    /// Waits for a connection or for the end.
+    fn wait(&self, listener: &UnixListener) -> io::Result<()> {
+        let of = |readable| PollFd::from_borrowed_fd(readable, PollFlags::IN);
+        poll(&mut [of(listener.as_fd()), of(self.woken.as_fd())], None)?;
+        Ok(())
+    }
+
     fn serve(&self, mut stream: UnixStream) {
         *locked(&self.current) = stream.try_clone().ok();
         let set = stream
-            .set_read_timeout(Some(PATIENCE))
+            .set_nonblocking(false)
+            .and_then(|()| stream.set_read_timeout(Some(PATIENCE)))
             .and_then(|()| stream.set_write_timeout(Some(PATIENCE)));
         let mut served = 0;
         let ended = set.and_then(|()| {
@@ -228,6 +252,14 @@ impl Server {
         sent.map_err(|_| closed(operation, Effect::None))?;
         answered.blocking_recv().map_err(|_| closed(operation, Effect::Unknown))?
     }
+}
+
+/// Says nothing about the next connection.
+fn is_passing(kind: IoErrorKind) -> bool {
+    matches!(
+        kind,
+        IoErrorKind::Interrupted | IoErrorKind::WouldBlock | IoErrorKind::ConnectionAborted
+    )
 }
 
 fn check_scope(operation: &'static str, scope: &Scope) -> Result<(), StoreError> {

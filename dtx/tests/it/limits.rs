@@ -165,8 +165,8 @@ async fn a_write_of_unknown_fate_is_repeated_after_write_retry() {
 
 #[tokio::test(start_paused = true)]
 async fn up_to_journal_entries_max_all_is_kept_and_one_past_it_is_left_out() {
-    // Between the accept and the verdict: the start is recorded with the verdict; two operations
-    // are sent and answered, which makes four entries, and the verdict the fifth.
+    // Two operations are sent and answered, which makes four entries, before anything is written
+    // after the accept; the write itself and its verdict are two more.
     let sent = async |entries| {
         let mut settings = quick();
         settings.engine.journal_entries_max = entries;
@@ -178,11 +178,16 @@ async fn up_to_journal_entries_max_all_is_kept_and_one_past_it_is_left_out() {
         let of = |entry: &&dtx::store::JournalEntry| {
             matches!(entry.event, JournalEvent::Sent { .. } | JournalEvent::Answered { .. })
         };
-        history.iter().filter(of).count()
+        let left_out = history.iter().map(|entry| match entry.event {
+            JournalEvent::LeftOut(count) => count,
+            _ => 0,
+        });
+        (history.iter().filter(of).count(), left_out.sum::<u32>())
     };
-    assert_eq!(sent(1_000).await, 4);
-    assert_eq!(sent(4).await, 4);
-    assert_eq!(sent(3).await, 3);
+    assert_eq!(sent(6).await, (4, 0));
+    // One of the later entries has no room, and says so.
+    assert_eq!(sent(5).await, (4, 1));
+    assert_eq!(sent(3).await, (3, 3));
 }
 
 #[tokio::test(start_paused = true)]

@@ -160,6 +160,10 @@ fn moment(entry: &JournalEntry, record: &TxRecord, transaction: Option<&Transact
             moment.event = "exception";
             moment.what = Some(reason.to_string());
         }
+        JournalEvent::LeftOut(count) => {
+            moment.event = "left_out";
+            moment.what = Some(format!("{count} entries had no room"));
+        }
         JournalEvent::Told(outcome) => {
             moment.event = "told";
             moment.what = Some(outcome.to_string());
