@@ -8,7 +8,12 @@
 use std::hash::{Hash, Hasher};
 
 use crate::{
-    engine::{ShardEngine, open::OpenTx},
+    engine::{
+        ShardEngine, StoredState,
+        gate::GateRun,
+        open::{Flight, OpenTx},
+        shard::{Closing, Shared},
+    },
     ids::{OperationIndex, TxId, WriteId},
     store::TxWrite,
     time::Timestamp,
@@ -20,13 +25,27 @@ impl ShardEngine {
     /// that holds one transaction with so many operations, or none.
     #[doc(hidden)]
     pub fn digest<H: Hasher>(&self, now: Timestamp, whole: &mut H, operations: &mut [H]) {
-        let shared = &self.shared;
-        (shared.fence, shared.next_write, shared.next_number, shared.complete).hash(whole);
-        for closing in self.closing.values() {
-            write(&closing.write, whole);
-            (closing.again_at == Timestamp::MAX).hash(whole);
+        let Self { shared, open, closing } = self;
+        let Shared {
+            fence,
+            settings: _,
+            next_write,
+            next_number,
+            sequences,
+            complete,
+            unreadable,
+            timers: _,
+            effects: _,
+            last_failure: _,
+            last_attempts: _,
+        } = shared;
+        (fence, next_write, next_number, sequences, complete, unreadable).hash(whole);
+        for closing in closing.values() {
+            let Closing { write: last, sequence, again_at } = closing;
+            write(last, whole);
+            (sequence, *again_at == Timestamp::MAX).hash(whole);
         }
-        for open in self.open.values() {
+        for open in open.values() {
             one(open, now, whole, operations);
         }
     }
@@ -57,51 +76,108 @@ fn write(write: &TxWrite, whole: &mut impl Hasher) {
     (write.summary.status, write.due.is_none()).hash(whole);
 }
 
+/// One transaction. Every field has its name here, so that one that is added is decided about.
 fn one<H: Hasher>(open: &OpenTx, now: Timestamp, whole: &mut H, operations: &mut [H]) {
-    open.machine.whole().hash(whole);
-    (open.version, open.status, open.told, open.queue.len(), open.end.is_some()).hash(whole);
-    let undecided = open.machine.is_undecided();
-    (undecided && open.deadline_at <= now, open.write_again_at == Timestamp::MAX).hash(whole);
-    (open.signals_seen, open.moves_made, open.exceptions.len(), open.dead_letters).hash(whole);
-    open.resume.map(|resume| (resume.verdict, resume.count)).hash(whole);
-    open.queue.iter().for_each(|record| record.hash(whole));
-    if let Some(unsettled) = &open.unsettled {
+    let OpenTx {
+        transaction: _,
+        machine,
+        flights,
+        version,
+        state,
+        unsettled,
+        write_again_at,
+        queue,
+        after_progress,
+        journal: _,
+        accepted_at: _,
+        deadline_at,
+        timer_at: _,
+        signals_seen,
+        moves_made,
+        status,
+        dead_letters,
+        exceptions,
+        observed: _,
+        told,
+        outputs,
+        gate,
+        resume,
+        end,
+        headers: _,
+    } = open;
+    let undecided = machine.is_undecided();
+    (machine.whole(), version, write_again_at == &Timestamp::MAX, queue.as_slice()).hash(whole);
+    (undecided && *deadline_at <= now, signals_seen, moves_made, status).hash(whole);
+    (dead_letters, exceptions.len(), told, end.is_some()).hash(whole);
+    resume.map(|resume| (resume.verdict, resume.count)).hash(whole);
+    if let Some(unsettled) = unsettled {
         write(unsettled, whole);
     }
-    let state = &open.state;
-    (state.sequence, state.resumes, state.point_of_no_return, state.verified).hash(whole);
-    (state.signals.len(), state.signals_heard, state.approval_within.is_some()).hash(whole);
-    if let Some(gate) = &open.gate {
-        (gate.wake_at <= now, gate.asked.is_some()).hash(whole);
-    }
-    for event in &open.after_progress {
+    for event in after_progress {
         // Rare: answers that wait for a record.
         format!("{event:?}").hash(whole);
     }
-    for (index, hasher) in operations.iter_mut().enumerate() {
-        let operation = OperationIndex(index as u16);
-        open.machine.progress(operation).hash(hasher);
-        let flight = &open.flights[index];
-        (flight.phase, flight.attempt, flight.sent, flight.one_phase).hash(hasher);
-        (
-            flight.extensions,
-            flight.next_at == Timestamp::MAX,
-            undecided && flight.expires_at <= now,
-        )
-            .hash(hasher);
-        let asked = open.gate.as_ref().and_then(|gate| gate.asked.as_ref());
-        asked.is_some_and(|asked| asked.contains(&operation)).hash(hasher);
-        for (_, phase) in open.state.stuck.iter().filter(|(stuck, _)| *stuck == operation) {
-            phase.hash(hasher);
-        }
-        for (_, output) in open.outputs.iter().filter(|(of, _)| *of == operation) {
-            output.hash(hasher);
-        }
-        for (_, phase, answer) in state.answers.iter().filter(|(of, _, _)| *of == operation) {
-            (phase, answer.is_ok()).hash(hasher);
-        }
-        for (_, phase, count) in state.attempts.iter().filter(|(of, _, _)| *of == operation) {
-            (phase, count).hash(hasher);
-        }
+    stored(state, whole, operations);
+    if let Some(gate) = gate {
+        gated(gate, now, whole, operations);
     }
+    for (index, hasher) in operations.iter_mut().enumerate() {
+        machine.progress(OperationIndex(index as u16)).hash(hasher);
+        flying(&flights[index], undecided, now, hasher);
+    }
+    for (operation, output) in outputs {
+        output.hash(&mut operations[operation.get()]);
+    }
+}
+
+fn stored<H: Hasher>(state: &StoredState, whole: &mut H, operations: &mut [H]) {
+    let StoredState {
+        sequence,
+        deadline: _,
+        resumes,
+        point_of_no_return,
+        verified,
+        signals,
+        signals_heard,
+        attempts,
+        answers,
+        approval_within,
+        stuck,
+    } = state;
+    (sequence, resumes, point_of_no_return, verified).hash(whole);
+    (signals.len(), signals_heard, approval_within).hash(whole);
+    for (operation, phase, count) in attempts {
+        (0_u8, phase, count).hash(&mut operations[operation.get()]);
+    }
+    for (operation, phase, answer) in answers {
+        (1_u8, phase, answer.is_ok()).hash(&mut operations[operation.get()]);
+    }
+    for (operation, phase) in stuck {
+        (2_u8, phase).hash(&mut operations[operation.get()]);
+    }
+}
+
+fn gated<H: Hasher>(gate: &GateRun, now: Timestamp, whole: &mut H, operations: &mut [H]) {
+    let GateRun { wake_at, asked, approval_until } = gate;
+    let is_late = approval_until.is_some_and(|until| until <= now);
+    (*wake_at <= now, asked.is_some(), approval_until.is_some(), is_late).hash(whole);
+    for operation in asked.iter().flatten() {
+        operations[operation.get()].write_u8(3);
+    }
+}
+
+fn flying(flight: &Flight, undecided: bool, now: Timestamp, hasher: &mut impl Hasher) {
+    let Flight {
+        phase,
+        attempt,
+        sent,
+        one_phase,
+        extensions,
+        begun: _,
+        sent_after: _,
+        next_at,
+        expires_at,
+    } = flight;
+    (phase, attempt, sent, one_phase, extensions).hash(hasher);
+    (*next_at == Timestamp::MAX, undecided && *expires_at <= now).hash(hasher);
 }

@@ -19,7 +19,7 @@ pub(super) struct GateRun {
     /// Operations whose status is awaited; `None` before they are asked.
     pub(super) asked: Option<Vec<OperationIndex>>,
     /// The time until an approval must be there.
-    approval_until: Option<Timestamp>,
+    pub(super) approval_until: Option<Timestamp>,
 }
 
 impl Turn<'_, '_> {

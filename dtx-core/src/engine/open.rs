@@ -124,9 +124,9 @@ pub(super) struct Flight {
     pub(super) one_phase: bool,
     pub(super) extensions: u8,
     /// When it was begun, in milliseconds since the accept: there are many flights.
-    begun: u32,
+    pub(super) begun: u32,
     /// When the attempt was sent, in microseconds since it was begun.
-    sent_after: u32,
+    pub(super) sent_after: u32,
     /// When the next attempt is due.
     pub(super) next_at: Timestamp,
     /// When the phase has expired.

@@ -38,12 +38,12 @@ pub(super) struct Shared {
     pub(super) next_write: u64,
     pub(super) next_number: u64,
     /// Those of the open ones, in the order in which they were first seen.
-    sequences: BTreeSet<AcceptSequence>,
+    pub(super) sequences: BTreeSet<AcceptSequence>,
     /// Whether `sequences` holds all open transactions of the shard.
     pub(super) complete: bool,
     /// Whether a record of the shard could not be read, so that its sequence is not known.
-    unreadable: bool,
-    timers: BinaryHeap<Reverse<(Timestamp, TxId)>>,
+    pub(super) unreadable: bool,
+    pub(super) timers: BinaryHeap<Reverse<(Timestamp, TxId)>>,
     /// Room for the effects of a step, kept so that a step allocates nothing.
     pub(super) effects: Vec<Effect>,
     /// What the answer said that is being acted on, should it be the last one that is awaited.
@@ -55,7 +55,7 @@ pub(super) struct Shared {
 #[derive(Clone, Debug)]
 pub(super) struct Closing {
     pub(super) write: TxWrite,
-    sequence: AcceptSequence,
+    pub(super) sequence: AcceptSequence,
     pub(super) again_at: Timestamp,
 }
 

@@ -6,7 +6,7 @@ use dtx_core::store::CommitResult;
 use serde::Serialize;
 
 use crate::{
-    event::{Event, Trouble},
+    event::Event,
     journal::What,
     service::unknown,
     swarm::{MS, SECOND},
@@ -163,20 +163,15 @@ impl World {
         self.trace.note(self.now, ("trouble", "trouble"), None, text);
         match fault {
             StepFault::CrashCoordinator(c) => {
-                let coordinator = usize::from(c);
-                self.coordinators[coordinator].crash();
-                let restart = Event::Trouble(Trouble::RestartCoordinator(coordinator));
-                self.after(COORDINATOR_DOWN_US, restart);
+                self.crash_coordinator(usize::from(c), COORDINATOR_DOWN_US);
                 Some(event)
             }
             StepFault::CrashParticipant(p) => {
-                let host = usize::from(p);
-                self.hosts[host].crash();
-                let restart = Event::Trouble(Trouble::RestartParticipant(host));
-                self.after(PARTICIPANT_DOWN_US, restart);
+                self.crash_participant(usize::from(p), PARTICIPANT_DOWN_US);
                 Some(event)
             }
             StepFault::Stall(c) => {
+                self.counters.stalls += 1;
                 self.coordinators[usize::from(c)].stalled_until = self.now + STALL_US;
                 Some(event)
             }

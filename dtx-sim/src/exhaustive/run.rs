@@ -21,8 +21,6 @@ pub(super) fn run(scenario: &Scenario, plan: &[Planned], is_traced: bool) -> Out
     // What takes its time takes the same time in every run of the scenario up to its first fault.
     let mut world = World::new(scenario.seed, scenario.swarm.clone(), scenario.mutation, is_traced);
     world.begin_run(scenario.workload.clone());
-    // A coordinator may end between the landing of the last record and the telling.
-    world.swarm.coordinator_crashes = u64::from(!plan.is_empty());
     let mut steps = Vec::new();
     let mut plan = plan.iter();
     let mut next = plan.next();
