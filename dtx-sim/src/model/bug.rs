@@ -14,8 +14,14 @@ pub enum Bug {
     ResumeUnwritten,
     /// The store writes a verdict over another one.
     VerdictOverwritten,
+    /// The store does not compare the version that a write expects with that of the row.
+    NotCompared,
     /// The store takes what is written under an old lease.
     NotFenced,
+    /// A participant takes commands of a lower epoch than it has seen.
+    OldEpochRun,
+    /// Only what has answered is taken back.
+    UnansweredNotTakenBack,
     /// A way back that comes first leaves nothing behind.
     NoTombstone,
     /// A participant carries every copy of a command out.
@@ -36,13 +42,16 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::BackwardBeforeVerdict,
         Self::ForwardBeforeVerdict,
         Self::PointBeforeRecord,
         Self::ResumeUnwritten,
         Self::VerdictOverwritten,
+        Self::NotCompared,
         Self::NotFenced,
+        Self::OldEpochRun,
+        Self::UnansweredNotTakenBack,
         Self::NoTombstone,
         Self::NotDeduplicated,
         Self::StoredDoneAfterUndone,

@@ -107,6 +107,10 @@ impl Participant {
         bug: Option<Bug>,
     ) -> Carried {
         let before = self.taken_out(self.row.clone(), command, bug);
+        let seen = before.as_ref().map_or(command.epoch, InboxRow::epoch);
+        let epoch = command.epoch.max(seen);
+        let raised = (bug == Some(Bug::OldEpochRun)).then(|| Command { epoch, ..command.clone() });
+        let command = raised.as_ref().unwrap_or(command);
         if bug == Some(Bug::NoTombstone) && before.is_none() && command.phase.is_backward() {
             return Carried { answer: Ok(Done::default()), is_new: false, ran: false };
         }

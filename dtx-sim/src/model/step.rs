@@ -154,8 +154,12 @@ impl State {
         let (mut out, mut peers) = (Outputs::default(), Peers::default());
         let mut cx = Context { now, store_now: START, load_percent: 0, peers: &mut peers };
         engine.handle(input, &mut cx, &mut out);
+        let mut passed_over = Vec::new();
         for command in out.commands {
-            if let Body::Command(command) = command.body {
+            let Body::Command(command) = command.body else { continue };
+            if self.is_passed_over(case, &command) {
+                passed_over.push(command);
+            } else {
                 self.send(command);
             }
         }
@@ -170,9 +174,20 @@ impl State {
         for write in out.writes {
             self.write(case, seat, epoch, write);
         }
+        for command in passed_over {
+            self.feed(case, seat, Input::Reply(command.reply(Ok(Done::default()))));
+        }
         if is_lost {
             self.leave(index);
         }
+    }
+
+    /// Rule taken out: whoever has not answered has nothing to take back.
+    fn is_passed_over(&self, case: &Case, command: &Command) -> bool {
+        let replies = &self.participants[command.operation.get()].replies;
+        case.bug == Some(Bug::UnansweredNotTakenBack)
+            && command.phase.is_backward()
+            && replies.iter().all(|reply| reply.phase.is_backward())
     }
 
     fn write(&mut self, case: &Case, seat: u8, epoch: Epoch, write: TxWrite) {
@@ -442,7 +457,7 @@ impl State {
         if !case.store_fails && case.bug.is_none() {
             self.forget_messages();
         }
-        let keeps_old = case.bug == Some(Bug::VerdictOverwritten);
+        let keeps_old = matches!(case.bug, Some(Bug::VerdictOverwritten | Bug::NotCompared));
         let mut writes = std::mem::take(&mut self.writes);
         writes.retain_mut(|flying| {
             let id = flying.write.id;

@@ -134,6 +134,7 @@ fn loosen(claim: &mut WriteClaim, facts: &mut Facts, bug: Option<Bug>) {
             row.verdict = None;
             claim.expect = Expect::Version(row.version);
         }
+        Some(Bug::NotCompared) => claim.expect = Expect::Version(row.version),
         Some(Bug::NotFenced) => {
             if let Some(fence) = claim.fence {
                 facts.lease = Some(LeaseFacts { holder: fence.holder, epoch: fence.epoch });
