@@ -134,7 +134,7 @@ impl World {
     }
 
     /// The transaction of a client, once there is a record of it.
-    fn durable_tx(&self, index: usize) -> Option<TxId> {
+    pub(crate) fn durable_tx(&self, index: usize) -> Option<TxId> {
         let accepted = |tx: &&TxId| self.views.get(tx).is_some_and(|view| view.is_accepted());
         self.clients[index].tries.iter().find(accepted).copied()
     }

@@ -96,8 +96,12 @@ counters! {
     tombstones,
     /// Times that a transaction began to wait for an operator.
     needs_attention,
-    /// What operators did after the faults.
+    /// What operators did, after the faults and before.
     operator_moves,
+    /// Transactions that a healer took for orphans.
+    orphans,
+    /// Stuck transactions that a healer tried again.
+    heal_retries,
     /// Operations that ended in the dead letters.
     dead_letters,
     /// Writes of participants that had to be planned again.

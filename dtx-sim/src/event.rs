@@ -39,6 +39,12 @@ pub(crate) enum Event {
     Leases { coordinator: usize, run: u32 },
     /// Owners look for what is due.
     Scan { coordinator: usize, run: u32 },
+    /// A healer looks at what is open.
+    Examine { coordinator: usize, run: u32 },
+    /// What a healer found reaches its coordinator.
+    Orphan { coordinator: usize, run: u32, record: Box<TxRecord>, store_now: Timestamp },
+    /// An operator moves some transaction.
+    Move,
     /// Somebody wrote to a transaction: its owner is told.
     Poke(TxId),
     /// A signal is given: its transaction is read.

@@ -40,6 +40,10 @@ pub enum Fault {
     BrokenPromise,
     /// A transaction kills whoever handles it.
     Poison,
+    /// Operators move transactions, also those that would go on by themselves.
+    Operator,
+    /// Healers look after transactions while others still work on them.
+    Healer,
     /// The store loses what it has acknowledged. Nothing can be sound on such a store: it shows
     /// that the checks find something. It is no part of [`Faults::all`].
     Volatile,
@@ -47,7 +51,7 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Loss,
         Self::Duplicate,
         Self::Delay,
@@ -64,6 +68,8 @@ impl Fault {
         Self::Unknown,
         Self::BrokenPromise,
         Self::Poison,
+        Self::Operator,
+        Self::Healer,
         Self::Volatile,
     ];
 
@@ -86,6 +92,8 @@ impl Fault {
             Self::Unknown => "unknown",
             Self::BrokenPromise => "broken-promise",
             Self::Poison => "poison",
+            Self::Operator => "operator",
+            Self::Healer => "healer",
             Self::Volatile => "volatile",
         }
     }

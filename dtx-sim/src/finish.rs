@@ -153,6 +153,9 @@ impl World {
         self.counters.lazy_writes += u64::from(view.lazy);
         let end = End { outcome: view.told, awaited_writes: view.awaited, lazy_writes: view.lazy };
         let Status::Finished(outcome) = view.status else {
+            if self.operators_decided && self.waits_for_a_lock(&view.transaction) {
+                return end;
+            }
             let what = format!("liveness: it has not ended and is {:?}", view.status);
             self.broken(Some(tx), what);
             return end;
@@ -210,6 +213,14 @@ impl World {
         nothing || unseen || self.is_foreign(tx, operation)
     }
 
+    /// Of a transaction that an operator gave up a key may stay locked until it is freed by hand.
+    fn waits_for_a_lock(&self, transaction: &Transaction) -> bool {
+        transaction.operations().iter().any(|operation| {
+            let host = self.names.get(operation.participant());
+            host.is_some_and(|host| self.hosts[*host].kind == HostKind::Locks)
+        })
+    }
+
     fn has_handlers(&self, transaction: &Transaction) -> bool {
         transaction.operations().iter().any(|operation| {
             let host = self.names.get(operation.participant());
@@ -244,7 +255,8 @@ impl World {
 
     /// Stock and money are conserved, nothing is oversold, and nothing is held any more.
     fn audit_pools(&mut self) {
-        let unfinished = self.views.values().any(|view| view.is_open);
+        // What an operator counted as done, or gave up, may be held for ever: it is on him.
+        let unfinished = self.operators_decided || self.views.values().any(|view| view.is_open);
         let now = self.store_now();
         for host in 0..self.hosts.len() {
             let kind = self.hosts[host].kind;
@@ -257,7 +269,11 @@ impl World {
                 if !matches!(kind, HostKind::Ledger | HostKind::Stock) {
                     continue;
                 }
-                let found = audit(rows.iter().map(|(key, row)| (key, row)), now);
+                let mut found = audit(rows.iter().map(|(key, row)| (key, row)), now);
+                if self.operators_decided {
+                    // The row of what was given up may be forgotten before its claim expires.
+                    found.leaked_holds -= found.leaked_holds.min(found.holds - found.pinned);
+                }
                 // A row may have been collected while its claim had expired long before.
                 let is_clean = found.is_clean();
                 let leaks = found.holds > 0 && !unfinished;

@@ -291,7 +291,11 @@ impl World {
         }
         let view = self.views.get(&tx);
         let sight = view.and_then(|view| view.operations.get(&operation));
-        let known = sight.is_some_and(|sight| sight.done.contains(&phase));
+        // A stored answer may be repeated in a batch that writes for others.
+        let is_no = matches!(answer, Err(NotDone::Rejected(_)));
+        let known = sight.is_some_and(|sight| {
+            sight.done.contains(&phase) || (is_no && sight.rejected.contains(&phase))
+        });
         if !known {
             let is_new = sight.is_none_or(|sight| sight.done.is_empty());
             self.counters.tombstones += u64::from(is_new && phase.is_backward() && answer.is_ok());

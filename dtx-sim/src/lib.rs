@@ -48,6 +48,7 @@ mod inquiry;
 mod journal;
 #[cfg(feature = "model")]
 mod model;
+mod moves;
 mod mutation;
 mod network;
 mod participant;

@@ -18,6 +18,7 @@ use crate::{
     event::Event,
     host::Host,
     inquiry::COLLECT_US,
+    moves::EXAMINE_US,
     mutation::Mutation,
     swarm::{MS, SECOND},
     workload::{HostKind, Workload},
@@ -42,6 +43,9 @@ impl World {
             self.after(1, Event::Leases { coordinator: index, run: 1 });
             let first = self.rng.range(1, SECOND);
             self.after(first, Event::Scan { coordinator: index, run: 1 });
+            if self.swarm.healers {
+                self.after(EXAMINE_US, Event::Examine { coordinator: index, run: 1 });
+            }
         }
         for plan in workload.clients {
             let foreign = plan.transaction.operations().iter().any(|operation| {

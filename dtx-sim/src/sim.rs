@@ -54,7 +54,7 @@ impl Sim {
     }
 
     pub(crate) fn prepare(seed: u64, setup: &Setup) -> Self {
-        let swarm = Swarm::draw(&mut Rng::new(seed, 2), setup.faults);
+        let swarm = Swarm::draw(&mut Rng::new(seed, 2), &mut Rng::new(seed, 7), setup.faults);
         let workload = setup.workload(&mut Rng::new(seed, 3), &swarm);
         let mut world = World::new(seed, swarm, setup.mutation, setup.is_kept);
         setup.equip(&mut world);
@@ -128,6 +128,11 @@ impl World {
             Event::Tick { coordinator, run } => self.tick(coordinator, run),
             Event::Leases { coordinator, run } => self.leases(coordinator, run),
             Event::Scan { coordinator, run } => self.scan(coordinator, run),
+            Event::Examine { coordinator, run } => self.examine(coordinator, run),
+            Event::Orphan { coordinator, run, record, store_now } => {
+                self.orphan(coordinator, run, record, store_now);
+            }
+            Event::Move => self.operator_move(),
             Event::Poke(tx) => self.poke(tx),
             Event::Signal { client, entry } => self.signal(client, entry),
             Event::SignalWrite { client, entry, write } => self.signal_write(client, entry, write),

@@ -69,6 +69,10 @@ pub(crate) struct Swarm {
     pub(crate) attempts_max: u32,
     /// How often a transaction is taken up before it waits for an operator.
     pub(crate) resumes_max: u16,
+    /// How many moves operators make while faults last.
+    pub(crate) moves: u64,
+    /// Each coordinator has a healer.
+    pub(crate) healers: bool,
     /// How long the write of a built-in participant comes after its read; 0: at once.
     pub(crate) split_us: u64,
 }
@@ -88,10 +92,13 @@ impl Swarm {
     }
 
     /// Each seed draws from all faults, so that the others stay as they are when one is left out.
-    pub(crate) fn draw(rng: &mut Rng, faults: Faults) -> Self {
+    /// `side` is a stream of its own for the same reason.
+    pub(crate) fn draw(rng: &mut Rng, side: &mut Rng, faults: Faults) -> Self {
+        let moves = (if side.chance(300) { side.range(1, 8) } else { 0 }, side.chance(400));
         let is_dispute = rng.chance(DISPUTES);
         let swarm = Self::mixed(rng);
         let mut swarm = if is_dispute { swarm.into_dispute(rng) } else { swarm };
+        (swarm.moves, swarm.healers) = moves;
         swarm.amnesia = if faults.has(Fault::Volatile) { 100 } else { 0 };
         swarm.keep_to(faults);
         swarm
@@ -117,6 +124,8 @@ impl Swarm {
         never(&mut self.partitions, Fault::Partition);
         never(&mut self.outages, Fault::StoreOutage);
         never(&mut self.clock_steps, Fault::Clock);
+        never(&mut self.moves, Fault::Operator);
+        self.healers &= faults.has(Fault::Healer);
         if off(Fault::Clock) {
             (self.drift, self.slow_clocks) = (false, false);
         }
@@ -170,6 +179,8 @@ impl Swarm {
             outages: upto(outages, 3),
             poison: upto(poison, 150) as u32,
             amnesia: 0,
+            moves: 0,
+            healers: false,
             store_faults: upto(store, 250) as u32,
             store_us: upto(true, 40 * MS),
             drift,

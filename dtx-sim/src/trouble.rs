@@ -5,6 +5,7 @@ use dtx_core::ids::TxId;
 use crate::{
     event::{Event, Trouble},
     journal::What,
+    moves::EXAMINE_US,
     network::Node,
     swarm::{MS, SECOND, Swarm},
     workload::Poison,
@@ -36,6 +37,7 @@ impl World {
                 self.after(at, Event::Trouble(trouble));
             }
         }
+        self.plan_moves(lasts);
         self.after(lasts, Event::Heal);
         self.after(lasts + SECOND, Event::Settle);
     }
@@ -147,6 +149,9 @@ impl World {
         let run = c.run;
         self.after(1, Event::Leases { coordinator, run });
         self.after(SECOND, Event::Scan { coordinator, run });
+        if self.swarm.healers {
+            self.after(EXAMINE_US, Event::Examine { coordinator, run });
+        }
     }
 
     fn restart_participant(&mut self, host: usize) {

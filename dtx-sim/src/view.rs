@@ -148,8 +148,12 @@ impl View {
         if before.resumes > state.resumes && self.status != Status::NeedsAttention {
             return Some("rule 8: the count of resumes was overwritten");
         }
-        // The last, lazy write of a decided transaction may leave a late signal out.
-        if self.verdict.is_none() && state.signals.len() < before.signals.len() {
+        // The last, lazy write of a decided transaction may leave a late signal out; so may the
+        // one after a participant's answer decided.
+        if self.verdict.is_none()
+            && self.told.is_none()
+            && state.signals.len() < before.signals.len()
+        {
             return Some("rule 8: a signal was overwritten");
         }
         None

@@ -50,6 +50,8 @@ pub(crate) struct World {
     pub(crate) queue: Queue,
     /// For everything that goes wrong or takes its time.
     pub(crate) rng: Rng,
+    /// For what operators and healers do.
+    pub(crate) moves_rng: Rng,
     pub(crate) swarm: Swarm,
     pub(crate) mutation: Option<Mutation>,
     /// What the engines are told.
@@ -82,6 +84,8 @@ pub(crate) struct World {
     /// When the last transaction was seen to have ended.
     pub(crate) ended_at: Option<u64>,
     pub(crate) is_over: bool,
+    /// An operator made a move whose effect nobody can check.
+    pub(crate) operators_decided: bool,
     next_id: u64,
 }
 
@@ -100,6 +104,7 @@ impl World {
             now: 0,
             queue: Queue::default(),
             rng: Rng::new(seed, 1),
+            moves_rng: Rng::new(seed, 6),
             swarm,
             mutation,
             settings: Arc::default(),
@@ -124,6 +129,7 @@ impl World {
             healed_at: None,
             ended_at: None,
             is_over: false,
+            operators_decided: false,
             next_id: 1,
         }
     }

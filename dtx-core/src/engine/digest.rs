@@ -103,12 +103,13 @@ fn one<H: Hasher>(open: &OpenTx, now: Timestamp, whole: &mut H, operations: &mut
         gate,
         resume,
         end,
+        abandoned,
         headers: _,
     } = open;
     let undecided = machine.is_undecided();
     (machine.whole(), version, write_again_at == &Timestamp::MAX, queue.as_slice()).hash(whole);
     (undecided && *deadline_at <= now, signals_seen, moves_made, status).hash(whole);
-    (dead_letters, exceptions.len(), told, end.is_some()).hash(whole);
+    (dead_letters, exceptions.len(), told, end.is_some(), abandoned).hash(whole);
     resume.map(|resume| (resume.verdict, resume.count)).hash(whole);
     if let Some(unsettled) = unsettled {
         write(unsettled, whole);

@@ -188,6 +188,11 @@ impl<'a> Standing<'a> {
         self.verdict.is_none() && self.point.is_none()
     }
 
+    /// The answer of its only participant is its verdict, and was perhaps told already.
+    fn is_delegated(&self) -> bool {
+        self.verdict.is_none() && self.point == Some(RecordKind::Delegated)
+    }
+
     /// Whether it may be taken here.
     pub(super) fn allows(&self, verb: Verb, operation: Option<OperationIndex>) -> Result<(), No> {
         if verb == Verb::ClearExceptions {
@@ -211,7 +216,11 @@ impl<'a> Standing<'a> {
             }
             Verb::ForceCommit => self.allows_force_commit(),
             Verb::ForceAbort => self.allows_force_abort(),
-            Verb::Abandon | Verb::ClearExceptions => Ok(()),
+            Verb::Abandon => invalid_unless(
+                !self.is_delegated() || self.status == Status::NeedsAttention,
+                "its only participant decides, and is still asked",
+            ),
+            Verb::ClearExceptions => Ok(()),
         }
     }
 
@@ -323,6 +332,12 @@ impl<'a> Standing<'a> {
                 "{stuck} counts as taken back, although nobody says that it is; it ends as gone \
                  back. The exceptions stay listed."
             ),
+            Verb::Abandon if self.verdict.is_some_and(|verdict| !verdict.is_backward()) => {
+                "It ends where it is, with the outcome that is decided and an exception. Nothing \
+                 more is sent: what was not carried out never will be, and what is held for it \
+                 stays held until somebody frees it by hand."
+                    .into()
+            }
             Verb::Abandon => "It ends where it is, as abandoned. Nothing more is sent; what was \
                  done stays done, and what is held ends by itself or by the participants' \
                  inquiries."

@@ -45,6 +45,8 @@ pub(super) struct OpenTx {
     pub(super) dead_letters: u16,
     pub(super) exceptions: ThinVec<Reason>,
     pub(super) observed: bool,
+    /// An operator wants it to end where it is. Nothing but the record of that is to be done.
+    pub(super) abandoned: bool,
     pub(super) told: Option<Outcome>,
     pub(super) outputs: ThinVec<(OperationIndex, Bytes)>,
     pub(super) gate: Option<Box<GateRun>>,
@@ -175,6 +177,7 @@ impl OpenTx {
             dead_letters: 0,
             exceptions: ThinVec::new(),
             observed: false,
+            abandoned: false,
             told: None,
             outputs: ThinVec::new(),
             gate: None,

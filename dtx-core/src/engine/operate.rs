@@ -4,15 +4,15 @@ use bytes::Bytes;
 use thin_vec::ThinVec;
 
 use crate::{
-    answer::Done,
+    answer::{Done, Reason},
     engine::{
-        Notice, Signal, StoredState,
+        Signal, StoredState,
         open::{Record, ResumeCount},
         write::Turn,
     },
     ids::OperationIndex,
     pattern::{Event, Heard, Phase},
-    store::{Outcome, RecordKind, Status},
+    store::{JournalEvent, Outcome, RecordKind, Status, Verdict},
 };
 
 /// Moves about what is stuck that were made while the transaction had no owner. Whoever takes it
@@ -133,15 +133,36 @@ impl Turn<'_, '_> {
         }
     }
 
+    /// Ends it where it is. An outcome that a verdict has fixed stays, with an exception beside
+    /// it: what was told once is never told otherwise.
+    ///
+    /// While its only participant is asked for the verdict, that may have been told by an earlier
+    /// owner; an operator may give it up only once the answer stays out.
     pub(super) fn abandon(&mut self) {
+        let is_asked = self.open.state.point_of_no_return == Some(RecordKind::Delegated)
+            && self.open.machine.verdict().is_none()
+            && self.open.status != Status::NeedsAttention;
+        if is_asked {
+            return;
+        }
+        let found = self.open.resume.and_then(|resume| resume.verdict);
+        self.abandon_with(self.open.machine.verdict().or(found));
+    }
+
+    pub(super) fn abandon_with(&mut self, verdict: Option<Verdict>) {
+        self.open.abandoned = true;
         self.ground();
         self.open.queue.clear();
-        if self.open.told.is_none() {
-            self.open.told = Some(Outcome::Abandoned);
-            self.out.notices.push(Notice::Told(self.tx, Outcome::Abandoned));
+        let pattern = self.open.transaction.pattern();
+        let fixed = self.open.told.or_else(|| verdict.and_then(|verdict| verdict.fixes(pattern)));
+        if let Some(outcome) = fixed {
+            let reason = Reason::new(format!("abandoned, and {outcome} all the same"));
+            if !self.open.exceptions.contains(&reason) {
+                self.note(JournalEvent::Exception(reason.clone()));
+                self.open.exceptions.push(reason);
+            }
         }
-        let verdict = self.open.machine.verdict();
-        let last = Some(Outcome::Abandoned);
+        let last = Some(fixed.unwrap_or(Outcome::Abandoned));
         self.record(Record { kind: RecordKind::Progress, verdict, lazy: false, last });
     }
 }

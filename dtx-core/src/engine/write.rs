@@ -33,6 +33,9 @@ pub(super) struct Turn<'a, 'c> {
 impl Turn<'_, '_> {
     /// Hands an event to the machine and carries its effects out.
     pub(super) fn feed(&mut self, event: Event) {
+        if self.open.abandoned {
+            return;
+        }
         let mut effects = std::mem::take(&mut self.shared.effects);
         let transaction = self.open.transaction.clone();
         match self.open.machine.advance(&transaction, event, &mut effects) {
@@ -57,13 +60,7 @@ impl Turn<'_, '_> {
                 self.record(Record { kind, verdict, lazy: lazy && !foreign, last });
             }
             Effect::OpenGate => self.open_gate(),
-            Effect::Tell(outcome) => {
-                if self.open.told.is_none() {
-                    self.open.told = Some(outcome);
-                    self.cx.peers.ended(outcome);
-                    self.out.notices.push(Notice::Told(self.tx, outcome));
-                }
-            }
+            Effect::Tell(outcome) => self.tell(outcome),
             Effect::DeadLetter(operation) => {
                 self.open.dead_letters += 1;
                 self.land(operation);
@@ -225,7 +222,11 @@ impl Turn<'_, '_> {
             CommitResult::Committed(version) => {
                 self.open.version = version;
                 if let Some(write) = self.open.unsettled.take() {
-                    self.durable(write.kind, write.verdict, write.due.is_none());
+                    let last = match write.summary.status {
+                        Status::Finished(outcome) => Some(outcome),
+                        _ => None,
+                    };
+                    self.durable(write.kind, write.verdict, last);
                 }
                 self.write_next();
             }
@@ -264,8 +265,8 @@ impl Turn<'_, '_> {
     }
 
     /// A record is durable: what waited for it may go on.
-    fn durable(&mut self, kind: RecordKind, verdict: Option<Verdict>, last: bool) {
-        if last {
+    fn durable(&mut self, kind: RecordKind, verdict: Option<Verdict>, last: Option<Outcome>) {
+        if last.is_some() {
             // Whatever is queued behind it has nothing to add to a transaction that is over, and
             // would open it again.
             self.open.queue.clear();
@@ -292,7 +293,10 @@ impl Turn<'_, '_> {
                 self.open.end = Some(End::Closed);
             }
             RecordKind::Progress if self.open.status == Status::Parked => self.park(),
-            RecordKind::Progress if last => self.open.end = Some(End::Closed),
+            RecordKind::Progress if let Some(outcome) = last => {
+                self.tell(outcome);
+                self.open.end = Some(End::Closed);
+            }
             // A later progress record waits with what was found since this one was made: only
             // once that is durable too is any of it acted on.
             RecordKind::Progress if self.open.queue.contains(&Record::PROGRESS) => {}
@@ -346,6 +350,7 @@ impl Turn<'_, '_> {
             self.over(record.summary.status);
             return;
         }
+        let point = state.point_of_no_return;
         if self.open.resume.is_some() {
             self.read_anew(state, &record);
         } else {
@@ -355,7 +360,21 @@ impl Turn<'_, '_> {
             self.after_adopting(record.verdict, None);
             return;
         };
+        if matches!(write.kind, RecordKind::PivotSent | RecordKind::Delegated)
+            && point == Some(write.kind)
+        {
+            // It had landed before the other one came, which therefore came too late.
+            self.durable(write.kind, None, None);
+            self.write_next();
+            self.hear_signals();
+            return;
+        }
         self.open.journal.put_back(&write.journal);
+        if self.open.abandoned {
+            // Whoever wrote in between may have decided.
+            self.abandon_with(record.verdict);
+            return;
+        }
         let verdict = write.verdict.filter(|_| write.kind == RecordKind::Verdict);
         let last = match write.summary.status {
             Status::Finished(outcome) => Some(outcome),
@@ -403,7 +422,7 @@ impl Turn<'_, '_> {
                 self.open.version = record.version;
                 self.open.state.signals = state.signals;
                 self.open.unsettled = None;
-                self.durable(RecordKind::Accepted, record.verdict, false);
+                self.durable(RecordKind::Accepted, record.verdict, None);
                 self.write_next();
             }
             _ => self.not_accepted(Refused::Store(id_taken())),
@@ -415,13 +434,19 @@ impl Turn<'_, '_> {
         self.open.unsettled = None;
         self.open.queue.clear();
         self.ground();
-        if let Status::Finished(outcome) = status
-            && self.open.told.is_none()
-        {
-            self.open.told = Some(outcome);
-            self.out.notices.push(Notice::Told(self.tx, outcome));
+        if let Status::Finished(outcome) = status {
+            self.tell(outcome);
         }
         self.open.end = Some(End::Closed);
+    }
+
+    /// The outcome, once.
+    fn tell(&mut self, outcome: Outcome) {
+        if self.open.told.is_none() {
+            self.open.told = Some(outcome);
+            self.cx.peers.ended(outcome);
+            self.out.notices.push(Notice::Told(self.tx, outcome));
+        }
     }
 
     /// The record could not be read: the unsettled write asks again.

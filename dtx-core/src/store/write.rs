@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::StoreError,
     ids::{TxId, Version, WriteId},
-    store::{Fence, JournalEntry, Summary},
+    pattern::Pattern,
+    store::{Fence, JournalEntry, Outcome, Summary},
     time::Timestamp,
     transaction::Key,
 };
@@ -30,6 +31,19 @@ impl Verdict {
     /// Whether this verdict takes the transaction back.
     pub fn is_backward(self) -> bool {
         matches!(self, Self::Turned | Self::Abort)
+    }
+
+    /// The outcome that it fixes, whatever comes after it. `Turned` fixes none: what was reversed
+    /// decides.
+    pub fn fixes(self, pattern: Pattern) -> Option<Outcome> {
+        match self {
+            Self::Completed | Self::Commit if pattern == Pattern::FireAndForget => {
+                Some(Outcome::Dispatched)
+            }
+            Self::Completed | Self::Commit => Some(Outcome::Committed),
+            Self::Abort => Some(Outcome::Aborted),
+            Self::Turned => None,
+        }
     }
 }
 

@@ -5,156 +5,14 @@ use std::{sync::Arc, time::Duration};
 
 use dtx_core::{
     answer::{Done, Reason},
-    engine::{
-        Context, EngineSettings, Input, InquiryStep, Notice, Outputs, Peers, ShardEngine, Signal,
-        SignalEntry, SignalStep, StoredState, answer_inquiry, signal_write,
-    },
-    ids::{HolderId, OperationIndex, ShardCount, TxId, WriteId},
+    engine::{EngineSettings, Input, Notice, Outputs, Signal, StoredState},
     modifier::VerifyWhen,
-    name::ParticipantName,
     pattern::{Pattern, Phase},
-    store::{
-        CommitResult, LeaseRequest, MemorySettings, MemoryState, Outcome, RecordKind, Status,
-        TxRecord, TxWrite, Verdict,
-    },
-    time::Timestamp,
-    transaction::{OperationDraft, RetryPolicy, Transaction, TransactionBuilder},
-    transport::{Body, Command, Inquiry},
+    store::{CommitResult, Outcome, RecordKind, Status, TxRecord, Verdict},
+    transaction::{OperationDraft, Transaction, TransactionBuilder},
 };
 
-const OPERATION: OperationIndex = OperationIndex(0);
-
-struct Rig {
-    store: MemoryState,
-    engine: ShardEngine,
-    peers: Peers,
-    settings: Arc<EngineSettings>,
-    now: Timestamp,
-    tx: TxId,
-}
-
-impl Rig {
-    fn new() -> Self {
-        Self::noting_from(Duration::from_secs(1))
-    }
-
-    /// Attempts are noted durably when their time-out is longer than this.
-    fn noting_from(backoff_durable: Duration) -> Self {
-        let shards = ShardCount::new(1).expect("a number of shards");
-        let store = MemoryState::new(MemorySettings { shards, ..MemorySettings::default() });
-        let tx = TxId::from_parts(1, [7; 10]);
-        let settings = EngineSettings {
-            park_after: Duration::from_millis(100),
-            backoff_durable,
-            retry: RetryPolicy { attempts_max: 9, backoff_ms: 1, backoff_ms_max: 1 },
-            ..EngineSettings::default()
-        };
-        let settings = Arc::new(settings);
-        let engine = Self::owner(&store, tx, 1, &settings);
-        let (peers, now) = (Peers::default(), Timestamp::from_millis(1_000));
-        Self { store, engine, peers, settings, now, tx }
-    }
-
-    fn owner(
-        store: &MemoryState,
-        tx: TxId,
-        holder: u128,
-        settings: &Arc<EngineSettings>,
-    ) -> ShardEngine {
-        let shards = vec![tx.shard(store.info().shards)];
-        let ttl = Duration::from_millis(1);
-        let request = LeaseRequest { holder: HolderId(holder), shards, ttl };
-        let at = Timestamp::from_millis(holder as u64 * 10);
-        let leases = store.acquire(&request, at).expect("the shard exists");
-        ShardEngine::new(leases[0].fence(), settings.clone())
-    }
-
-    fn feed(&mut self, input: Input) -> Outputs {
-        let mut out = Outputs::default();
-        let peers = &mut self.peers;
-        let mut cx = Context { now: self.now, store_now: self.now, load_percent: 0, peers };
-        self.engine.handle(input, &mut cx, &mut out);
-        out
-    }
-
-    fn submit(&mut self, builder: TransactionBuilder) -> Outputs {
-        let built = builder.operation(OperationDraft::new("svc", "work")).build();
-        let transaction: Arc<Transaction> = Arc::new(built.expect("a valid definition"));
-        self.feed(Input::Submit { tx: self.tx, transaction, observed: false })
-    }
-
-    fn land(&self, write: &TxWrite) -> CommitResult {
-        self.store.commit(std::slice::from_ref(write), self.now).remove(0)
-    }
-
-    fn written(&mut self, write: &TxWrite, result: CommitResult) -> Outputs {
-        self.feed(Input::Written { tx: self.tx, id: write.id, result })
-    }
-
-    fn land_and_tell(&mut self, write: &TxWrite) -> Outputs {
-        let result = self.land(write);
-        assert!(matches!(result, CommitResult::Committed(_)), "{result:?}");
-        self.written(write, result)
-    }
-
-    fn record(&self) -> TxRecord {
-        self.store.load(&[self.tx]).remove(0).expect("there is a record")
-    }
-
-    fn load(&mut self) -> Outputs {
-        let record = Ok(Some(Box::new(self.record())));
-        self.feed(Input::Loaded { tx: self.tx, record, store_now: self.now })
-    }
-
-    fn give(&self, signal: Signal) {
-        let (by, reason) = (Reason::new("somebody"), Reason::new("because"));
-        let entry = SignalEntry { signal, by, reason };
-        let id = WriteId { writer: HolderId(9), number: self.record().version.0 };
-        let step = signal_write(&self.record(), entry, id, self.now, &self.settings);
-        let SignalStep::Write(write) = step else { panic!("{step:?}") };
-        assert!(matches!(self.land(&write), CommitResult::Committed(_)));
-    }
-
-    /// A participant asks after the deadline.
-    fn abort_by_inquiry(&mut self) {
-        self.now = Timestamp::from_millis(300_000);
-        let inquiry = Inquiry {
-            tx: self.tx,
-            pattern: Pattern::TwoPhaseCommit,
-            operation: OPERATION,
-            participant: ParticipantName::new("svc").expect("a name"),
-            host: HolderId(9),
-        };
-        let id = WriteId { writer: HolderId(9), number: 2 };
-        let InquiryStep::Write(abort) =
-            answer_inquiry(&inquiry, Some(&self.record()), self.now, id)
-        else {
-            panic!("it is overdue")
-        };
-        assert!(matches!(self.land(&abort), CommitResult::Committed(_)));
-    }
-
-    fn done(&mut self, command: &Command) -> Outputs {
-        self.feed(Input::Reply(command.reply(Ok(Done::default()))))
-    }
-}
-
-/// A second operation, so that a 2PC is not committed in one phase.
-fn two(builder: TransactionBuilder) -> TransactionBuilder {
-    builder.operation(OperationDraft::new("svc", "work").name("other"))
-}
-
-fn commands(out: &Outputs) -> Vec<Arc<Command>> {
-    let of = |body: &Body| match body {
-        Body::Command(command) => Some(command.clone()),
-        _ => None,
-    };
-    out.commands.iter().filter_map(|envelope| of(&envelope.body)).collect()
-}
-
-fn has(out: &Outputs, wanted: impl Fn(&Notice) -> bool) -> bool {
-    out.notices.iter().any(wanted)
-}
+use crate::rig::{OPERATION, Rig, commands, has, two};
 
 #[test]
 fn an_accept_that_landed_unheard_and_was_signalled_to_is_its_own() {
@@ -267,7 +125,9 @@ fn the_end_of_a_delegated_commit_lands_over_an_operators_signal() {
     let out = rig.done(&commands(&sent)[0]);
     assert!(has(&out, |notice| matches!(notice, Notice::Told(_, Outcome::Committed))));
     let end = out.writes[0].clone();
-    rig.give(Signal::Abandon);
+    let mut stuck = rig.record();
+    stuck.summary.status = Status::NeedsAttention;
+    rig.give_to(&stuck, Signal::Abandon);
     let conflict = rig.land(&end);
     assert_eq!(rig.written(&end, conflict).loads, [rig.tx]);
     let again = rig.load().writes.remove(0);

@@ -1,12 +1,14 @@
 //! Tests of dtx-core through its public API.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by failing")]
 
+mod abandon;
 mod coverage;
 mod engine_races;
 mod golden;
 mod operators;
 mod parallelism;
 mod properties;
+mod rig;
 mod script;
 mod simulated;
 mod state_names;

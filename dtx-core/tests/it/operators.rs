@@ -148,7 +148,15 @@ fn the_moves_of_what_goes_on_by_itself_are_those_that_fit_it() {
             with(record(TwoPhaseCommit, false), |_, state| {
                 state.point_of_no_return = Some(RecordKind::Delegated);
             }),
-            "abandon",
+            "",
+        ),
+        (
+            "delegated, and no answer comes",
+            with(record(TwoPhaseCommit, false), |record, state| {
+                stuck_at(&[Phase::Commit])(record, state);
+                state.point_of_no_return = Some(RecordKind::Delegated);
+            }),
+            "retry, skip 0, force-commit, abandon, clear-exceptions",
         ),
         (
             "ended with an exception",

@@ -130,6 +130,9 @@ impl Step {
             | Event::Leases { .. }
             | Event::Scan { .. }
             | Event::Ask { .. }
+            | Event::Examine { .. }
+            | Event::Orphan { .. }
+            | Event::Move
             | Event::Collect { .. }
             | Event::Trouble(_)
             | Event::Poisoned { .. }
