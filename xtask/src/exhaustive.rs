@@ -13,15 +13,26 @@ use crate::{
     workspace::Workspace,
 };
 
-/// The most states of one case.
+/// The most states of one search of a pattern with [`PARTICIPANTS`].
 const STATES_MAX: u64 = 10_000_000;
+
+/// The most states of any other search.
+const STATES_MAX_OTHER: u64 = 2_000_000;
 
 /// How many states are searched side by side.
 const THREADS: u64 = 2;
 
-/// Participants and leases of the searches. Two coordinators take turns in
-/// the leases.
-const SIZES: [(u64, u64); 3] = [(2, 2), (3, 2), (1, 2)];
+/// How many participants the largest searches have.
+const PARTICIPANTS: u64 = 3;
+
+/// Participants of the searches, the small ones first.
+const SIZES: [u64; 3] = [1, 2, PARTICIPANTS];
+
+/// How many leases there are: two coordinators, one of which takes over from the other.
+const LEASES: u64 = 2;
+
+/// The cases that are a pattern as it is; the others are variants of one.
+const PATTERNS: [&str; 6] = ["0.5ps", "saga", "1.5ps", "2ps", "3ps", "2pc"];
 
 /// How long the pairs of faults may take in `cargo xtask ci`, in seconds.
 const PAIRS_BOX: u64 = 60;
@@ -68,33 +79,42 @@ fn collect(
     }
 }
 
-/// The model check, up to [`STATES_MAX`] states for each case.
+/// How many states of a case are looked at.
+fn states_max(case: &str, participants: u64) -> u64 {
+    let is_large = participants == PARTICIPANTS && PATTERNS.contains(&case);
+    if is_large { STATES_MAX } else { STATES_MAX_OTHER }
+}
+
+/// The model check, up to [`states_max`] states for each case.
 ///
 /// # Errors
 /// A text when a rule is broken, or when a search could not be run.
 pub(crate) fn model(workspace: &Workspace, commit: &str, _seeds: u64) -> Result<(), String> {
     let root = &workspace.root;
     let mut results = known(root, "model", commit);
-    for (operations, epochs) in SIZES {
-        let listed =
-            output(&mut cargo(root, &example("model", &["list", &operations.to_string()])))?;
-        for case in listed.lines() {
-            let name = format!("{case} participants={operations} leases={epochs}");
-            if results.contains_key(&name) {
-                continue;
-            }
-            let numbers = [operations, epochs, STATES_MAX, THREADS].map(|n| n.to_string());
-            let mut arguments: Vec<&str> = numbers.iter().map(String::as_str).collect();
-            arguments.push(case);
-            let outcome = collect(root, "model", &arguments, |result| {
-                results.insert(name.clone(), result);
-                Ok(())
-            });
-            let is_last = (operations, epochs) == SIZES[SIZES.len() - 1]
-                && listed.lines().next_back() == Some(case);
-            write_model(root, commit, &results, is_last, outcome.as_ref().err())?;
-            outcome?;
+    let mut searches = Vec::new();
+    for participants in SIZES {
+        let arguments = ["list", &participants.to_string()];
+        let listed = output(&mut cargo(root, &example("model", &arguments)))?;
+        searches.extend(listed.lines().map(|case| (case.to_owned(), participants)));
+    }
+    for (case, participants) in &searches {
+        let name = format!("{case} participants={participants} leases={LEASES}");
+        if results.contains_key(&name) {
+            continue;
         }
+        let limit = states_max(case, *participants);
+        let numbers = [*participants, LEASES, limit, THREADS].map(|n| n.to_string());
+        let mut arguments: Vec<&str> = numbers.iter().map(String::as_str).collect();
+        arguments.push(case);
+        let outcome = collect(root, "model", &arguments, |mut result| {
+            println!("{}", summary(&name, &result));
+            result["states_max"] = limit.into();
+            results.insert(name.clone(), result);
+            Ok(())
+        });
+        write_model(root, commit, &results, searches.len(), outcome.as_ref().err())?;
+        outcome?;
     }
     Ok(())
 }
@@ -103,15 +123,34 @@ fn write_model(
     root: &Path,
     commit: &str,
     results: &BTreeMap<String, Value>,
-    complete: bool,
+    all: usize,
     failure: Option<&String>,
 ) -> Result<(), String> {
     let sum = |field: &str| results.values().filter_map(|r| r[field].as_u64()).sum::<u64>();
     let seconds: f64 = results.values().filter_map(|r| r["seconds"].as_f64()).sum();
-    let result = json!({ "tier": "model", "commit": commit, "complete": complete,
+    let limited = limited(results);
+    let result = json!({ "tier": "model", "commit": commit, "complete": results.len() == all,
         "failure": failure, "states": sum("states"), "generated": sum("generated"),
-        "states_max": STATES_MAX, "seconds": seconds, "results": results });
+        "seconds": seconds, "searches": results.len(), "searches_in_all": all,
+        "searches_to_the_end": results.len() - limited.len(), "searches_at_the_limit": limited,
+        "results": results });
     prove::write(root, "model", &result)
+}
+
+/// The searches that have stopped at their limit: there are states that they have not seen.
+fn limited(results: &BTreeMap<String, Value>) -> Vec<&String> {
+    results.iter().filter(|(_, result)| result["complete"] != true).map(|(name, _)| name).collect()
+}
+
+/// What a search came to, for people.
+fn summary(name: &str, result: &Value) -> String {
+    let what = match (&result["violations"], result["complete"].as_bool()) {
+        (Value::Object(broken), _) if !broken.is_empty() => "BROKEN",
+        (_, Some(true)) => "searched to the end",
+        _ => "stopped at the limit",
+    };
+    let seconds = result["seconds"].as_f64().unwrap_or_default();
+    format!("{name}: {what}, {} states, {seconds:.0} s", result["states"])
 }
 
 /// Every pair of faults of every scenario.
@@ -260,6 +299,19 @@ mod tests {
             assert!(matches!(judge(&bad), Ok(Some(_))), "{bad}");
         }
         assert!(judge(&json!({ "scenario": "s" })).is_err());
+    }
+
+    #[test]
+    fn a_search_that_stopped_at_its_limit_is_not_called_searched_to_the_end() {
+        let of = |complete: bool, violations: Value| json!({ "complete": complete, "violations": violations, "states": 7, "seconds": 1.0 });
+        let (whole, cut) = (of(true, json!({})), of(false, json!({})));
+        let broken = of(true, json!({ "mixed": [] }));
+        assert_eq!(summary("a", &whole), "a: searched to the end, 7 states, 1 s");
+        assert_eq!(summary("a", &cut), "a: stopped at the limit, 7 states, 1 s");
+        assert_eq!(summary("a", &broken), "a: BROKEN, 7 states, 1 s");
+        let results = [("a", whole), ("b", cut), ("c", json!({}))];
+        let results = results.map(|(name, result)| (name.to_owned(), result)).into();
+        assert_eq!(limited(&results), ["b", "c"]);
     }
 
     #[test]

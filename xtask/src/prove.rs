@@ -94,9 +94,15 @@ fn standing(workspace: &Workspace, tier: &str) -> String {
 fn describe(result: &Value) -> &'static str {
     match (result["complete"].as_bool(), result["failure"].as_str()) {
         (_, Some(_)) => "FAILED",
+        (Some(true), None) if has_limited(result) => "searched, in part up to a limit,",
         (Some(true), None) => "proven",
         _ => "begun",
     }
+}
+
+/// Whether a search has stopped at its limit.
+fn has_limited(result: &Value) -> bool {
+    result["searches_at_the_limit"].as_array().is_some_and(|searches| !searches.is_empty())
 }
 
 fn file(root: &Path, tier: &str) -> PathBuf {
@@ -233,5 +239,7 @@ mod tests {
         assert_eq!(with(true, None), "proven");
         assert_eq!(with(false, None), "begun");
         assert_eq!(with(true, Some("x")), "FAILED");
+        let limited = json!({ "complete": true, "searches_at_the_limit": ["3ps"] });
+        assert_eq!(describe(&limited), "searched, in part up to a limit,");
     }
 }
