@@ -17,7 +17,7 @@ use dtx_core::{pattern::Pattern, transaction::Transaction};
 use crate::{
     counters::Counters,
     draw::Draw,
-    faults::Faults,
+    faults::{Fault, Faults},
     mutation::Mutation,
     participant::{Participant, Run},
     report::{Report, Summary},
@@ -153,10 +153,14 @@ impl fmt::Debug for Explorer {
 
 impl Explorer {
     pub(crate) fn new(seeds: Range<u64>) -> Self {
-        Self { seeds, setup: Setup::default(), crash_everywhere: false }
+        // What an operator gives up or counts as done may break any invariant of a user.
+        let faults = Faults::all().without(Fault::Operator);
+        Self { seeds, setup: Setup { faults, ..Setup::default() }, crash_everywhere: false }
     }
 
-    /// Keeps the runs to some faults. Without this all of [`Faults::all`] may be on.
+    /// Keeps the runs to some faults. Without this all of [`Faults::all`] but
+    /// [`Fault::Operator`] may be on: operators give transactions up and count things as done
+    /// that are not, which your own invariants need not survive.
     pub fn faults(mut self, faults: Faults) -> Self {
         self.setup.faults = faults;
         self

@@ -48,7 +48,7 @@ fn a_seed_gives_the_same_run_every_time() {
 
 #[test]
 fn a_replay_is_the_same_run_with_a_diagram() {
-    let (run, again) = (Sim::new(3).run(), Sim::explore(3..4).replay(3));
+    let (run, again) = (Sim::new(3).run(), Sim::explore(3..4).faults(Faults::all()).replay(3));
     assert_eq!(run.trace_hash, again.trace_hash);
     assert!(run.journal.is_empty());
     assert!(again.diagram().starts_with("sequenceDiagram\n"));
@@ -61,7 +61,8 @@ fn threads_do_not_change_the_counts() {
     for seed in 40..80 {
         events += Sim::new(seed).run().counters.events;
     }
-    assert_eq!(Sim::explore(40..80).run().counters.events, events);
+    let explored = Sim::explore(40..80).faults(Faults::all()).run();
+    assert_eq!(explored.counters.events, events);
 }
 
 #[test]
