@@ -39,12 +39,15 @@ mod counters;
 mod detached;
 mod draw;
 mod event;
+mod exhaustive;
 mod explore;
 mod faults;
 mod finish;
 mod host;
 mod inquiry;
 mod journal;
+#[cfg(feature = "model")]
+mod model;
 mod moves;
 mod mutation;
 mod network;
@@ -64,9 +67,15 @@ mod world;
 pub use check::Violation;
 pub use counters::Counters;
 pub use draw::Draw;
+pub use exhaustive::{Explored, Planned, Scenario, StepFault, explore_faults, replay_faults};
 pub use explore::Explorer;
 pub use faults::{Fault, Faults, UnknownFault};
 pub use journal::{Happening, What};
+#[cfg(feature = "model")]
+#[doc(hidden)]
+pub use model::Bug;
+#[cfg(feature = "model")]
+pub use model::{Case, Checked, check_case};
 #[doc(hidden)]
 pub use mutation::Mutation;
 pub use participant::{Participant, Run};

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    crash, examine,
+    crash, examine, exhaustive,
     process::{cargo, output, program, succeeds},
     simulator::{self, Seeds},
     steps::{Ending, Steps},
@@ -63,6 +63,10 @@ pub(crate) fn run(workspace: &Workspace, steps: &mut Steps) {
         let slice = head(workspace).and_then(|commit| number_of(&commit));
         let ending = slice.and_then(|first| crash::power_slice(workspace, first));
         ending.unwrap_or_else(Ending::failed)
+    });
+    steps.run("model check of small cases", || exhaustive::small_models(workspace));
+    steps.run("faults", || {
+        exhaustive::faults_slice(workspace).map_or_else(Ending::failed, |()| Ending::of(true))
     });
     simulator::step(workspace, steps, "simulator slice", || simulator_slice(workspace));
 }

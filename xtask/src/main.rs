@@ -12,6 +12,7 @@ mod crash;
 mod crash_points;
 mod diagrams;
 mod examine;
+mod exhaustive;
 mod page;
 mod process;
 mod prove;

@@ -10,7 +10,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    ci, crash,
+    ci, crash, exhaustive,
     process::{output, program},
     simulator::{self, Presence, Seeds},
     steps::{Ending, Steps},
@@ -33,8 +33,10 @@ struct Tier {
     run: fn(&Workspace, &str, u64) -> Result<(), String>,
 }
 
-const TIERS: [Tier; 3] = [
+const TIERS: [Tier; 5] = [
     Tier { name: "sim", says: "the simulator over many seeds", run: simulate },
+    Tier { name: "model", says: "all states of small transactions", run: exhaustive::model },
+    Tier { name: "faults", says: "every pair of faults at every step", run: exhaustive::faults },
     Tier { name: "crash", says: "kill -9 at every crash point and many moments", run: crash },
     Tier { name: "power", says: "loss of power on the embedded store", run: power },
 ];
@@ -92,21 +94,32 @@ fn standing(workspace: &Workspace, tier: &str) -> String {
 fn describe(result: &Value) -> &'static str {
     match (result["complete"].as_bool(), result["failure"].as_str()) {
         (_, Some(_)) => "FAILED",
+        (Some(true), None) if has_limited(result) => "searched, in part up to a limit,",
         (Some(true), None) => "proven",
         _ => "begun",
     }
+}
+
+/// Whether a search has stopped at its limit.
+fn has_limited(result: &Value) -> bool {
+    result["searches_at_the_limit"].as_array().is_some_and(|searches| !searches.is_empty())
 }
 
 fn file(root: &Path, tier: &str) -> PathBuf {
     root.join(FOLDER).join(format!("{tier}.json"))
 }
 
-fn read(root: &Path, tier: &str) -> Option<Value> {
+/// The result of a tier, if there is one.
+pub(crate) fn read(root: &Path, tier: &str) -> Option<Value> {
     let text = fs::read_to_string(file(root, tier)).ok()?;
     serde_json::from_str(&text).ok()
 }
 
-fn write(root: &Path, tier: &str, result: &Value) -> Result<(), String> {
+/// Writes the result of a tier.
+///
+/// # Errors
+/// A text when the file cannot be written.
+pub(crate) fn write(root: &Path, tier: &str, result: &Value) -> Result<(), String> {
     let path = file(root, tier);
     fs::create_dir_all(root.join(FOLDER)).map_err(|error| format!("{FOLDER}: {error}"))?;
     fs::write(&path, format!("{result:#}\n")).map_err(|error| format!("{FOLDER}/{tier}: {error}"))
@@ -226,5 +239,7 @@ mod tests {
         assert_eq!(with(true, None), "proven");
         assert_eq!(with(false, None), "begun");
         assert_eq!(with(true, Some("x")), "FAILED");
+        let limited = json!({ "complete": true, "searches_at_the_limit": ["3ps"] });
+        assert_eq!(describe(&limited), "searched, in part up to a limit,");
     }
 }

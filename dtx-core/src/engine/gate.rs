@@ -12,14 +12,14 @@ use crate::{
 };
 
 /// A gate that is shut.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct GateRun {
     /// When to look again by the clock.
     pub(super) wake_at: Timestamp,
     /// Operations whose status is awaited; `None` before they are asked.
-    asked: Option<Vec<OperationIndex>>,
+    pub(super) asked: Option<Vec<OperationIndex>>,
     /// The time until an approval must be there.
-    approval_until: Option<Timestamp>,
+    pub(super) approval_until: Option<Timestamp>,
 }
 
 impl Turn<'_, '_> {

@@ -213,6 +213,12 @@ impl Machine {
         self.verdict
     }
 
+    /// What there is beside the operations, for searches that compare machines.
+    pub(crate) fn whole(&self) -> impl Hash {
+        let flags = [self.point_of_no_return, self.going_back, self.gate_open, self.reversed];
+        (self.state, self.verdict, flags)
+    }
+
     /// Whether a deadline or a caller can still turn it.
     pub fn is_undecided(&self) -> bool {
         self.verdict.is_none() && !self.point_of_no_return && !self.going_back
