@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     event::Event,
-    journal::What,
+    history::What,
     service::unknown,
     swarm::{MS, SECOND},
     world::World,

@@ -3,6 +3,7 @@
 
 mod budget;
 mod faults;
+mod history;
 mod own;
 mod rules;
 mod runs;
