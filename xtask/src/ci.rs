@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    crash, examine,
+    crash, examine, mutants,
     process::{cargo, output, program, succeeds},
     simulator::{self, Seeds},
     steps::{Ending, Steps},
@@ -64,6 +64,7 @@ pub(crate) fn run(workspace: &Workspace, steps: &mut Steps) {
         let ending = slice.and_then(|first| crash::power_slice(workspace, first));
         ending.unwrap_or_else(Ending::failed)
     });
+    steps.run("mutants slice", || mutants::slice(workspace).unwrap_or_else(Ending::failed));
     simulator::step(workspace, steps, "simulator slice", || simulator_slice(workspace));
 }
 

@@ -12,6 +12,8 @@ mod crash;
 mod crash_points;
 mod diagrams;
 mod examine;
+mod mutant_list;
+mod mutants;
 mod page;
 mod process;
 mod prove;

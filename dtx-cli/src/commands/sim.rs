@@ -42,6 +42,9 @@ pub(crate) struct SimArgs {
     /// Only these faults: all, none, or some names with commas; see docs/cli.md
     #[arg(long, value_name = "F,..", default_value_t)]
     faults: Faults,
+    /// Run each seed again for every node and every event, with a crash of that node there
+    #[arg(long, requires = "seeds")]
+    crash_everywhere: bool,
     /// Print what happened in the run of --seed as JSON lines
     #[arg(long, conflicts_with_all = ["json", "seeds"])]
     journal: bool,
@@ -59,10 +62,11 @@ pub(crate) struct SimArgs {
 impl SimArgs {
     fn explorer(&self, seeds: Range<u64>) -> Explorer {
         let explorer = Sim::explore(seeds).faults(self.faults);
-        match self.pattern {
+        let explorer = match self.pattern {
             Some(pattern) => explorer.pattern(pattern),
             None => explorer,
-        }
+        };
+        if self.crash_everywhere { explorer.crash_everywhere() } else { explorer }
     }
 }
 
