@@ -32,11 +32,11 @@ check`. Each row is a bug that is compiled in by the feature `mutants` and switc
 at both places.
 
 The layers are the golden, unit and property tests of `dtx-core` (`tests`), the conformance suite on
-the memory store (`conformance`), random schedules of the simulator (`simulation`), a crash of every
-node at every event of some of its seeds (`crashes`), and the tests of the library on real threads
-(`runtime`). The last two are not asked once two others have found it. Seeds is how many seeds the
-simulator takes until one shows the bug, the median of three starts. A bug must be found by two
-layers, one that costs liveness alone by one; else the tier fails.
+the memory store (`conformance`), random schedules of the simulator (`simulation`), and a crash of
+every node at every event of some of its seeds (`crashes`). The last one is not asked once two
+others have found the bug. Seeds is how many seeds the simulator takes until one shows the bug, the
+median of three starts. A bug must be found by two layers, one that costs liveness alone by one;
+else the tier fails.
 
 ";
 

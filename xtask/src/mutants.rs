@@ -6,8 +6,9 @@ use std::{fs, path::PathBuf, process::Command};
 use serde_json::{Value, json};
 
 use crate::{
+    crash,
     mutant_list::{Mutant, list},
-    process::{cargo, output, program},
+    process::{cargo, output, program, succeeds},
     steps::Ending,
     workspace::{Facts, Workspace},
 };
@@ -17,7 +18,7 @@ pub(crate) const LAYERS_MIN: usize = 2;
 
 /// Where the simulator begins to look for a bug, and how many seeds it tries from there.
 const STARTS: [u64; 3] = [0, 1_000_000, 2_000_000];
-const CHUNKS: [u64; 4] = [20, 80, 400, 2_500];
+const CHUNKS: [u64; 4] = [20, 80, 400, 1_500];
 
 /// How many seeds of the simulator are run again with a crash at every event of every node.
 const SEEDS_EVERYWHERE: u64 = 3;
@@ -25,9 +26,9 @@ const SEEDS_EVERYWHERE: u64 = 3;
 /// A run that takes longer hangs, which is a finding too: in seconds.
 const RUN_SECONDS_MAX: &str = "240";
 
-/// What of a run under a bug is found wrong by what, in the order in which they are tried. Those
-/// after the third are slow, and not tried once enough others have found the bug.
-const LAYERS: [&str; 5] = ["tests", "conformance", "simulation", "crashes", "runtime"];
+/// What looks for a bug, in the order in which they are asked. The last one is slow, and not asked
+/// once enough others have found the bug.
+const LAYERS: [&str; 4] = ["tests", "conformance", "simulation", "crashes"];
 const LAYERS_ALWAYS: usize = 3;
 
 /// The bugs that `cargo xtask ci` looks for: of as many kinds as there can be.
@@ -60,22 +61,24 @@ enum Said {
 impl Build {
     fn make(workspace: &Workspace) -> Result<Self, String> {
         let folder = workspace.target.join("mutants");
-        let mut build = cargo(&workspace.root, &["test", "--no-run", "--workspace", "--exclude"]);
-        build.args([
-            "xtask",
-            "--profile",
-            "checked",
-            "--message-format",
-            "json",
-            "--lib",
-            "--bins",
-        ]);
+        let packages = ["--package", "dtx-cli", "--package", "dtx-core", "--package"];
+        let mut build = cargo(&workspace.root, &["test", "--no-run", "--profile", "checked"]);
+        build.args(packages).args(["dtx-testkit", "--message-format", "json", "--lib", "--bins"]);
         build.args(["--test", "it", "--test", "store_memory", "--features", "dtx-cli/mutants"]);
         build.args(["--features", "dtx-cli/crash-points", "--target-dir"]).arg(&folder);
-        println!("building all crates with the mutants");
+        println!("building what the mutants are asked with");
         let tests = output(&mut build)?.lines().filter_map(test_program).collect();
         let dtx = folder.join("checked").join("dtx");
         Ok(Self { root: workspace.root.clone(), dtx, tests })
+    }
+
+    /// The program alone, as the campaigns that crash it have built it.
+    fn of_crashes(workspace: &Workspace) -> Result<Self, String> {
+        if !succeeds(crash::target(workspace, "crash")?.arg("--no-run"))? {
+            return Err("the program does not build with the mutants".into());
+        }
+        let dtx = workspace.target.join("checked").join("dtx");
+        Ok(Self { root: workspace.root.clone(), dtx, tests: Vec::new() })
     }
 
     /// A program that is given up when it takes too long.
@@ -94,13 +97,11 @@ impl Build {
             "tests" => self.tests(&[("dtx-core", "dtx_core"), ("dtx-core", "it")], mutant),
             "conformance" => self.tests(&[("dtx-testkit", "store_memory")], mutant),
             "simulation" => self.simulation(mutant),
-            "crashes" => self.crashes(mutant),
-            _ => self.tests(&[("dtx", "it")], mutant),
+            _ => self.crashes(mutant),
         }
     }
 
     fn tests(&self, targets: &[(&str, &str)], mutant: Option<&str>) -> Result<Said, String> {
-        let mut failed = Vec::new();
         for (package, target) in targets {
             let is_it =
                 |(of, name, _): &&(String, String, PathBuf)| of == package && name == target;
@@ -115,17 +116,12 @@ impl Build {
             let text = String::from_utf8_lossy(&ran.stdout).into_owned();
             let names = text.lines().filter_map(|line| line.strip_prefix("test "));
             let names = names.filter_map(|line| line.strip_suffix(" ... FAILED"));
-            failed.extend(names.map(str::to_owned));
-            if failed.is_empty() {
-                failed.push(format!("{target} did not end"));
-            }
+            let failed: Vec<&str> = names.collect();
+            let first = failed.first().copied().unwrap_or("it did not end");
+            let what = json!({ "target": target, "failed": failed.len(), "first": first });
+            return Ok(Said::Found(what));
         }
-        let count = failed.len();
-        failed.truncate(1);
-        Ok(match failed.pop() {
-            Some(first) => Said::Found(json!({ "failed": count, "first": first })),
-            None => Said::Missed,
-        })
+        Ok(Said::Missed)
     }
 
     /// How many seeds it takes from each start; found when it is from at least one.
@@ -266,7 +262,7 @@ pub(crate) fn is_found_enough(result: &Value) -> bool {
 /// # Errors
 /// A text when it could not be run.
 pub(crate) fn slice(workspace: &Workspace) -> Result<Ending, String> {
-    let build = Build::make(workspace)?;
+    let build = Build::of_crashes(workspace)?;
     if build.simulate(0, 500, false, None)?.is_some() {
         return Err("a seed fails without a mutant".into());
     }

@@ -158,6 +158,13 @@ fn the_moves_of_what_goes_on_by_itself_are_those_that_fit_it() {
             }),
             "retry, skip 0, force-commit, abandon, clear-exceptions",
         ),
+    ]);
+}
+
+#[test]
+fn what_has_ended_takes_no_move_but_that_its_exceptions_are_cleared() {
+    use Pattern::Saga;
+    check(&[
         (
             "ended with an exception",
             with(record(Saga, false), |record, state| {
