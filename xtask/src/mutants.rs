@@ -1,7 +1,7 @@
 //! `cargo xtask prove mutants`: protocol bugs, switched on one at a time in one build, and which
 //! kinds of tests find each of them.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{fs, path::PathBuf, process::Command, thread};
 
 use serde_json::{Value, json};
 
@@ -25,6 +25,9 @@ const SEEDS_EVERYWHERE: u64 = 3;
 
 /// A run that takes longer hangs, which is a finding too: in seconds.
 const RUN_SECONDS_MAX: &str = "240";
+
+/// How many bugs are looked for at once.
+const AT_ONCE: usize = 4;
 
 /// What looks for a bug, in the order in which they are asked. The last one is slow, and not asked
 /// once enough others have found the bug.
@@ -211,13 +214,20 @@ pub(crate) fn prove(
             }
         }
     }
-    for mutant in &mutants {
-        if known.iter().any(|result| result["name"] == *mutant.name) {
-            continue;
+    let is_known = |mutant: &&Mutant| known.iter().any(|result| result["name"] == *mutant.name);
+    let open: Vec<&Mutant> = mutants.iter().filter(|mutant| !is_known(mutant)).collect();
+    for group in open.chunks(AT_ONCE) {
+        let results: Vec<_> = thread::scope(|scope| {
+            let build = &build;
+            let ask = |mutant| scope.spawn(move || examine(build, mutant));
+            let running: Vec<_> = group.iter().copied().map(ask).collect();
+            running.into_iter().map(|asked| asked.join().expect("it does not panic")).collect()
+        });
+        for result in results {
+            let result = result?;
+            println!("{:28} {}", result["name"], found_by(&result).join(", "));
+            known.push(result);
         }
-        let result = examine(&build, mutant)?;
-        println!("{:28} {}", mutant.name, found_by(&result).join(", "));
-        known.push(result);
         keep(&known)?;
     }
     let weak: Vec<_> = known.iter().filter(|result| !is_found_enough(result)).collect();
