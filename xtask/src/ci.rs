@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    crash, examine, exhaustive,
+    crash, examine, exhaustive, mutants,
     process::{cargo, output, program, succeeds},
     simulator::{self, Seeds},
     steps::{Ending, Steps},
@@ -68,6 +68,7 @@ pub(crate) fn run(workspace: &Workspace, steps: &mut Steps) {
     steps.run("faults", || {
         exhaustive::faults_slice(workspace).map_or_else(Ending::failed, |()| Ending::of(true))
     });
+    steps.run("mutants slice", || mutants::slice(workspace).unwrap_or_else(Ending::failed));
     simulator::step(workspace, steps, "simulator slice", || simulator_slice(workspace));
 }
 

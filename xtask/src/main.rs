@@ -13,6 +13,8 @@ mod crash_points;
 mod diagrams;
 mod examine;
 mod exhaustive;
+mod mutant_list;
+mod mutants;
 mod page;
 mod process;
 mod prove;

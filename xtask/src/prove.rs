@@ -10,7 +10,8 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    ci, crash, exhaustive,
+    ci, crash, exhaustive, mutant_list, mutants,
+    page::Mode,
     process::{output, program},
     simulator::{self, Presence, Seeds},
     steps::{Ending, Steps},
@@ -33,12 +34,13 @@ struct Tier {
     run: fn(&Workspace, &str, u64) -> Result<(), String>,
 }
 
-const TIERS: [Tier; 5] = [
+const TIERS: [Tier; 6] = [
     Tier { name: "sim", says: "the simulator over many seeds", run: simulate },
     Tier { name: "model", says: "all states of small transactions", run: exhaustive::model },
     Tier { name: "faults", says: "every pair of faults at every step", run: exhaustive::faults },
     Tier { name: "crash", says: "kill -9 at every crash point and many moments", run: crash },
     Tier { name: "power", says: "loss of power on the embedded store", run: power },
+    Tier { name: "mutants", says: "planted bugs are found", run: mutants },
 ];
 
 /// Lists the tiers with what was proven and when.
@@ -201,6 +203,31 @@ fn power(workspace: &Workspace, commit: &str, _seeds: u64) -> Result<(), String>
         keep(&cycles, false, None)
     });
     keep(&cycles, outcome.is_ok(), outcome.as_ref().err().map(String::as_str))?;
+    outcome
+}
+
+/// Goes on with what another run has found on the same commit. Its page is written with it.
+fn mutants(workspace: &Workspace, commit: &str, _seeds: u64) -> Result<(), String> {
+    let start = Instant::now();
+    let earlier = read(&workspace.root, "mutants").filter(|result| result["commit"] == commit);
+    let before = earlier.as_ref().and_then(|result| result["seconds"].as_f64()).unwrap_or(0.0);
+    let mut known = if earlier.is_some() { mutants::results(workspace) } else { Vec::new() };
+    let facts = workspace.facts()?;
+    let keep = |known: &[Value], complete: bool, failure: Option<&str>| {
+        let seconds = before + start.elapsed().as_secs_f64();
+        let enough = known.iter().filter(|result| mutants::is_found_enough(result)).count();
+        let result = json!({ "tier": "mutants", "commit": commit, "complete": complete,
+            "failure": failure, "seconds": seconds, "mutants": known.len(), "found": enough,
+            "all": known });
+        write(&workspace.root, "mutants", &result)
+    };
+    let outcome = mutants::prove(workspace, &facts, known.clone(), |found| {
+        known = found.to_vec();
+        keep(found, false, None)
+    });
+    keep(&known, outcome.is_ok(), outcome.as_ref().err().map(String::as_str))?;
+    let mut steps = Steps::new();
+    mutant_list::step(workspace, &facts, &mut steps, Mode::Write);
     outcome
 }
 

@@ -45,6 +45,9 @@ pub(crate) struct SimArgs {
     /// Write what happened in the run of --seed into this file, for dtx check-history
     #[arg(long, value_name = "FILE", conflicts_with = "seeds")]
     history: Option<PathBuf>,
+    /// Run each seed again for every node and every event, with a crash of that node there
+    #[arg(long, requires = "seeds")]
+    crash_everywhere: bool,
     /// Write a file for each failing seed into this folder
     #[arg(long, value_name = "DIR", requires = "seeds")]
     keep: Option<PathBuf>,
@@ -59,10 +62,11 @@ pub(crate) struct SimArgs {
 impl SimArgs {
     fn explorer(&self, seeds: Range<u64>) -> Explorer {
         let explorer = Sim::explore(seeds).faults(self.faults);
-        match self.pattern {
+        let explorer = match self.pattern {
             Some(pattern) => explorer.pattern(pattern),
             None => explorer,
-        }
+        };
+        if self.crash_everywhere { explorer.crash_everywhere() } else { explorer }
     }
 }
 

@@ -9,6 +9,7 @@ use crate::{
     answer::Reason,
     engine::{StoredState, gate::GateRun, timeline::Timeline},
     ids::{OperationIndex, Version},
+    mutant,
     pattern::{Event, Machine, Phase},
     store::{Outcome, RecordKind, Status, TxWrite, Verdict},
     time::Timestamp,
@@ -78,6 +79,7 @@ impl ResumeCount {
     pub(super) fn of(self, before: u16) -> u16 {
         match self {
             Self::WasParked => before,
+            Self::Again if mutant!(ResumeNotCounted) => before,
             Self::Again => before.saturating_add(1),
             Self::Anew => 1,
         }

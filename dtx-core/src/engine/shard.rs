@@ -15,6 +15,7 @@ use crate::{
         write::Turn,
     },
     ids::{AcceptSequence, ShardId, TxId, WriteId},
+    mutant,
     pattern::Effect,
     store::{Expect, Fence, Outcome, RecordKind, Status, TxRecord, TxWrite},
     time::Timestamp,
@@ -63,10 +64,13 @@ impl Shared {
     /// Every transaction of the shard with a smaller sequence is durably finished (rule 14).
     /// Nothing is claimed before all open ones are known.
     pub(super) fn watermark(&self) -> AcceptSequence {
-        if !self.complete || self.unreadable {
+        if (!self.complete || self.unreadable) && !mutant!(WatermarkBeforeRecovery) {
             return AcceptSequence::default();
         }
         let next = AcceptSequence { epoch: self.fence.epoch, number: self.next_number };
+        if mutant!(WatermarkTooHigh) {
+            return next;
+        }
         self.sequences.first().copied().unwrap_or(next)
     }
 
@@ -193,7 +197,7 @@ impl ShardEngine {
                 Ok(None) | Err(_) => self.turn(tx, cx, out, |turn| turn.not_loaded()),
             },
             Input::Reply(reply) => {
-                if reply.epoch == self.shared.fence.epoch {
+                if reply.epoch == self.shared.fence.epoch || mutant!(StaleReplyHeard) {
                     self.turn(reply.tx, cx, out, |turn| turn.hear(reply));
                 }
             }
