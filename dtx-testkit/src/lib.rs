@@ -5,5 +5,6 @@
 
 pub mod cancel;
 pub mod chaos;
+pub mod linear;
 pub mod store;
 pub mod transport;
