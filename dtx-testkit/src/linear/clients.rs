@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use dtx_core::{
+    error::{Retry, StoreError},
     ids::{HolderId, TxId, Version, WriteId, mix},
     store::{
         CommitResult, Expect, ParticipantStore, RecordKind, RowChange, RowExpect, RowKey, RowSet,
@@ -43,7 +44,7 @@ pub struct Work {
 /// outcome is unknown; half of those are made again with the same id.
 ///
 /// # Panics
-/// When the store fails.
+/// When the store fails for good.
 pub async fn work(target: &Target, work: Work, log: &mut dyn Log) {
     let mut believed: BTreeMap<u64, State> = BTreeMap::new();
     let mut again = None;
@@ -87,8 +88,9 @@ fn is_transaction(key: u64) -> bool {
 async fn make(target: &Target, key: u64, call: Call) -> Outcome {
     match (is_transaction(key), call) {
         (true, Call::Read) => {
-            let row = target.state.load(&[tx(key)]).await.expect("load").remove(0);
-            Outcome::Value(row.map(|row| (row.version.0, row.last_write.number)))
+            // An answer that does not come says nothing.
+            let Ok(mut rows) = target.state.load(&[tx(key)]).await else { return Outcome::Unknown };
+            Outcome::Value(rows.remove(0).map(|row| (row.version.0, row.last_write.number)))
         }
         (true, Call::Write { id, expect }) => {
             let writes = [transaction_write(tx(key), id, expect)];
@@ -97,11 +99,19 @@ async fn make(target: &Target, key: u64, call: Call) -> Outcome {
                 CommitResult::Conflict { found, .. } => {
                     Outcome::Conflict(Some(found.map(|version| version.0)))
                 }
-                other => panic!("the store failed: {other:?}"),
+                CommitResult::Failed(error) => failed(&error),
+                other => panic!("a call without a fence and a key: {other:?}"),
             }
         }
         (false, call) => on_row(target, key, call).await,
     }
+}
+
+/// A failure that the store can be in for a moment. Whether it says that nothing happened or that
+/// nobody knows, the history may take it for either.
+fn failed(error: &StoreError) -> Outcome {
+    assert!(error.retry() != Retry::Never, "the store failed: {error:?}");
+    Outcome::Unknown
 }
 
 fn transaction_write(tx: TxId, id: u64, expect: Option<u64>) -> TxWrite {
@@ -119,7 +129,8 @@ async fn on_row(target: &Target, key: u64, call: Call) -> Outcome {
     match call {
         Call::Read => {
             let reads = [ScopeRead { scope, keys: vec![row_key] }];
-            let row = target.rows.read(&reads).await.expect("read").remove(0).rows.remove(0);
+            let Ok(mut scopes) = target.rows.read(&reads).await else { return Outcome::Unknown };
+            let row = scopes.remove(0).rows.remove(0);
             let id = |value: &[u8]| u64::from_be_bytes(value.try_into().expect("eight bytes"));
             Outcome::Value(row.map(|row| (row.version.0, id(&row.value))))
         }
@@ -135,7 +146,8 @@ async fn on_row(target: &Target, key: u64, call: Call) -> Outcome {
             match target.rows.write(&[set]).await.remove(0) {
                 RowWriteResult::Written => Outcome::Written(version),
                 RowWriteResult::Conflict => Outcome::Conflict(None),
-                other => panic!("the store failed: {other:?}"),
+                RowWriteResult::Failed(error) => failed(&error),
+                RowWriteResult::TooLate => panic!("a write without a limit is never too late"),
             }
         }
     }

@@ -88,6 +88,7 @@ impl Processes {
         assert_eq!(history.len() as u64, expected, "a client did not do its work");
         let counts = [written, conflicts, unknown];
         assert!(counts.iter().all(|n| *n > 0), "written, conflicts, unknown: {counts:?}");
+        assert!(2 * unknown < history.len(), "written, conflicts, unknown: {counts:?}");
         assert_eq!(check(&history), Judgement::Linearizable);
     }
 }
@@ -213,12 +214,12 @@ pub fn child(open: impl AsyncFnOnce() -> Target) {
     let it = Work { client: number(client), calls: number(calls), keys: number(keys) };
     let address = address.to_owned();
     block_on(async {
-        let target = open().await;
         let asks = TcpStream::connect(address).expect("the recorder is there");
         asks.set_nodelay(true).expect("it sends at once");
         let answers = BufReader::new(asks.try_clone().expect("a second handle"));
         let mut remote = Remote { asks, answers };
         assert_eq!(remote.answer(), "go");
+        let target = open().await;
         work(&target, it, &mut remote).await;
     });
 }
