@@ -5,5 +5,7 @@
 
 pub mod cancel;
 pub mod chaos;
+pub mod linear;
+pub mod participant;
 pub mod store;
 pub mod transport;

@@ -13,7 +13,7 @@ macro_rules! failures {
     ($harness:ty; $($module:ident $case:ident,)*) => {{
         let mut failed: Vec<&'static str> = Vec::new();
         $(
-            let case = || run(dtx_testkit::store::cases::$module::$case::<$harness>());
+            let case = || run::<$harness>(dtx_testkit::store::cases::$module::$case);
             if catch_unwind(AssertUnwindSafe(case)).is_err() {
                 failed.push(stringify!($case));
             }

@@ -111,6 +111,10 @@ impl StoreHarness for Mutant {
     async fn pass(&self, by: Duration) {
         self.sound.pass(by).await;
     }
+
+    async fn jump(&self, by: Duration) -> bool {
+        self.sound.jump(by).await
+    }
 }
 
 #[derive(Debug)]
