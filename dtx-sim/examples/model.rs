@@ -2,7 +2,8 @@
 //!
 //! `model list OPERATIONS` prints the cases that there are with so many
 //! participants; those of one participant also with a caller who cancels and with a failing store.
-//! `model OPERATIONS EPOCHS LIMIT THREADS [CASE..]` prints one JSON object for each case. A case is
+//! `model OPERATIONS EPOCHS LIMIT THREADS [CASE..]` prints one JSON object for each case, and one
+//! with `searched` now and then on the way. A case is
 //! a name such as `3ps`, with `+cancel`, `+store` and `+plain` after it.
 
 use std::process::ExitCode;
@@ -40,7 +41,9 @@ fn main() -> ExitCode {
             eprintln!("there is no case {name:?}");
             return ExitCode::from(2);
         };
-        let checked = check_case(&case, limit, threads as usize);
+        let checked = check_case(&case, limit, threads as usize, |states| {
+            println!("{}", serde_json::json!({ "searched": states }));
+        });
         is_sound &= checked.is_sound();
         println!("{}", serde_json::to_string(&checked).expect("a result is plain data"));
     }

@@ -1,6 +1,8 @@
 //! Small cases, searched to the end. How many states there are is pinned: another number means
 //! that the engine, the barrier or the search do something else than before, and is looked at.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use dtx_sim::{Bug, Case, Checked, check_case};
 
 /// More states than any small case has.
@@ -71,7 +73,7 @@ fn case(operations: usize, epochs: u64, name: &str) -> Case {
 
 fn search(case: &Case) -> Checked {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    check_case(case, LIMIT, threads)
+    check_case(case, LIMIT, threads, |_| ())
 }
 
 #[test]
@@ -103,9 +105,18 @@ fn every_rule_is_among_those_taken_out() {
 
 #[test]
 fn a_search_that_stops_at_its_limit_says_so() {
-    let checked = check_case(&case(2, 2, "saga"), 1_000, 1);
+    let checked = check_case(&case(2, 2, "saga"), 1_000, 1, |_| ());
     assert!(!checked.complete && checked.violations.is_empty(), "{checked:?}");
     assert_eq!(checked.states, 1_000);
+}
+
+#[test]
+fn a_long_search_tells_how_far_it_is() {
+    static TOLD: AtomicU64 = AtomicU64::new(0);
+    let checked = check_case(&case(2, 2, "saga"), LIMIT, 1, |states| {
+        TOLD.fetch_max(states, Ordering::Relaxed);
+    });
+    assert_eq!((TOLD.load(Ordering::Relaxed), checked.complete), (50_000, true));
 }
 
 #[test]

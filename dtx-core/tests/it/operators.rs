@@ -103,6 +103,28 @@ fn check(cases: &[(&str, TxRecord, &str)]) {
 }
 
 #[test]
+fn a_one_phase_commit_is_its_participants_until_no_answer_comes() {
+    use Pattern::TwoPhaseCommit;
+    check(&[
+        (
+            "delegated: the participant decides",
+            with(record(TwoPhaseCommit, false), |_, state| {
+                state.point_of_no_return = Some(RecordKind::Delegated);
+            }),
+            "",
+        ),
+        (
+            "delegated, and no answer comes",
+            with(record(TwoPhaseCommit, false), |record, state| {
+                stuck_at(&[Phase::Commit])(record, state);
+                state.point_of_no_return = Some(RecordKind::Delegated);
+            }),
+            "retry, skip 0, force-commit, abandon, clear-exceptions",
+        ),
+    ]);
+}
+
+#[test]
 fn the_moves_of_what_goes_on_by_itself_are_those_that_fit_it() {
     use Pattern::{Saga, TwoPhaseCommit, TwoPhaseSaga};
     check(&[
@@ -143,28 +165,6 @@ fn the_moves_of_what_goes_on_by_itself_are_those_that_fit_it() {
             with(record(TwoPhaseCommit, false), decided(Verdict::Commit, |_, _| ())),
             "abandon",
         ),
-        (
-            "delegated: the participant decides",
-            with(record(TwoPhaseCommit, false), |_, state| {
-                state.point_of_no_return = Some(RecordKind::Delegated);
-            }),
-            "",
-        ),
-        (
-            "delegated, and no answer comes",
-            with(record(TwoPhaseCommit, false), |record, state| {
-                stuck_at(&[Phase::Commit])(record, state);
-                state.point_of_no_return = Some(RecordKind::Delegated);
-            }),
-            "retry, skip 0, force-commit, abandon, clear-exceptions",
-        ),
-    ]);
-}
-
-#[test]
-fn what_has_ended_hears_nothing_but_the_clearing_of_its_exceptions() {
-    use Pattern::Saga;
-    check(&[
         (
             "ended with an exception",
             with(record(Saga, false), |record, state| {

@@ -56,10 +56,14 @@ const RULES: [(&str, &str); 11] = [
     ("all effects fit the outcome", "mixed:"),
 ];
 
+/// A long search tells how far it is after so many states.
+const STATES_TOLD: u64 = 50_000;
+
 struct Search {
     case: Case,
     limit: u64,
     expanded: AtomicU64,
+    tell: fn(u64),
 }
 
 impl Search {
@@ -78,8 +82,12 @@ impl Model for Search {
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
         // Every state that differs comes here once. After the limit what waits is let go.
-        if self.expanded.fetch_add(1, Ordering::Relaxed) < self.limit {
+        let before = self.expanded.fetch_add(1, Ordering::Relaxed);
+        if before < self.limit {
             state.actions(&self.case, actions);
+            if (before + 1).is_multiple_of(STATES_TOLD) {
+                (self.tell)(before + 1);
+            }
         }
     }
 
@@ -185,10 +193,11 @@ impl Case {
     }
 }
 
-/// Searches the states of a case, up to `limit` of them, on so many threads.
-pub fn check_case(case: &Case, limit: u64, threads: usize) -> Checked {
+/// Searches the states of a case, up to `limit` of them, on so many threads. `tell` hears now and
+/// then how many were looked at.
+pub fn check_case(case: &Case, limit: u64, threads: usize, tell: fn(u64)) -> Checked {
     let start = Instant::now();
-    let search = Search { case: case.clone(), limit, expanded: AtomicU64::new(0) };
+    let search = Search { case: case.clone(), limit, expanded: AtomicU64::new(0), tell };
     let ends = HasDiscoveries::AnyFailures;
     let checker = search.checker().threads(threads).finish_when(ends).spawn_dfs().join();
     let complete = !checker.model().is_capped();
