@@ -4,8 +4,9 @@ use clap::{ArgAction, Parser, Subcommand};
 
 use crate::{
     commands::{
-        completions::CompletionsArgs, demo::DemoArgs, heal::HealArgs, participant::ParticipantArgs,
-        run::RunArgs, sim::SimArgs, submit::SubmitArgs, tx::TxArgs,
+        check_history::CheckHistoryArgs, completions::CompletionsArgs, demo::DemoArgs,
+        heal::HealArgs, participant::ParticipantArgs, run::RunArgs, sim::SimArgs,
+        submit::SubmitArgs, tx::TxArgs,
     },
     exit::EXIT_HELP,
 };
@@ -48,6 +49,8 @@ pub(crate) enum Command {
     Participant(ParticipantArgs),
     /// Run the simulator: many seeds, or one again
     Sim(SimArgs),
+    /// Judge what a run wrote down: valid, invalid or unknown
+    CheckHistory(CheckHistoryArgs),
     /// Print what a shell needs to complete the options of this program
     Completions(CompletionsArgs),
 }

@@ -112,7 +112,7 @@ impl World {
             violations: self.violations,
             counters: self.counters,
             trace_hash: self.trace.hash(),
-            journal: self.trace.into_journal(),
+            journal: self.trace.into_journal(self.now),
             ends,
             nodes,
         }

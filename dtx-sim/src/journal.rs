@@ -5,13 +5,18 @@ use std::fmt;
 use dtx_core::{
     answer::PhaseAnswer,
     ids::{Epoch, OperationIndex, ShardId, TxId, Version},
-    pattern::Phase,
-    store::{Outcome, RecordKind, Verdict},
+    name::ParticipantName,
+    pattern::{Pattern, Phase},
+    store::{Outcome, RecordKind, Status, Verdict},
+    transaction::{Gate, StepKind, Transaction},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+/// The version of the format of journals. Another one is not read.
+pub const HISTORY_VERSION: u32 = 1;
 
 /// One thing that happened.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Happening {
     /// When, in microseconds of virtual time.
@@ -28,14 +33,26 @@ pub struct Happening {
 }
 
 /// What happened.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum What {
+    /// The first line.
+    Began {
+        /// The version of the format.
+        version: u32,
+    },
+    /// The last line: the run is over, and everything is written down.
+    Ended {
+        /// How many lines there are, this one too.
+        lines: u64,
+    },
     /// A client handed a transaction in.
     Submitted {
         /// Which client.
         client: usize,
+        /// The transaction.
+        plan: Plan,
     },
     /// A command left. It may be lost.
     Command {
@@ -76,6 +93,8 @@ pub enum What {
         verdict: Option<Verdict>,
         /// The lease under which it was written; `None` for one of the unfenced writes.
         epoch: Option<Epoch>,
+        /// Where the transaction stands then.
+        status: Status,
     },
     /// The outcome was told.
     Told {
@@ -106,10 +125,53 @@ pub enum What {
     },
 }
 
+/// What must be known of a transaction to judge what is done for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Its pattern.
+    pub pattern: Pattern,
+    /// What its executions wait for.
+    pub gate: Gate,
+    /// Its operations.
+    pub operations: Vec<Planned>,
+}
+
+/// One operation of a plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Planned {
+    /// What kind of step it is.
+    pub step: StepKind,
+    /// Those that it depends on.
+    pub after: Vec<OperationIndex>,
+    /// Whether the verdict depends on it.
+    pub critical: bool,
+    /// Whether its participant keeps its answers.
+    pub inbox: bool,
+}
+
+impl Plan {
+    /// Of a transaction; `inbox` says which participants keep their answers.
+    pub(crate) fn of(transaction: &Transaction, inbox: impl Fn(&ParticipantName) -> bool) -> Self {
+        let planned = |o: &dtx_core::transaction::Operation| Planned {
+            step: o.step(),
+            after: o.depends_on().to_vec(),
+            critical: o.consistency().is_critical(),
+            inbox: inbox(o.participant()),
+        };
+        Self {
+            pattern: transaction.pattern(),
+            gate: transaction.gate(),
+            operations: transaction.operations().iter().map(planned).collect(),
+        }
+    }
+}
+
 impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Submitted { client } => write!(f, "submitted by client {client}"),
+            Self::Began { version } => write!(f, "begins, version {version}"),
+            Self::Ended { lines } => write!(f, "ends, {lines} lines"),
+            Self::Submitted { client, .. } => write!(f, "submitted by client {client}"),
             Self::Command { operation, phase, attempt, epoch } => {
                 write!(f, "{operation} {phase} attempt {attempt} epoch {epoch}")
             }
@@ -119,7 +181,7 @@ impl fmt::Display for What {
             Self::Kept { operation, phase, answer } => {
                 write!(f, "keeps {operation} {phase} {}", Said(answer))
             }
-            Self::Landed { record, version, verdict, epoch } => {
+            Self::Landed { record, version, verdict, epoch, .. } => {
                 write!(f, "{record:?} v{}", version.0)?;
                 if let Some(verdict) = verdict {
                     write!(f, " {verdict:?}")?;

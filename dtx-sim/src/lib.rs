@@ -25,6 +25,8 @@
 //! durable. At the end: all or nothing took effect, once; stock and money are conserved; nothing
 //! is held; every transaction has ended, with the outcome that was told.
 //!
+//! A run can be written down and judged by others: [`history`].
+//!
 //! # One's own participants
 //!
 //! [`Sim::explore`] takes participants of the user's own and what must hold of them; see
@@ -42,6 +44,7 @@ mod event;
 mod explore;
 mod faults;
 mod finish;
+pub mod history;
 mod host;
 mod inquiry;
 mod journal;
@@ -66,7 +69,7 @@ pub use counters::Counters;
 pub use draw::Draw;
 pub use explore::Explorer;
 pub use faults::{Fault, Faults, UnknownFault};
-pub use journal::{Happening, What};
+pub use journal::{HISTORY_VERSION, Happening, Plan, Planned, What};
 #[doc(hidden)]
 pub use mutation::Mutation;
 pub use participant::{Participant, Run};

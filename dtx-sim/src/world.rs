@@ -211,6 +211,7 @@ impl World {
             version,
             verdict: write.verdict,
             epoch: write.fence.map(|fence| fence.epoch),
+            status: write.summary.status,
         });
         for what in broken {
             self.broken(Some(tx), what);

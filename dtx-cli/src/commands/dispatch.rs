@@ -1,6 +1,6 @@
 //! From the command line to the command.
 
-use super::{completions, demo, heal, participant, run, sim, submit, tx};
+use super::{check_history, completions, demo, heal, participant, run, sim, submit, tx};
 use crate::{
     cli::Command,
     exit::{Exit, Failure},
@@ -16,6 +16,7 @@ pub(crate) async fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Heal(args) => heal::heal(args).await,
         Command::Participant(args) => participant::participant(args).await,
         Command::Sim(args) => sim::sim(args).await,
+        Command::CheckHistory(args) => check_history::check_history(&args),
         Command::Completions(args) => completions::completions(&args),
     }
 }

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod budget;
+mod history;
 mod own;
 mod rules;
 mod runs;
