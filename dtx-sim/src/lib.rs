@@ -69,7 +69,6 @@ pub use counters::Counters;
 pub use draw::Draw;
 pub use explore::Explorer;
 pub use faults::{Fault, Faults, UnknownFault};
-pub use journal::{HISTORY_VERSION, Happening, Plan, Planned, What};
 #[doc(hidden)]
 pub use mutation::Mutation;
 pub use participant::{Participant, Run};

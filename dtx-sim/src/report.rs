@@ -9,7 +9,8 @@ use crate::{
     check::Violation,
     counters::Counters,
     faults::Faults,
-    journal::{Happening, mermaid},
+    history::Happening,
+    journal::mermaid,
     sim::Sim,
 };
 

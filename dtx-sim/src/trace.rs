@@ -2,10 +2,10 @@
 
 use dtx_core::ids::{TxId, mix};
 
-use crate::journal::{HISTORY_VERSION, Happening, What};
+use crate::history::{HISTORY_VERSION, Happening, What};
 
 /// The most happenings that are kept of a run.
-const HAPPENINGS_MAX: usize = 20_000;
+const HAPPENINGS_MAX: usize = 100_000;
 
 /// What happened.
 #[derive(Clone, Debug)]
@@ -17,7 +17,7 @@ pub(crate) struct Trace {
 
 impl Trace {
     pub(crate) fn new(is_kept: bool) -> Self {
-        let began = || vec![of_run(0, What::Began { version: HISTORY_VERSION })];
+        let began = || vec![of_run(0, What::Began { version: HISTORY_VERSION, faults: Vec::new() })];
         Self { hash: 0, journal: is_kept.then(began), is_cut: false }
     }
 
@@ -30,18 +30,34 @@ impl Trace {
         self.hash
     }
 
+    /// Whether a journal is kept.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.journal.is_some()
+    }
+
     /// Adds to the journal, if one is kept; else nothing is formatted.
     pub(crate) fn note(
         &mut self,
         at_us: u64,
+        way: (impl ToString, impl ToString),
+        tx: Option<TxId>,
+        what: impl FnOnce() -> What,
+    ) {
+        self.note_of((at_us, 0), way, tx, what);
+    }
+
+    /// As [`Self::note`], of a run of a node.
+    pub(crate) fn note_of(
+        &mut self,
+        (at_us, run): (u64, u32),
         (from, to): (impl ToString, impl ToString),
         tx: Option<TxId>,
         what: impl FnOnce() -> What,
     ) {
         let Some(journal) = &mut self.journal else { return };
         if journal.len() < HAPPENINGS_MAX {
-            let (from, to) = (from.to_string(), to.to_string());
-            journal.push(Happening { at_us, from, to, tx, what: what() });
+            let happening = Happening::new(at_us, from.to_string(), run.into(), tx, what());
+            journal.push(happening.to(to.to_string()));
         } else {
             self.is_cut = true;
         }
@@ -60,8 +76,7 @@ impl Trace {
 
 /// A line about the run itself.
 fn of_run(at_us: u64, what: What) -> Happening {
-    let (from, to) = ("run".to_owned(), "run".to_owned());
-    Happening { at_us, from, to, tx: None, what }
+    Happening::new(at_us, "run", 1, None, what)
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use crate::{
     event::{Event, OperationKey, Queue, StoreAnswer},
     explore::Check,
     host::Host,
-    journal::What,
+    history::{Facts, What},
     mutation::Mutation,
     network::Network,
     participant::Participant,
@@ -208,10 +208,8 @@ impl World {
         let (tx, now) = (write.tx, self.now);
         self.trace.note(now, ("store", "store"), Some(tx), || What::Landed {
             record: write.kind,
-            version,
-            verdict: write.verdict,
             epoch: write.fence.map(|fence| fence.epoch),
-            status: write.summary.status,
+            facts: Facts::of(version, write.verdict, &write.state, &write.summary),
         });
         for what in broken {
             self.broken(Some(tx), what);
