@@ -130,15 +130,17 @@ impl World {
             for scope in self.scopes(host) {
                 let rows = self.store.scan(&scope, b"", None, ROWS_MAX).items;
                 lines.extend(rows.iter().filter_map(|(key, row)| final_effect(&scope, key, row)));
-                let mut pools = rows.iter().filter_map(|(k, row)| pool(scope.as_str(), k, &row.value));
+                let mut pools =
+                    rows.iter().filter_map(|(k, row)| pool(scope.as_str(), k, &row.value));
                 lines.extend(pools.next().map(|pool| (None, What::FinalPool { pool })));
             }
         }
         for ((host, (tx, operation)), external) in &self.external {
             let counts = [(external.executed, false), (external.reversed, true)];
-            for (_, reversal) in counts.into_iter().filter(|(count, _)| {
-                *count > 0 && !self.hosts[*host].is_foreign()
-            }) {
+            for (_, reversal) in counts
+                .into_iter()
+                .filter(|(count, _)| *count > 0 && !self.hosts[*host].is_foreign())
+            {
                 let (scope, operation) = (String::new(), *operation);
                 let what = What::FinalEffect { scope, operation, change: 0, reversal };
                 lines.push((Some(*tx), what));

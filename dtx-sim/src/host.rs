@@ -317,8 +317,7 @@ impl World {
             // A handler began under this epoch, and its row may have seen a higher one since.
             let epoch = scope.is_some().then_some(command.epoch);
             let (seen, run) = (false, self.hosts[host].run);
-            let kept =
-                || What::Kept { operation, phase, answer: Said::of(answer).0, epoch, seen };
+            let kept = || What::Kept { operation, phase, answer: Said::of(answer).0, epoch, seen };
             let name = &self.hosts[host].name;
             self.trace.note_of((self.now, run), (name, name), Some(tx), kept);
         }

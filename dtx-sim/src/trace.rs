@@ -17,7 +17,8 @@ pub(crate) struct Trace {
 
 impl Trace {
     pub(crate) fn new(is_kept: bool) -> Self {
-        let began = || vec![of_run(0, What::Began { version: HISTORY_VERSION, faults: Vec::new() })];
+        let began =
+            || vec![of_run(0, What::Began { version: HISTORY_VERSION, faults: Vec::new() })];
         Self { hash: 0, journal: is_kept.then(began), is_cut: false }
     }
 

@@ -12,7 +12,8 @@ use dtx::{
 };
 use dtx_shop::{
     CONCURRENCY_DEFAULT, CONCURRENCY_MAX, FaultRates, LOSE_MAX, Orders, RUN_NAME_RULE, Rate,
-    Report, RunSettings, ShopError, ShopStore, StoreAddress, Told, TransportAddress, default_run_name,
+    Report, RunSettings, ShopError, ShopStore, StoreAddress, Told, TransportAddress,
+    default_run_name,
 };
 use dtx_sim::history::{HistoryWriter, Recorded, RecordedTransport, What};
 
@@ -148,9 +149,7 @@ async fn on_store(
     history: Option<HistoryWriter>,
 ) -> Result<Report, Failure> {
     match &settings.store {
-        StoreAddress::Memory => {
-            on(MemoryStore::new(), orders, settings, progress, history).await
-        }
+        StoreAddress::Memory => on(MemoryStore::new(), orders, settings, progress, history).await,
         StoreAddress::Redb(path) => {
             let store = open_redb(path).await?;
             let report = on(store.clone(), orders, settings, progress, history).await?;

@@ -106,9 +106,8 @@ fn one(seed: u64, args: &SimArgs) -> Result<Exit, Failure> {
             serde_json::to_writer(&mut text, happening).map_err(Failure::failed)?;
             text.push(b'\n');
         }
-        fs::write(path, text).map_err(|error| {
-            Failure::usage(format!("--history {}: {error}", path.display()))
-        })?;
+        fs::write(path, text)
+            .map_err(|error| Failure::usage(format!("--history {}: {error}", path.display())))?;
     }
     if args.json {
         output::json(&Replayed {

@@ -256,9 +256,7 @@ impl Checker {
         let moment = Moment::End { healed_us, settle_us, moved };
         let asked = self.pasts.iter().flat_map(|(tx, past)| {
             let broken = RULES.iter().filter(move |rule| (rule.is_broken)(past, moment));
-            broken.map(move |rule| {
-                Breach::new((rule.name, rule.says), Some(*tx), past.lines(line))
-            })
+            broken.map(move |rule| Breach::new((rule.name, rule.says), Some(*tx), past.lines(line)))
         });
         let found = asked.collect();
         for past in self.pasts.values() {

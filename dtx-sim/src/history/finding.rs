@@ -91,7 +91,11 @@ pub struct Breach {
 }
 
 impl Breach {
-    pub(super) fn new(rule: (&'static str, &'static str), tx: Option<TxId>, lines: Vec<u64>) -> Self {
+    pub(super) fn new(
+        rule: (&'static str, &'static str),
+        tx: Option<TxId>,
+        lines: Vec<u64>,
+    ) -> Self {
         Self { rule: rule.0, says: rule.1, tx, of: None, lines }
     }
 

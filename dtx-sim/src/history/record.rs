@@ -18,9 +18,7 @@ use dtx_core::{
     },
     time::Timestamp,
     transaction::{Key, codec},
-    transport::{
-        Body, Envelope, PublishResult, Subscribe, Subscription, Transport, TransportInfo,
-    },
+    transport::{Body, Envelope, PublishResult, Subscribe, Subscription, Transport, TransportInfo},
 };
 
 use super::{
@@ -87,9 +85,7 @@ impl<S> Recorded<S> {
     /// Whether an inbox row says something new; it is known from now on.
     fn is_news(&self, key: &RowKey, value: &[u8]) -> bool {
         let Some(owner) = parse_inbox_key(key) else { return false };
-        let sum = value.iter().fold(0_u64, |sum, byte| {
-            dtx_core::ids::mix(sum ^ u64::from(*byte))
-        });
+        let sum = value.iter().fold(0_u64, |sum, byte| dtx_core::ids::mix(sum ^ u64::from(*byte)));
         self.known().rows.insert(owner, sum) != Some(sum)
     }
 }
@@ -295,7 +291,8 @@ impl<S: ParticipantStore> ParticipantStore for Recorded<S> {
                 continue;
             }
             for row in &set.changes {
-                if let Some(value) = row.value.as_ref().filter(|value| self.is_news(&row.key, value))
+                if let Some(value) =
+                    row.value.as_ref().filter(|value| self.is_news(&row.key, value))
                 {
                     let said = kept(&row.key, value, false).into_iter();
                     lines.extend(said.map(|(tx, what)| (Some(tx), what)));

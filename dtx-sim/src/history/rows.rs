@@ -37,8 +37,7 @@ pub(crate) fn pool(scope: &str, key: &RowKey, value: &Bytes) -> Option<Pool> {
 /// The effect of a row; `None` for another row, and for one that cannot be read.
 pub(crate) fn change(key: &RowKey, value: &Bytes) -> Option<Change> {
     let stored = StoredRow { version: Version::default(), value: value.clone() };
-    let EffectRow { tx, operation, change, is_reversal, .. } =
-        EffectRow::of(key, &stored)?.ok()?;
+    let EffectRow { tx, operation, change, is_reversal, .. } = EffectRow::of(key, &stored)?.ok()?;
     Some(Change { tx, operation, change, reversal: is_reversal })
 }
 

@@ -237,7 +237,8 @@ fn once(past: &Past, moment: Moment<'_>) -> bool {
         Moment::At(What::Effect { operation, reversal: false }) => past.of(*operation).executed > 0,
         Moment::At(What::Effect { operation, reversal: true }) => {
             let of = past.of(*operation);
-            of.reversed >= of.executed || of.reversed > 0
+            // The effect may have landed right before a kill, and only its answer was found.
+            of.reversed > 0 || (of.executed == 0 && !past.is_executed(*operation))
         }
         Moment::At(_) => false,
         Moment::End { .. } => past.operations.values().any(|of| {
@@ -273,10 +274,8 @@ fn reverse_order(past: &Past, moment: Moment<'_>) -> bool {
 }
 
 fn way_back(past: &Past, moment: Moment<'_>) -> bool {
-    let ended = matches!(
-        past.status,
-        Some(Status::Finished(Outcome::Aborted | Outcome::Compensated))
-    );
+    let ended =
+        matches!(past.status, Some(Status::Finished(Outcome::Aborted | Outcome::Compensated)));
     if !matches!(moment, Moment::End { .. }) || !ended || past.is_excepted() || !past.is_backward()
     {
         return false;
@@ -285,10 +284,7 @@ fn way_back(past: &Past, moment: Moment<'_>) -> bool {
     past.kept_operations().any(|(operation, planned)| {
         let goes_back = planned.critical && planned.step == StepKind::Compensatable;
         let of = past.of(operation);
-        goes_back
-            && !past.is_undone(operation)
-            && !of.rejected.contains(&first)
-            && !of.read_only
+        goes_back && !past.is_undone(operation) && !of.rejected.contains(&first) && !of.read_only
     })
 }
 
@@ -299,7 +295,7 @@ fn atomicity(past: &Past, moment: Moment<'_>) -> bool {
     let Some(Status::Finished(outcome)) = past.status else { return false };
     let stands = |operation: &OperationIndex| {
         let of = past.of(*operation);
-        past.stands(*operation) && (of.executed == 0 || of.executed > of.reversed)
+        past.stands(*operation) && (of.executed == 0 || of.effect_stands())
     };
     let mut kept = past.kept_operations();
     match outcome {
@@ -310,12 +306,11 @@ fn atomicity(past: &Past, moment: Moment<'_>) -> bool {
             };
             missing(true) > 0 || missing(false) > usize::from(past.dead_letters)
         }
-        Outcome::Aborted => kept.any(|(operation, _)| {
-            past.is_executed(operation) || past.of(operation).executed > 0
-        }),
+        Outcome::Aborted => kept
+            .any(|(operation, _)| past.is_executed(operation) || past.of(operation).executed > 0),
         Outcome::Compensated => kept.any(|(operation, _)| {
             let of = past.of(operation);
-            (past.is_executed(operation) && !past.is_undone(operation)) || of.executed > of.reversed
+            (past.is_executed(operation) && !past.is_undone(operation)) || of.effect_stands()
         }),
         Outcome::Abandoned => false,
     }
@@ -328,9 +323,10 @@ fn nothing_lost(past: &Past, moment: Moment<'_>) -> bool {
     let is_known = past.acknowledged || past.is_accepted() || past.told.is_some();
     let Some(facts) = &past.final_facts else { return is_known };
     let decided = past.verdict.is_some() && facts.verdict.is_some();
-    let effects = past.operations.values().any(|of| {
-        of.final_executed < of.executed || of.final_reversed < of.reversed
-    });
+    let effects = past
+        .operations
+        .values()
+        .any(|of| of.final_executed < of.executed || of.final_reversed < of.reversed);
     let other_end = match (past.told, facts.status) {
         (Some(told), Status::Finished(outcome)) => told != outcome && !past.is_excepted(),
         _ => false,

@@ -48,7 +48,12 @@ fn every_written_history_is_found_to_be_what_its_name_says() {
             let names: BTreeSet<_> = found.breaches.iter().map(|b| b.rule).collect();
             let is_named = wanted != "invalid" || names.contains(rule.as_str());
             if found.finding.to_string() != wanted || !is_named {
-                wrong.push(format!("{}: {} {names:?} {:?}", path.display(), found.finding, found.doubt));
+                wrong.push(format!(
+                    "{}: {} {names:?} {:?}",
+                    path.display(),
+                    found.finding,
+                    found.doubt
+                ));
             }
             *counts.entry((rule, wanted.to_owned())).or_default() += 1;
         }

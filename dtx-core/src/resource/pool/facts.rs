@@ -56,19 +56,25 @@ impl PoolFacts {
             return None;
         }
         let row = codec::decode::<PoolRow>(crate::frame::Kind::PoolRow, value);
-        Some(row.map(|row| Self {
-            opened: row.opened,
-            level: row.level,
-            latest: row.latest,
-            claims: row.holds.iter().map(|hold| ClaimFacts {
-                tx: hold.owner.0,
-                operation: hold.owner.1,
-                amount: hold.amount,
-                strict: hold.kind == HoldKind::Strict,
-                incoming: hold.kind == HoldKind::Incoming,
-                pinned: hold.pinned,
-                expires_at: hold.expires_at,
-            }).collect(),
+        Some(row.map(|row| {
+            Self {
+                opened: row.opened,
+                level: row.level,
+                latest: row.latest,
+                claims: row
+                    .holds
+                    .iter()
+                    .map(|hold| ClaimFacts {
+                        tx: hold.owner.0,
+                        operation: hold.owner.1,
+                        amount: hold.amount,
+                        strict: hold.kind == HoldKind::Strict,
+                        incoming: hold.kind == HoldKind::Incoming,
+                        pinned: hold.pinned,
+                        expires_at: hold.expires_at,
+                    })
+                    .collect(),
+            }
         }))
     }
 }
