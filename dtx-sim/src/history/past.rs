@@ -30,6 +30,13 @@ pub(super) struct OperationPast {
     pub(super) final_reversed: u64,
 }
 
+impl OperationPast {
+    /// Whether an effect stands; the final tables know what a kill kept from being written down.
+    pub(super) fn effect_stands(&self) -> bool {
+        self.executed.max(self.final_executed) > self.reversed.max(self.final_reversed)
+    }
+}
+
 /// What is known of one transaction at a place of a history.
 #[derive(Clone, Debug, Default)]
 pub struct Past {

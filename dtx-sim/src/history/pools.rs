@@ -14,25 +14,25 @@ pub struct PoolRule {
 }
 
 /// What is there follows from what was opened and every effect, also at the end.
-pub const LEDGER: PoolRule = PoolRule {
+pub(super) const LEDGER: PoolRule = PoolRule {
     name: "ledger",
     says: "what is there is what was opened and every effect, and never less than nothing",
 };
 /// What is firmly promised is there.
-pub const PROMISED: PoolRule = PoolRule {
+pub(super) const PROMISED: PoolRule = PoolRule {
     name: "promised",
     says: "strict and pinned claims together never exceed what is there",
 };
 /// A pinned claim leaves only by the decision.
-pub const PINNED: PoolRule = PoolRule {
+pub(super) const PINNED: PoolRule = PoolRule {
     name: "pinned",
     says: "a pinned claim leaves only with its execution or its way back",
 };
 /// What has ended holds nothing.
-pub const NOTHING_HELD: PoolRule =
+pub(super) const NOTHING_HELD: PoolRule =
     PoolRule { name: "nothing-held", says: "at the end nothing is held by what has ended" };
 /// The leases of a shard are counted upwards.
-pub const LEASES: PoolRule =
+pub(super) const LEASES: PoolRule =
     PoolRule { name: "leases", says: "every new lease of a shard has a higher epoch" };
 
 /// The rules that are not about one transaction.

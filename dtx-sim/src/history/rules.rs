@@ -237,7 +237,8 @@ fn once(past: &Past, moment: Moment<'_>) -> bool {
         Moment::At(What::Effect { operation, reversal: false }) => past.of(*operation).executed > 0,
         Moment::At(What::Effect { operation, reversal: true }) => {
             let of = past.of(*operation);
-            of.reversed >= of.executed || of.reversed > 0
+            // The effect may have landed right before a kill, and only its answer was found.
+            of.reversed > 0 || (of.executed == 0 && !past.is_executed(*operation))
         }
         Moment::At(_) => false,
         Moment::End { .. } => past.operations.values().any(|of| {
@@ -294,7 +295,7 @@ fn atomicity(past: &Past, moment: Moment<'_>) -> bool {
     let Some(Status::Finished(outcome)) = past.status else { return false };
     let stands = |operation: &OperationIndex| {
         let of = past.of(*operation);
-        past.stands(*operation) && (of.executed == 0 || of.executed > of.reversed)
+        past.stands(*operation) && (of.executed == 0 || of.effect_stands())
     };
     let mut kept = past.kept_operations();
     match outcome {
@@ -309,7 +310,7 @@ fn atomicity(past: &Past, moment: Moment<'_>) -> bool {
             .any(|(operation, _)| past.is_executed(operation) || past.of(operation).executed > 0),
         Outcome::Compensated => kept.any(|(operation, _)| {
             let of = past.of(operation);
-            (past.is_executed(operation) && !past.is_undone(operation)) || of.executed > of.reversed
+            (past.is_executed(operation) && !past.is_undone(operation)) || of.effect_stands()
         }),
         Outcome::Abandoned => false,
     }
