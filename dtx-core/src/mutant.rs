@@ -1,6 +1,6 @@
 //! Protocol bugs that can be switched on by name, to see that each of them is found.
 //!
-//! Without the feature `mutants` a [`mutant!`](crate::mutant) is `false` and compiles to nothing.
+//! Without the feature `mutants` a [`mutant!`](macro@crate::mutant) is `false` and compiles to nothing.
 //! With it, `DTX_MUTANT=NAME` switches one of them on for the whole process.
 
 /// Whether a bug is switched on: `mutant!(Name)`, with a name of

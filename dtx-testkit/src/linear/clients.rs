@@ -54,7 +54,7 @@ pub async fn work(target: &Target, work: Work, log: &mut dyn Log) {
             let key = (dice >> 8) % work.keys;
             let expect = believed.get(&key).copied().flatten().map(|(version, _)| version);
             let id = work.client << 32 | n;
-            let call = if dice % 3 == 0 { Call::Read } else { Call::Write { id, expect } };
+            let call = if dice.is_multiple_of(3) { Call::Read } else { Call::Write { id, expect } };
             (key, call)
         });
         let number = log.begin(key, call);
@@ -70,7 +70,9 @@ pub async fn work(target: &Target, work: Work, log: &mut dyn Log) {
             (Outcome::Conflict(Some(found)), _) => {
                 believed.insert(key, found.map(|version| (version, 0)));
             }
-            (Outcome::Unknown, Call::Write { .. }) if is_transaction(key) && dice >> 40 & 1 == 0 => {
+            (Outcome::Unknown, Call::Write { .. })
+                if is_transaction(key) && dice >> 40 & 1 == 0 =>
+            {
                 again = Some((key, call));
             }
             _ => _ = believed.remove(&key),
@@ -82,7 +84,7 @@ pub async fn work(target: &Target, work: Work, log: &mut dyn Log) {
 type State = Option<(u64, u64)>;
 
 fn is_transaction(key: u64) -> bool {
-    key % 2 == 0
+    key.is_multiple_of(2)
 }
 
 async fn make(target: &Target, key: u64, call: Call) -> Outcome {

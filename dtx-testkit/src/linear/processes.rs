@@ -59,8 +59,7 @@ impl Processes {
         let mut children: Vec<_> =
             (0..self.children).map(|n| self.spawn(&address, self.here + n + 1)).collect();
         // All are there before anyone begins, so that they meet.
-        let connections: Vec<_> =
-            children.iter().map(|_| accept(&listener)).collect();
+        let connections: Vec<_> = children.iter().map(|_| accept(&listener)).collect();
         std::thread::scope(|scope| {
             for connection in connections {
                 let recorder = recorder.clone();
@@ -122,8 +121,7 @@ fn serve(stream: TcpStream, mut recorder: &Recorder) {
     writeln!(answers, "go").expect("it listens");
     for line in BufReader::new(stream).lines() {
         let Ok(line) = line else { return };
-        let words: Vec<u64> =
-            line.split(' ').map(|word| word.parse().expect("a number")).collect();
+        let words: Vec<u64> = line.split(' ').map(|word| word.parse().expect("a number")).collect();
         let number = match words[..] {
             [0, key, is_write, id, expect] => {
                 let expect = expect.checked_sub(1);

@@ -193,10 +193,8 @@ pub async fn a_no_changes_nothing<H: ParticipantHarness>(world: &mut World<H>) {
         return;
     }
     let first = world.forward()[0];
-    let refused = |world: &World<H>, phase| Command {
-        payload: payload.clone(),
-        ..world.command(1, phase)
-    };
+    let refused =
+        |world: &World<H>, phase| Command { payload: payload.clone(), ..world.command(1, phase) };
     for _ in 0..3 {
         let answer = world.settle(&refused(world, first)).await;
         assert!(matches!(answer, Err(NotDone::Rejected(_))), "{first}: {answer:?}");
@@ -236,10 +234,7 @@ pub async fn an_unknown_action_is_unknown<H: ParticipantHarness>(world: &mut Wor
     unknown(world, |command| Command { action: action.clone(), phase, ..command }).await;
 }
 
-async fn unknown<H: ParticipantHarness>(
-    world: &mut World<H>,
-    change: impl Fn(Command) -> Command,
-) {
+async fn unknown<H: ParticipantHarness>(world: &mut World<H>, change: impl Fn(Command) -> Command) {
     if world.pattern == Pattern::FireAndForget {
         // What cannot be delivered is tried again and becomes a dead letter; it has no answer.
         return;
@@ -345,9 +340,7 @@ pub async fn a_crash_after_every_write_leaves_one_effect<H: ParticipantHarness>(
 }
 
 /// The same for a run that goes back: nothing is left, wherever the process ended.
-pub async fn a_crash_at_every_write_can_be_taken_back<H: ParticipantHarness>(
-    world: &mut World<H>,
-) {
+pub async fn a_crash_at_every_write_can_be_taken_back<H: ParticipantHarness>(world: &mut World<H>) {
     for (done, back) in ways_back(world) {
         for how in [Break::CrashBefore, Break::CrashAfter, Break::Fail, Break::LoseAnswer] {
             at_every_write::<H>(world.pattern, how, async |world| {
@@ -362,9 +355,7 @@ pub async fn a_crash_at_every_write_can_be_taken_back<H: ParticipantHarness>(
 }
 
 /// Each write fails in turn; the participant or its coordinator tries again.
-pub async fn every_write_that_fails_leaves_one_effect<H: ParticipantHarness>(
-    world: &mut World<H>,
-) {
+pub async fn every_write_that_fails_leaves_one_effect<H: ParticipantHarness>(world: &mut World<H>) {
     forward_at_every_write::<H>(world.pattern, Break::Fail).await;
 }
 

@@ -282,7 +282,9 @@ impl Served {
                 Some(Err(NotDone::Refused(Refusal::Undone)))
             }
             Fault::RepeatsTheUndone if !is_back => self.answered(command).cloned(),
-            Fault::CancelsTheExecuted if command.phase == Phase::Cancel => Some(Ok(Done::default())),
+            Fault::CancelsTheExecuted if command.phase == Phase::Cancel => {
+                Some(Ok(Done::default()))
+            }
             Fault::SaysNoToDuplicates if is_repeat && !is_back && command.attempt > 1 => {
                 Some(Err(NotDone::Rejected(Reason::new("it was done already"))))
             }

@@ -34,8 +34,7 @@ fn closed(operation: &'static str) -> TransportError {
 impl Wire {
     /// A wire that brings the answers there.
     pub fn new(replies: mpsc::UnboundedSender<Reply>) -> Self {
-        let capabilities =
-            TransportCapabilities { durable: false, ordered_by_transaction: false };
+        let capabilities = TransportCapabilities { durable: false, ordered_by_transaction: false };
         let limits = TransportLimits {
             batch_messages_max: usize::MAX,
             body_bytes_max: usize::MAX,

@@ -8,8 +8,8 @@ use dtx_core::{
     pattern::Pattern,
     store::{
         Catalog, Expect, Fence, Filter, Lease, LeaseRequest, ParticipantStore, Purge, RecordKind,
-        RowChange, RowExpect, RowKey, RowSet, Scope, ScopeRead, StateStore, StoreLimits, StoredRow, TxWrite,
-        Verdict,
+        RowChange, RowExpect, RowKey, RowSet, Scope, ScopeRead, StateStore, StoreLimits, StoredRow,
+        TxWrite, Verdict,
     },
     time::Timestamp,
 };
@@ -121,7 +121,9 @@ impl Operations {
             23 => Operation::Release(draw_holder(dice)),
             24 => Operation::List(draw_filter(dice)),
             25 => Operation::History(draw_tx(dice)),
-            26 => Operation::ByKey(self.pen.accept_key(tx(1), "shop", &draw_key(dice)).key.expect("a key")),
+            26 => Operation::ByKey(
+                self.pen.accept_key(tx(1), "shop", &draw_key(dice)).key.expect("a key"),
+            ),
             27 => Operation::Purge(Purge {
                 older_than: dice.pick(&[Duration::ZERO, LONG]),
                 key_retention: dice.pick(&[Duration::ZERO, LONG]),
@@ -150,9 +152,8 @@ impl Operations {
     }
 
     fn draw_shards(&self, dice: &mut Dice) -> Vec<ShardId> {
-        let mut shards: Vec<_> = (0..1 + dice.below(3))
-            .map(|_| draw_tx(dice).shard(self.shards))
-            .collect();
+        let mut shards: Vec<_> =
+            (0..1 + dice.below(3)).map(|_| draw_tx(dice).shard(self.shards)).collect();
         if dice.one_in(20) {
             shards.push(ShardId(self.shards.get()));
         }

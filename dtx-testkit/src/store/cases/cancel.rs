@@ -5,10 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use dtx_core::{
     ids::HolderId,
-    store::{
-        CommitResult, Filter, LeaseRequest, Purge, RowExpect, ScopeRead,
-        StateStore,
-    },
+    store::{CommitResult, Filter, LeaseRequest, Purge, RowExpect, ScopeRead, StateStore},
     time::Timestamp,
 };
 
@@ -22,9 +19,7 @@ use crate::{
 const POLLS_MAX: usize = 10_000;
 
 /// A dropped batch leaves whole rows or none, and the same ids again settle it, once.
-pub async fn a_commit_dropped_at_any_point_is_whole_or_not_there<H: StoreHarness>(
-    harness: &mut H,
-) {
+pub async fn a_commit_dropped_at_any_point_is_whole_or_not_there<H: StoreHarness>(harness: &mut H) {
     let (store, catalog) = (harness.state(), harness.catalog());
     at_every_poll(POLLS_MAX, |polls| {
         let (store, catalog) = (store.clone(), catalog.clone());
