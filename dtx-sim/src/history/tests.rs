@@ -107,7 +107,8 @@ fn lines_and_transactions_are_taken_up_to_their_limits() {
         change(&mut settings, value);
         judge(text.as_bytes(), settings).finding
     };
-    let limits: [(fn(&mut CheckSettings, u64), u64); 2] = [
+    type Change = fn(&mut CheckSettings, u64);
+    let limits: [(Change, u64); 2] = [
         (|settings, value| settings.line_bytes_max = value as usize, longest as u64),
         (|settings, value| settings.lines_max = value, count),
     ];
