@@ -54,11 +54,11 @@ fn a_run_is_kept_to_its_pattern_and_its_faults() {
 
 #[test]
 fn a_history_is_a_line_for_each_happening_and_is_judged() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().expect("a file");
     let file = |name: &str| directory.path().join(name).display().to_string();
     let (whole, cut) = (file("whole.jsonl"), file("cut.jsonl"));
     assert_eq!(dtx(&["sim", "--seed", "3", "--history", &whole]).code, 0);
-    let text = std::fs::read_to_string(&whole).unwrap();
+    let text = std::fs::read_to_string(&whole).expect("a file");
     let lines: Vec<serde_json::Value> =
         text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     assert!(lines.len() > 50);
@@ -68,7 +68,8 @@ fn a_history_is_a_line_for_each_happening_and_is_judged() {
     let judged = dtx(&["check-history", &whole, "--json"]);
     assert_eq!((judged.code, &judged.json()["finding"]), (0, &"valid".into()));
     // Without its end nobody can say.
-    std::fs::write(&cut, text.lines().take(30).collect::<Vec<_>>().join("\n") + "\n").unwrap();
+    std::fs::write(&cut, text.lines().take(30).collect::<Vec<_>>().join("\n") + "\n")
+        .expect("a file");
     let judged = dtx(&["check-history", &cut, "--json"]);
     assert_eq!((judged.code, &judged.json()["finding"]), (3, &"unknown".into()));
 }
