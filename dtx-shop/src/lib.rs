@@ -5,6 +5,8 @@
 mod address;
 mod audit;
 mod checkout;
+#[cfg(test)]
+mod conformance;
 mod error;
 mod faults;
 mod hash;

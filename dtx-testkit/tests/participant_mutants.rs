@@ -7,7 +7,7 @@ use std::{
 };
 
 use dtx_testkit::participant::{
-    cases,
+    CONTRACT, cases,
     mutant::{Fault, Mutant, plant},
     run,
 };
@@ -30,33 +30,6 @@ fn fails(case: &str, fault: Option<Fault>) -> bool {
     catch_unwind(AssertUnwindSafe(run)).is_err()
 }
 
-/// The case that must see the fault. Others may see it too.
-fn seen_by(fault: Fault) -> &'static str {
-    match fault {
-        Fault::RunsRepeatsAgain => "every_action_repeated_changes_nothing",
-        Fault::AnswersRepeatsAnew => "a_repeat_has_the_same_answer",
-        Fault::SwapsAttempts => "replies_echo_attempt_and_epoch",
-        Fault::MixesTransactions => "two_transactions_have_two_effects",
-        Fault::MixesOperations => "two_operations_have_two_effects",
-        Fault::SkipsTheWayBack => "going_back_leaves_nothing",
-        Fault::RefusesASecondWayBack => "unwinding_twice_changes_nothing",
-        Fault::LeavesNoTombstone => "going_back_first_leaves_a_tombstone",
-        Fault::RepeatsTheUndone => "what_comes_after_going_back_is_refused",
-        Fault::CancelsTheExecuted => "what_was_executed_is_not_cancelled",
-        Fault::SaysNoToDuplicates => "concurrent_duplicates_have_one_effect",
-        Fault::KeepsTheEffectOfANo => "a_no_changes_nothing",
-        Fault::IgnoresEpochs => "a_lower_epoch_is_unknown",
-        Fault::TakesEveryVersion => "an_unknown_version_is_unknown",
-        Fault::TakesEveryAction => "an_unknown_action_is_unknown",
-        Fault::SkipsPhases => "a_phase_out_of_order_is_not_done",
-        Fault::ForgetsInACrash => "answers_survive_a_crash",
-        Fault::ForgetsTombstonesInACrash => "tombstones_survive_a_crash",
-        Fault::AnswersBeforeItWrites => "a_crash_before_every_write_leaves_one_effect",
-        Fault::RunsAgainAfterALostAnswer => "every_write_whose_answer_is_lost_leaves_one_effect",
-        Fault::SaysDoneWhenAWriteFails => "every_write_that_fails_leaves_one_effect",
-    }
-}
-
 #[test]
 fn what_is_right_passes_every_case() {
     for (name, _) in all() {
@@ -65,10 +38,11 @@ fn what_is_right_passes_every_case() {
 }
 
 #[test]
-fn every_fault_is_seen_by_its_case() {
-    for fault in Fault::ALL {
-        assert!(fails(seen_by(*fault), Some(*fault)), "{} does not see {fault:?}", seen_by(*fault));
+fn every_sentence_has_a_mutant_that_fails_its_case() {
+    for sentence in CONTRACT {
+        let (number, case, fault) = (sentence.number, sentence.case, sentence.mutant);
+        assert!(fails(case, Some(fault)), "{number}: {case} does not see {fault:?}");
     }
-    let seen: BTreeSet<_> = Fault::ALL.iter().map(|fault| seen_by(*fault)).collect();
-    assert_eq!(seen.len(), Fault::ALL.len(), "each fault has a case of its own");
+    let used: BTreeSet<_> = CONTRACT.iter().map(|it| format!("{:?}", it.mutant)).collect();
+    assert_eq!(used.len(), Fault::ALL.len(), "each mutant breaks a sentence");
 }

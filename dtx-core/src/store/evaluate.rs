@@ -263,10 +263,11 @@ fn check_no_forward_verdict(write: &TxWrite) -> Result<(), InvalidWrite> {
 
 /// Decides what becomes of a write that [`check_write`] has passed.
 ///
-/// In this order: a repeat of the write that made the row is `Repeat`, also after a take-over; a
-/// fence that is not exactly the newest lease is `Fenced`; another verdict than the row's, or
-/// another version than the expected one, is `Conflict`; a key of another transaction is
-/// `DuplicateKey`; everything else applies.
+/// In this order: **E1** A repeat of the write that made the row is `Repeat`, also after a
+/// take-over. **E2** A fence that is not exactly the newest lease is `Fenced`. **E3** Another
+/// verdict than the row's is `Conflict`. **E4** Another version than the expected one is
+/// `Conflict`. **E5** A key of another transaction is `DuplicateKey`. **E6** Everything else
+/// applies and makes the next version.
 pub fn evaluate(write: &WriteClaim, facts: &Facts) -> Decision {
     if let Some(row) =
         facts.row.filter(|row| row.last_write == write.id && !mutant!(RepeatNotKnown))

@@ -13,6 +13,7 @@
 //! them.
 
 pub mod cases;
+mod contract;
 mod harness;
 mod macros;
 pub mod mutant;
@@ -20,6 +21,7 @@ mod rows;
 mod wire;
 mod world;
 
+pub use contract::CONTRACT;
 pub use harness::{Guard, ParticipantHarness, Sample, run};
 pub use rows::{Break, BrittleRows};
 pub use wire::Wire;

@@ -28,6 +28,7 @@ use super::{Guard, ParticipantHarness, Sample};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // Each name is its own description.
 pub enum Fault {
+    SkipsTheEffect,
     RunsRepeatsAgain,
     AnswersRepeatsAnew,
     SwapsAttempts,
@@ -54,6 +55,7 @@ pub enum Fault {
 impl Fault {
     /// All faults.
     pub const ALL: &[Self] = &[
+        Self::SkipsTheEffect,
         Self::RunsRepeatsAgain,
         Self::AnswersRepeatsAnew,
         Self::SwapsAttempts,
@@ -268,6 +270,9 @@ impl Served {
         let is_repeat = self.answered(command).is_some();
         let is_back = command.phase.is_backward();
         match self.fault? {
+            Fault::SkipsTheEffect if matches!(command.phase, Phase::Execute | Phase::Commit) => {
+                Some(Ok(Done::default()))
+            }
             Fault::SkipsTheWayBack if is_back => Some(Ok(Done::default())),
             Fault::RefusesASecondWayBack if is_back && is_repeat => {
                 Some(Err(NotDone::Rejected(Reason::new("it was taken back"))))

@@ -6,6 +6,7 @@
 macro_rules! for_each_store_case {
     ($callback:path, $($argument:tt)*) => {
         $callback! { $($argument)*;
+            commit info_is_complete_and_the_same,
             commit accept_makes_version_one,
             commit accept_of_an_existing_row_conflicts,
             commit a_write_raises_the_version_by_one,
@@ -83,6 +84,7 @@ macro_rules! for_each_store_case {
             rows reads_keep_their_order,
             rows a_scan_is_ordered_and_paged,
             rows scopes_are_ordered_and_paged,
+            rows a_scope_is_read_at_one_moment,
             rows limits_of_rows,
             rows of_two_writers_of_one_row_one_wins,
             durable transactions_are_there_after_reopening,

@@ -17,10 +17,11 @@ use dtx_core::{
 use super::{
     Pen, StoreHarness,
     differential::{Answer, Dice, nameless, timeless},
-    tx,
+    tx, tx_of,
 };
 
-const TRANSACTIONS: u64 = 6;
+/// How many transactions there are, in two shards, so that several are open in one.
+const TRANSACTIONS: usize = 6;
 const HOLDERS: u128 = 3;
 const LONG: Duration = Duration::from_secs(36_000);
 const SHORT: Duration = Duration::from_millis(20);
@@ -81,6 +82,7 @@ impl Operation {
 pub(super) struct Operations {
     pen: Pen,
     shards: ShardCount,
+    ids: Vec<TxId>,
     limits: StoreLimits,
     versions: BTreeMap<TxId, Version>,
     /// The versions of the rows in each of the two stores: they may begin elsewhere.
@@ -92,9 +94,14 @@ pub(super) struct Operations {
 
 impl Operations {
     pub(super) fn new(shards: ShardCount, limits: StoreLimits) -> Self {
+        let of = |shard| tx_of(ShardId(shard % shards.get()), shards, TRANSACTIONS / 2);
+        let mut ids = [of(0), of(1)].concat();
+        ids.sort_unstable();
+        ids.dedup();
         Self {
             pen: Pen::new(0xD1FF),
             shards,
+            ids,
             limits,
             versions: BTreeMap::new(),
             rows: [BTreeMap::new(), BTreeMap::new()],
@@ -109,9 +116,9 @@ impl Operations {
                 let count = 1 + dice.below(4);
                 Operation::Commit((0..count).map(|_| self.draw_write(dice)).collect())
             }
-            14 | 15 => Operation::Load((0..dice.below(4)).map(|_| draw_tx(dice)).collect()),
+            14 | 15 => Operation::Load((0..dice.below(4)).map(|_| dice.pick(&self.ids)).collect()),
             16 => {
-                let shard = draw_tx(dice).shard(self.shards);
+                let shard = dice.pick(&self.ids).shard(self.shards);
                 let due = Timestamp::from_micros(dice.below(6) * 500);
                 Operation::Open(shard, due, 1 + dice.below(3) as usize)
             }
@@ -120,7 +127,7 @@ impl Operations {
             22 => Operation::Renew(draw_holder(dice)),
             23 => Operation::Release(draw_holder(dice)),
             24 => Operation::List(draw_filter(dice)),
-            25 => Operation::History(draw_tx(dice)),
+            25 => Operation::History(dice.pick(&self.ids)),
             26 => Operation::ByKey(
                 self.pen.accept_key(tx(1), "shop", &draw_key(dice)).key.expect("a key"),
             ),
@@ -153,7 +160,7 @@ impl Operations {
 
     fn draw_shards(&self, dice: &mut Dice) -> Vec<ShardId> {
         let mut shards: Vec<_> =
-            (0..1 + dice.below(3)).map(|_| draw_tx(dice).shard(self.shards)).collect();
+            (0..1 + dice.below(3)).map(|_| dice.pick(&self.ids).shard(self.shards)).collect();
         if dice.one_in(20) {
             shards.push(ShardId(self.shards.get()));
         }
@@ -167,7 +174,7 @@ impl Operations {
             // A repeat of the last write of a row, or of one that was overwritten since.
             return (dice.pick(&self.written), None);
         }
-        let id = draw_tx(dice);
+        let id = dice.pick(&self.ids);
         let known = self.versions.get(&id).copied();
         let version = match (known, dice.one_in(6)) {
             (Some(version), false) => version.0,
@@ -402,8 +409,7 @@ impl Operations {
             }
             _ => return,
         }
-        let ids: Vec<_> = (0..TRANSACTIONS).map(tx).collect();
-        let rows = model.state().load(&ids).await.expect("memory");
+        let rows = model.state().load(&self.ids).await.expect("memory");
         self.versions = rows.into_iter().flatten().map(|row| (row.tx, row.version)).collect();
     }
 }
@@ -423,10 +429,6 @@ async fn learn_rows(
             None => known.remove(&place),
         };
     }
-}
-
-fn draw_tx(dice: &mut Dice) -> TxId {
-    tx(dice.below(TRANSACTIONS))
 }
 
 fn draw_holder(dice: &mut Dice) -> HolderId {
@@ -471,7 +473,7 @@ async fn all_open(
 }
 
 /// More steps than there are transactions and keys to forget: which of them go first is free.
-const PURGES: usize = 2 * TRANSACTIONS as usize + 2;
+const PURGES: usize = 2 * TRANSACTIONS + 2;
 
 async fn purge_all(
     catalog: &dyn Catalog,

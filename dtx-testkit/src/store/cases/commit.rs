@@ -21,6 +21,18 @@ pub(super) fn failure(result: &CommitResult) -> ErrorKind {
     }
 }
 
+/// A store has a name, room and shards, and says the same each time.
+pub async fn info_is_complete_and_the_same<H: StoreHarness>(harness: &mut H) {
+    let store = harness.state();
+    let info = store.info().clone();
+    assert!(!info.name.is_empty() && info.lanes > 0 && info.shards.get() > 0, "{info:?}");
+    assert!(info.limits.batch_writes_max > 0 && info.limits.value_bytes_max > 0, "{info:?}");
+    for _ in 0..3 {
+        assert_eq!(store.info(), &info);
+        assert_eq!(harness.participants().info(), &info);
+    }
+}
+
 /// The first write makes version 1, and everything of it can be read back.
 pub async fn accept_makes_version_one<H: StoreHarness>(harness: &mut H) {
     let store = harness.state();

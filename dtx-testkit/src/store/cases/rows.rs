@@ -321,3 +321,27 @@ pub async fn of_two_writers_of_one_row_one_wins<H: StoreHarness>(harness: &mut H
     assert_eq!(won.count(), 1);
     assert_eq!(read(&*store, "s", "r").await.expect("made").version, Version(1));
 }
+
+/// Rows that are always written together are never seen apart.
+pub async fn a_scope_is_read_at_one_moment<H: StoreHarness>(harness: &mut H) {
+    let store = harness.participants();
+    let both = |expect, value: &str| {
+        set("s", ["a", "b"].map(|row| change(row, expect, Some(value))).into())
+    };
+    written(&write(&*store, both(RowExpect::Absent, "0")).await);
+    let writing = store.clone();
+    let writer = tokio::spawn(async move {
+        for n in 1..100 {
+            let at = read(&*writing, "s", "a").await.expect("there").version;
+            written(&write(&*writing, both(RowExpect::Version(at), &n.to_string())).await);
+            tokio::task::yield_now().await;
+        }
+    });
+    let reads = [ScopeRead { scope: scope("s"), keys: vec![key(b"a"), key(b"b")] }];
+    while !writer.is_finished() {
+        let rows = store.read(&reads).await.expect("read").remove(0).rows;
+        assert_eq!(rows[0].as_ref().map(|a| &a.value), rows[1].as_ref().map(|b| &b.value));
+        tokio::task::yield_now().await;
+    }
+    writer.await.expect("no panic");
+}
