@@ -19,6 +19,7 @@ mod catalog;
 mod codec;
 mod config;
 mod error;
+mod hints;
 mod migration;
 mod opening;
 mod participant;

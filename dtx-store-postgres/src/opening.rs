@@ -15,6 +15,7 @@ use sqlx::{PgConnection, PgPool, Row, postgres::PgPoolOptions};
 use crate::{
     config::PgConfig,
     error::{Failure, NAME, corrupt, invalid},
+    hints::Notices,
     migration, partitions,
     statements::Statements,
     store::{Inner, PgStore},
@@ -201,6 +202,7 @@ pub(crate) async fn open(pool: PgPool, config: PgConfig) -> Result<PgStore, Stor
         call_timeout: config.call_timeout.max(Duration::from_millis(1)),
         latest: AtomicU64::new(0),
         upkeep: None,
+        hints: Notices::default(),
     };
     partitions::add_days(&inner).await?;
     let upkeep = |weak: &std::sync::Weak<Inner>| partitions::keep(weak.clone());

@@ -46,9 +46,16 @@ impl SchemaName {
         &self.0
     }
 
-    /// A text with `{schema}` replaced by the quoted name. The name has no quotes in it.
+    /// A text with `{schema}` replaced by the quoted name, and `{channel}` by the channel of the
+    /// store's hints. The name has no quotes in it.
     pub(crate) fn fill(&self, template: &str) -> String {
-        template.replace("{schema}", &format!("\"{}\"", self.0))
+        let named = template.replace("{schema}", &format!("\"{}\"", self.0));
+        named.replace("{channel}", &self.channel())
+    }
+
+    /// The channel of the store's hints, which all databases of one server keep apart.
+    pub(crate) fn channel(&self) -> String {
+        format!("dtx_{}", self.0)
     }
 }
 
@@ -93,6 +100,7 @@ mod tests {
             assert!(SchemaName::new(bad).is_err(), "{bad}");
         }
         assert_eq!(SchemaName::default().fill("{schema}.open"), "\"dtx\".open");
+        assert_eq!(SchemaName::default().fill("'{channel}'"), "'dtx_dtx'");
         assert!(SchemaName::new("a2_b").is_ok());
     }
 }

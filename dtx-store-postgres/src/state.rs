@@ -7,8 +7,8 @@ use dtx_core::{
     error::{Effect, StoreError},
     ids::{Epoch, ShardId, TxId},
     store::{
-        CommitResult, Cursor, Lease, LeaseRequest, OpenPage, StateStore, StoreInfo, TxRecord,
-        TxWrite, check_batch, page_items,
+        CommitResult, Cursor, Hints, Lease, LeaseRequest, OpenPage, StateStore, StoreInfo,
+        TxRecord, TxWrite, check_batch, page_items,
     },
     time::Timestamp,
 };
@@ -129,6 +129,21 @@ impl StateStore for PgStore {
         let last = records.last().filter(|_| more);
         let next = last.map(|row| Cursor::at_due(row.due.unwrap_or_default(), row.tx));
         Ok(OpenPage { records, next, now })
+    }
+
+    async fn earliest(&self, shards: &[ShardId]) -> Result<Vec<Option<Timestamp>>, StoreError> {
+        for &shard in shards {
+            self.check_shard(shard, "earliest")?;
+        }
+        let shards: Vec<_> = shards.iter().map(|shard| i32::from(shard.0)).collect();
+        let query = self.inner.sql.earliest.query().bind(shards);
+        let rows = self.inner.read("earliest", query).await?;
+        let due = |row| Ok(column::<Option<i64>>(row, 0, "earliest")?.map(codec::read_time));
+        rows.iter().map(due).collect()
+    }
+
+    fn hints(&self) -> Option<Box<dyn Hints>> {
+        Some(Box::new(self.inner.hints.subscribe(&self.inner)))
     }
 
     async fn acquire(&self, request: &LeaseRequest) -> Result<Vec<Lease>, StoreError> {

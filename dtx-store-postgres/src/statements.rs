@@ -55,6 +55,8 @@ statements! {
             WHERE shard = $1 AND due <= $2 AND (due, tx) > ($3, $4) \
             ORDER BY due, tx LIMIT $5) AS r ON true \
         LEFT JOIN {{schema}}.head AS h ON h.tx = r.tx ORDER BY r.due, r.tx");
+    earliest: "SELECT (SELECT min(o.due) FROM {schema}.open AS o WHERE o.shard = i.shard) \
+        FROM unnest($1::integer[]) WITH ORDINALITY AS i (shard, n) ORDER BY i.n";
     acquire: "WITH wanted AS MATERIALIZED (SELECT shard FROM {schema}.lease \
             WHERE shard = ANY ($1) ORDER BY shard FOR UPDATE) \
         UPDATE {schema}.lease AS l \

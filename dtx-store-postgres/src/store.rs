@@ -25,6 +25,7 @@ use crate::{
     codec,
     config::PgConfig,
     error::{Failure, NAME},
+    hints::Notices,
     migration::{self, Migration},
     opening::{self, ServerReport},
     schema::SchemaName,
@@ -47,6 +48,7 @@ pub(crate) struct Inner {
     /// The latest time that this process has seen: the server's clock may be set back.
     pub(crate) latest: AtomicU64,
     pub(crate) upkeep: Option<AbortHandle>,
+    pub(crate) hints: Notices,
 }
 
 impl Drop for Inner {

@@ -28,5 +28,7 @@ pub use query::{
 pub use rows::{
     ROW_KEY_BYTES_MAX, RowDecision, SET_ROWS_MAX, check_row_key, check_set, evaluate_set,
 };
-pub use state::{Catalog, Durability, StateStore, StoreCapabilities, StoreInfo, StoreLimits};
+pub use state::{
+    Catalog, Durability, Hints, StateStore, StoreCapabilities, StoreInfo, StoreLimits,
+};
 pub use write::{CommitResult, Expect, RecordKind, TxRecord, TxWrite, Verdict};

@@ -105,6 +105,22 @@ pub trait StateStore: Debug + Send + Sync + 'static {
         limit: usize,
     ) -> Result<OpenPage, StoreError>;
 
+    /// **S26** The earliest due time of what is open in each of these shards, in their order;
+    /// `None` where nothing is. Asks shard by shard unless the store has a shorter way.
+    async fn earliest(&self, shards: &[ShardId]) -> Result<Vec<Option<Timestamp>>, StoreError> {
+        let mut earliest = Vec::with_capacity(shards.len());
+        for shard in shards {
+            let first = self.open(*shard, Timestamp::MAX, None, 1).await?;
+            earliest.push(first.records.first().and_then(|record| record.due));
+        }
+        Ok(earliest)
+    }
+
+    /// What tells that others have written; `None` where the store has no such thing. No I/O.
+    fn hints(&self) -> Option<Box<dyn Hints>> {
+        None
+    }
+
     /// **S16** Takes the wanted shards that are free. **S17** So are those whose lease has ended
     /// on the store's clock. **S18** Those that the holder has already are prolonged and keep
     /// their epoch. **S19** The answer holds only what was granted. **S20** Each grant has a
@@ -118,6 +134,19 @@ pub trait StateStore: Debug + Send + Sync + 'static {
     /// **S23** Gives leases back at once; again is no error. **S24** A lease that is lost already
     /// is no error, and that of the next holder stays.
     async fn release(&self, leases: &[Lease]) -> Result<(), StoreError>;
+}
+
+/// Tells that somebody without a lease has written, so that its owner looks before its next scan.
+///
+/// A hint and no promise: it may come too often, late, or never, and says nothing of what was
+/// written.
+#[async_trait]
+pub trait Hints: Debug + Send {
+    /// Waits for the next one; for ever once the store is closed.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: one that was not returned comes with the next call.
+    async fn next(&mut self);
 }
 
 /// What people ask of a store. Never on the path of a transaction.

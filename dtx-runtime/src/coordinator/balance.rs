@@ -4,7 +4,7 @@ use dtx_core::{
     engine::{Member, forget_member, member_of, member_read, member_scope, member_write, share},
     error::StoreError,
     ids::{HolderId, ShardId, mix},
-    store::{ParticipantStore, RowSet, RowWriteResult},
+    store::{ParticipantStore, RowSet, RowWriteResult, ScopeRows, StoredRow},
 };
 
 use super::lanes::Shared;
@@ -18,13 +18,15 @@ pub(super) struct Members {
     me: HolderId,
     /// Whether they share the shards out; else each takes all that it can get.
     spreads: bool,
+    /// This coordinator's own row as the last look at all of them found it, until it is written.
+    mine: Option<StoredRow>,
 }
 
 impl Members {
     pub(super) fn new(shared: &Shared) -> Self {
         let is_shared = shared.store.info().capabilities.shared;
         let spreads = shared.settings.spread_shards.unwrap_or(is_shared);
-        Self { me: shared.holder, spreads }
+        Self { me: shared.holder, spreads, mine: None }
     }
 
     pub(super) fn spreads(&self) -> bool {
@@ -32,7 +34,7 @@ impl Members {
     }
 
     /// Says that this coordinator lives.
-    pub(super) async fn live(&self, shared: &Shared) -> Result<(), StoreError> {
+    pub(super) async fn live(&mut self, shared: &Shared) -> Result<(), StoreError> {
         if self.spreads {
             self.write(shared, true).await?;
         }
@@ -40,7 +42,7 @@ impl Members {
     }
 
     /// Says that it is gone, so that the others need not wait for its end.
-    pub(super) async fn leave(&self, shared: &Shared) {
+    pub(super) async fn leave(&mut self, shared: &Shared) {
         if self.spreads
             && let Err(error) = self.write(shared, false).await
         {
@@ -50,9 +52,14 @@ impl Members {
 
     /// One try: the row is this coordinator's own, and what fails is tried again at the next
     /// renewal.
-    async fn write(&self, shared: &Shared, lives: bool) -> Result<(), StoreError> {
+    async fn write(&mut self, shared: &Shared, lives: bool) -> Result<(), StoreError> {
         let rows = shared.operator.rows();
-        let Some(found) = rows.read(&[member_read(self.me)]).await?.pop() else { return Ok(()) };
+        let found = match self.mine.take() {
+            // A guess of the time is enough here too.
+            Some(row) => Some(ScopeRows { now: shared.clock.store_now(), rows: vec![Some(row)] }),
+            None => rows.read(&[member_read(self.me)]).await?.pop(),
+        };
+        let Some(found) = found else { return Ok(()) };
         let ttl = lives.then_some(shared.settings.lease_ttl);
         match member_write(self.me, &found, ttl) {
             Ok(Some(set)) => write_one(rows, set).await,
@@ -65,20 +72,26 @@ impl Members {
     }
 
     /// How many shards this coordinator should have.
-    pub(super) async fn share(&self, shared: &Shared) -> Result<usize, StoreError> {
+    pub(super) async fn share(&mut self, shared: &Shared) -> Result<usize, StoreError> {
         let shards = shared.store.info().shards;
         if !self.spreads {
             return Ok(usize::from(shards.get()));
         }
         let rows = shared.operator.rows();
-        let now = shared.store.now().await?;
+        // A guess is enough: the rows only spread the work.
+        let now = shared.clock.store_now();
         let mut members: Vec<Member> = Vec::new();
         let mut cursor = None;
         loop {
             let page = rows.scan(&member_scope(), &[], cursor.as_ref(), PAGE).await?;
             for (key, row) in page.items {
                 match member_of(&key, &row) {
-                    Ok(member) => members.push(member),
+                    Ok(member) => {
+                        if member.holder == self.me {
+                            self.mine = Some(row.clone());
+                        }
+                        members.push(member);
+                    }
                     Err(error) => tracing::error!(%error, "a coordinator's row cannot be read"),
                 }
                 if let Some(forgotten) = forget_member(&key, &row, now) {

@@ -8,7 +8,7 @@ use dtx_core::{
     error::StoreError,
     ids::{ShardId, TxId, Version},
     name::ParticipantName,
-    store::{Fence, Lease, LeaseRequest, OpenPage},
+    store::{Fence, Hints, Lease, LeaseRequest, OpenPage},
     time::Timestamp,
 };
 use tokio::{
@@ -21,6 +21,10 @@ use crate::operator::held;
 
 /// How long the store may take to get the leases back. They end by themselves in any case.
 const RELEASE_WAIT: Duration = Duration::from_secs(5);
+
+/// The least time between two scans that hints ask for: others may write all the time, and one
+/// scan finds what all of them have written.
+const HINT_PAUSE: Duration = Duration::from_millis(20);
 
 /// Keeps the leases and scans the shards until it is cancelled.
 pub(super) struct Keeper {
@@ -159,8 +163,10 @@ impl Keeper {
             interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
         let (shortest, longest) = (settings.scan_interval, settings.scan_interval_max);
+        let mut hints = self.shared.store.hints();
         let mut pause = shortest;
         let mut scan_at = Instant::now();
+        let mut scanned_at = None;
         loop {
             let looks = self.shared.clone();
             tokio::select! {
@@ -174,7 +180,13 @@ impl Keeper {
                     scan_at = Instant::now();
                     pause = shortest;
                 }
+                () = hinted(&mut hints) => {
+                    let soon = scanned_at.map_or_else(Instant::now, |at| at + HINT_PAUSE);
+                    scan_at = scan_at.min(soon);
+                    pause = shortest;
+                }
                 () = tokio::time::sleep_until(scan_at) => {
+                    scanned_at = Some(Instant::now());
                     let found = self.scan_all().await;
                     pause = next_pause(pause, found, shortest, longest.max(shortest));
                     scan_at = Instant::now() + pause;
@@ -183,7 +195,7 @@ impl Keeper {
         }
     }
 
-    async fn renew(&self) {
+    async fn renew(&mut self) {
         let leases: Vec<Lease> = self.shared.owned().into_values().collect();
         if !leases.is_empty() {
             match self.shared.store.renew(&leases).await {
@@ -217,21 +229,38 @@ impl Keeper {
         if let Err(error) = self.follow_holds().await {
             tracing::warn!(%error, "the holds could not be read");
         }
-        let due = self.shared.clock.store_now() + Duration::from_millis(1);
+        match self.hand_in_due().await {
+            Ok(is_busy) => is_busy,
+            Err(error) => {
+                tracing::warn!(%error, "the shards could not be scanned");
+                true
+            }
+        }
+    }
+
+    /// Hands what is due in the owned shards to their engines. Says whether there was anything
+    /// new, or anything is open at all.
+    async fn hand_in_due(&mut self) -> Result<bool, StoreError> {
+        let shared = self.shared.clone();
+        let owned: Vec<ShardId> = shared.owned().into_keys().collect();
+        if owned.is_empty() {
+            return Ok(false);
+        }
+        let earliest = shared.store.earliest(&owned).await?;
+        let is_busy = earliest.iter().any(Option::is_some);
+        let due = shared.clock.store_now() + Duration::from_millis(1);
         let mut seen = BTreeMap::new();
-        let mut is_busy = false;
-        for shard in self.shared.owned().into_keys() {
-            match scan(&self.shared, shard, due, &mut seen).await {
-                Ok(has_open) => is_busy |= has_open,
-                Err(error) => {
-                    tracing::warn!(%shard, %error, "the shard could not be scanned");
-                    return true;
-                }
+        for (shard, at) in owned.into_iter().zip(earliest) {
+            if at.is_some_and(|at| at <= due) {
+                hand_in(&shared, shard, due, &mut |page: &OpenPage| {
+                    seen.extend(page.records.iter().map(|record| (record.tx, record.version)));
+                })
+                .await?;
             }
         }
         let found = seen.iter().any(|(tx, version)| self.seen.get(tx) != Some(version));
         self.seen = seen;
-        found || is_busy
+        Ok(found || is_busy)
     }
 
     /// Tells the lanes which participants are held, when that has changed.
@@ -246,6 +275,14 @@ impl Keeper {
     }
 }
 
+/// The next hint of the store; never where it gives none.
+async fn hinted(hints: &mut Option<Box<dyn Hints>>) {
+    match hints {
+        Some(hints) => hints.next().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Takes what the lanes lost out of the book.
 async fn note_losses(shared: &Shared, mut losses: mpsc::UnboundedReceiver<Fence>) {
     while let Some(lost) = losses.recv().await {
@@ -254,25 +291,6 @@ async fn note_losses(shared: &Shared, mut losses: mpsc::UnboundedReceiver<Fence>
             shared.announce();
         }
     }
-}
-
-/// Hands what is due in a shard to its engine. Says whether anything is open in it. One record is
-/// read where nothing is due, and none where nothing is open.
-async fn scan(
-    shared: &Shared,
-    shard: ShardId,
-    due: Timestamp,
-    seen: &mut BTreeMap<TxId, Version>,
-) -> Result<bool, StoreError> {
-    let first = shared.store.open(shard, Timestamp::MAX, None, 1).await?;
-    let Some(earliest) = first.records.first() else { return Ok(false) };
-    if earliest.due.is_some_and(|at| at <= due) {
-        hand_in(shared, shard, due, &mut |page: &OpenPage| {
-            seen.extend(page.records.iter().map(|record| (record.tx, record.version)));
-        })
-        .await?;
-    }
-    Ok(true)
 }
 
 /// Hands the open transactions of a shard that are due to its engine, which knows what it has.

@@ -78,7 +78,7 @@ impl Default for CoordinatorSettings {
             lease_ttl: Duration::from_secs(10),
             scan_interval: Duration::from_secs(1),
             scan_interval_max: Duration::from_secs(8),
-            balance_interval: Duration::from_secs(1),
+            balance_interval: Duration::from_millis(1500),
             spread_shards: None,
             healing: HealSettings::default(),
             reversals: reversals(),

@@ -4,6 +4,7 @@
 mod conformance;
 mod days;
 mod harness;
+mod hints;
 mod histories;
 mod opening;
 mod rivals;

@@ -38,6 +38,7 @@ sentences! {
     "S23" "giving_back_frees_at_once" ReleasesNothing;
     "S24" "giving_back_a_lost_lease_does_nothing" ReleasesWhoeverHasIt;
     "S25" "a_commit_dropped_at_any_point_is_whole_or_not_there" ForgetsWriteIds;
+    "S26" "the_earliest_of_each_shard_is_known" MixesUpShards;
     "E1" "a_repeat_after_a_take_over_is_committed" ForgetsWriteIds;
     "E2" "a_taken_over_owner_is_fenced" IgnoresFences;
     "E3" "a_verdict_never_changes" OverwritesVerdicts;

@@ -60,6 +60,7 @@ macro_rules! for_each_store_case {
             open the_earliest_due_comes_first,
             open pages_have_no_gap_and_no_repeat,
             open only_its_own_shard,
+            open the_earliest_of_each_shard_is_known,
             open a_changed_due_time_moves,
             open the_finished_leave_the_open,
             open a_finished_one_can_be_opened_again,

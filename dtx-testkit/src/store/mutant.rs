@@ -58,6 +58,8 @@ pub enum Bug {
     AnswersWithoutWriting,
     /// A record is answered as it was when it was first read.
     LoadsWhatWas,
+    /// What is due earliest in one shard is answered for another.
+    MixesUpShards,
     /// Records come in the wrong order.
     ReversesLoads,
     /// Nothing is answered for what is not there.
@@ -135,6 +137,7 @@ impl Bug {
         Self::LosesAllOnReopen,
         Self::AnswersWithoutWriting,
         Self::LoadsWhatWas,
+        Self::MixesUpShards,
         Self::ReversesLoads,
         Self::HidesTheAbsent,
         Self::OpensTheUndue,

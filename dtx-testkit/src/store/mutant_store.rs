@@ -182,6 +182,14 @@ impl StateStore for MutantStore {
         Ok(page)
     }
 
+    async fn earliest(&self, shards: &[ShardId]) -> Result<Vec<Option<Timestamp>>, StoreError> {
+        let mut earliest = self.state.earliest(shards).await?;
+        if self.has(Bug::MixesUpShards) {
+            earliest.reverse();
+        }
+        Ok(earliest)
+    }
+
     async fn acquire(&self, request: &LeaseRequest) -> Result<Vec<Lease>, StoreError> {
         let mut request = request.clone();
         match self.bug {

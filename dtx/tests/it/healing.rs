@@ -1,14 +1,14 @@
 //! The healer, what it finds, and how often it looks.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use dtx::{
     coordinator::CoordinatorSettings,
-    engine::{HEALER, HealSettings, accept_write},
-    ids::{HolderId, TxId, WriteId},
+    engine::{HEALER, HealSettings},
+    ids::TxId,
     pattern::Phase,
     prelude::*,
-    store::{CommitResult, JournalEvent, StateStore, Status, TxWrite},
+    store::{JournalEvent, Status},
     transaction::{Payload as Bytes, RetryPolicy},
 };
 
@@ -51,19 +51,6 @@ async fn attention(node: &Node, tx: TxId) {
         node.dtx.get(tx).await.unwrap().unwrap().summary.status == Status::NeedsAttention
     })
     .await;
-}
-
-fn accept(world: &World, number: u8) -> TxWrite {
-    let transaction = steps(Pattern::Saga, &["a"]).build().unwrap();
-    let tx = TxId::from_parts(1, [number; 10]);
-    let id = WriteId { writer: HolderId(99), number: u64::from(number) };
-    let _ = world;
-    accept_write(&transaction, tx, id, dtx::time::Timestamp::ZERO, MINUTE)
-}
-
-async fn written(world: &World, write: TxWrite) {
-    let result = world.memory.commit(&[write]).await.remove(0);
-    assert!(matches!(result, CommitResult::Committed(_)), "{result:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -123,11 +110,11 @@ async fn a_no_after_the_decision_is_left_to_the_operator() {
 #[tokio::test(start_paused = true)]
 async fn a_record_that_cannot_be_read_is_quarantined_and_stops_nobody() {
     let world = World::new();
-    let mut damaged = accept(&world, 1);
+    let mut damaged = accept(1);
     damaged.state = Bytes::from_static(b"no state");
-    let mut newer = accept(&world, 2);
+    let mut newer = accept(2);
     newer.definition = Some(Bytes::from_static(&[0xD7, 1, 250]));
-    let good = accept(&world, 3);
+    let good = accept(3);
     let (first, second, third) = (damaged.tx, newer.tx, good.tx);
     for write in [damaged, newer, good] {
         written(&world, write).await;
@@ -155,7 +142,7 @@ async fn one_whom_nobody_looks_after_is_taken_up() {
     let world = World::new();
     let node = world.node(healing(), &["a", "b", "c"]).await;
     // As if its owner had lost it: open, and due to nobody.
-    let mut lost = accept(&world, 1);
+    let mut lost = accept(1);
     lost.due = Some(dtx::time::Timestamp::MAX);
     let tx = lost.tx;
     written(&world, lost).await;
@@ -177,7 +164,7 @@ async fn a_pass_looks_at_so_many_records_and_the_next_goes_on_from_there() {
     settings.healing.interval = 60 * MINUTE;
     settings.healing.interval_max = 60 * MINUTE;
     for number in 1..=7 {
-        let mut damaged = accept(&world, number);
+        let mut damaged = accept(number);
         damaged.state = Bytes::from_static(b"no state");
         written(&world, damaged).await;
     }
@@ -191,49 +178,4 @@ async fn a_pass_looks_at_so_many_records_and_the_next_goes_on_from_there() {
         assert_eq!(report.complete, round == 3, "{report:?}");
     }
     assert_eq!(seen, 7, "all of them, and none twice");
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_idle_coordinator_hardly_asks_its_store_and_wakes_when_there_is_work() {
-    let world = World::with(1, 8, InMemoryTransport::new());
-    let settings = CoordinatorSettings {
-        scan_interval: SECOND / 2,
-        scan_interval_max: 8 * SECOND,
-        lease_ttl: 9 * SECOND,
-        ..healing()
-    };
-    // The participants are elsewhere, so that what they ask the store for is not counted.
-    let node = world.node(settings, &[]).await;
-    let _hosts = world.node(quick(), &["a", "b", "c"]).await;
-    node.run(steps(Pattern::Saga, &["a"]).build().unwrap()).await;
-    settle(&node).await;
-    pass(2 * MINUTE).await;
-    let idle = calls_in(&node, 2 * MINUTE).await;
-    // 15 scans and 3 passes of the healer over 8 shards, and 40 renewals.
-    assert!(idle["open"] <= 19 * 8, "{idle:?}");
-    assert!(idle["renew"] <= 41 && !idle.contains_key("acquire"), "{idle:?}");
-    assert!(idle["scan"] <= 16, "the holds: {idle:?}");
-    let one = accept(&world, 1);
-    let tx = one.tx;
-    written(&world, one).await;
-    eventually("it is found", async || node.dtx.get(tx).await.unwrap().unwrap().due.is_none())
-        .await;
-    // With something open it looks at its usual pace.
-    node.script.rule(|_| Say::After(3 * MINUTE));
-    node.submit(steps(Pattern::Saga, &["b"]).build().unwrap()).await;
-    pass(10 * SECOND).await;
-    let busy = calls_in(&node, MINUTE).await;
-    assert!(busy["open"] > 4 * idle["open"], "{busy:?} in a minute, {idle:?} in two idle ones");
-}
-
-/// How often each call of the store is made while this time passes.
-async fn calls_in(node: &Node, time: Duration) -> BTreeMap<&'static str, usize> {
-    let before = node.store.calls();
-    pass(time).await;
-    let mut calls = node.store.calls();
-    for (operation, count) in before {
-        calls.entry(operation).and_modify(|now| *now -= count);
-    }
-    calls.retain(|_, count| *count > 0);
-    calls
 }

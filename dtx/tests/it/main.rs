@@ -9,6 +9,7 @@ mod coordinators;
 mod faults;
 mod healing;
 mod holds;
+mod idle;
 mod inquiries;
 mod kit;
 mod leases;

@@ -80,6 +80,25 @@ pub async fn only_its_own_shard<H: StoreHarness>(harness: &mut H) {
     assert_eq!(error.kind(), ErrorKind::Invalid);
 }
 
+/// The earliest due time of every shard, in the order in which the shards were asked for.
+pub async fn the_earliest_of_each_shard_is_known<H: StoreHarness>(harness: &mut H) {
+    let (store, mut pen) = (harness.state(), Pen::new(1));
+    let ids = accept(&*store, &mut pen, &[20, 10, 30]).await;
+    let other = tx_of(ShardId(5), store.info().shards, 1)[0];
+    let write = TxWrite { due: Some(at(7)), ..pen.accept(other) };
+    committed(&one(&*store, &write).await);
+    let asked = [ShardId(5), ShardId(4), SHARD];
+    let earliest = store.earliest(&asked).await.expect("earliest");
+    assert_eq!(earliest, [Some(at(7)), None, Some(at(10))]);
+    let fence = own(&*store, ids[1], 1).await;
+    committed(&one(&*store, &pen.finish(ids[1], 1, fence)).await);
+    assert_eq!(store.earliest(&[SHARD]).await.expect("earliest"), [Some(at(20))]);
+    assert_eq!(store.earliest(&[]).await.expect("earliest"), []);
+    let unknown = ShardId(store.info().shards.get());
+    let error = store.earliest(&[SHARD, unknown]).await.expect_err("no such shard");
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+}
+
 /// A write moves its transaction to the new due time, and the old place is gone.
 pub async fn a_changed_due_time_moves<H: StoreHarness>(harness: &mut H) {
     let (store, mut pen) = (harness.state(), Pen::new(1));

@@ -14,9 +14,10 @@ use dtx::{
     error::{Effect, ErrorKind, StoreError},
     ids::{ShardId, TxId, WriteId},
     store::{
-        Catalog, CommitResult, Cursor, Filter, JournalEntry, Lease, LeaseRequest, MemoryStore,
-        OpenPage, Page, ParticipantStore, Purge, RecordKind, RowKey, RowSet, RowWriteResult, Scope,
-        ScopeRead, ScopeRows, StateStore, StoreInfo, StoredRow, TxRecord, TxWrite, Verdict,
+        Catalog, CommitResult, Cursor, Filter, Hints, JournalEntry, Lease, LeaseRequest,
+        MemoryStore, OpenPage, Page, ParticipantStore, Purge, RecordKind, RowKey, RowSet,
+        RowWriteResult, Scope, ScopeRead, ScopeRows, StateStore, StoreInfo, StoredRow, TxRecord,
+        TxWrite, Verdict,
     },
     time::Timestamp,
     transaction::Key,
@@ -60,6 +61,17 @@ pub(crate) enum Fault {
     NotLanded,
 }
 
+/// What [`Spy::hint`] sends.
+#[derive(Debug)]
+struct Hinted(watch::Receiver<()>);
+
+#[async_trait]
+impl Hints for Hinted {
+    async fn next(&mut self) {
+        self.0.changed().await.expect("the switch outlives its readers");
+    }
+}
+
 /// A store that is watched. Clones are the same store with the same switches.
 #[derive(Clone, Debug)]
 pub(crate) struct Spy {
@@ -74,6 +86,7 @@ struct Switches {
     held: watch::Sender<Option<Held>>,
     frozen: watch::Sender<bool>,
     leases_held: watch::Sender<bool>,
+    hints: watch::Sender<()>,
     down: AtomicBool,
     pause: Mutex<Duration>,
     faults: Mutex<Vec<(RecordKind, Fault)>>,
@@ -92,6 +105,7 @@ impl Spy {
             held: watch::Sender::new(None),
             frozen: watch::Sender::new(false),
             leases_held: watch::Sender::new(false),
+            hints: watch::Sender::new(()),
             down: AtomicBool::new(false),
             pause: Mutex::default(),
             faults: Mutex::default(),
@@ -117,6 +131,11 @@ impl Spy {
     /// still, or that is gone.
     pub(crate) fn freeze(&self, frozen: bool) {
         self.switches.frozen.send_replace(frozen);
+    }
+
+    /// Tells that somebody else has written.
+    pub(crate) fn hint(&self) {
+        self.switches.hints.send_replace(());
     }
 
     /// From now on no lease is acquired or renewed until this is taken back; all else goes on.
@@ -260,6 +279,15 @@ impl StateStore for Spy {
     ) -> Result<OpenPage, StoreError> {
         self.is_up("open").await?;
         self.inner.open(shard, due_before, cursor, limit).await
+    }
+
+    async fn earliest(&self, shards: &[ShardId]) -> Result<Vec<Option<Timestamp>>, StoreError> {
+        self.is_up("earliest").await?;
+        self.inner.earliest(shards).await
+    }
+
+    fn hints(&self) -> Option<Box<dyn Hints>> {
+        Some(Box::new(Hinted(self.switches.hints.subscribe())))
     }
 
     async fn acquire(&self, request: &LeaseRequest) -> Result<Vec<Lease>, StoreError> {

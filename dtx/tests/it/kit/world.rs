@@ -9,11 +9,15 @@ use std::{
 
 use dtx::{
     coordinator::{CoordinatorSettings, Dtx, DtxBuilder},
-    ids::{ShardCount, TxId},
+    engine::accept_write,
+    ids::{HolderId, ShardCount, TxId, WriteId},
     participant::HostSettings,
     pattern::Phase,
     prelude::*,
-    store::{Clock, Filter, MemorySettings, RecordKind, StoreLimits, Verdict},
+    store::{
+        Clock, CommitResult, Filter, MemorySettings, RecordKind, StateStore, StoreLimits, TxWrite,
+        Verdict,
+    },
     time::Timestamp,
     transaction::TransactionBuilder,
 };
@@ -227,4 +231,17 @@ pub(crate) fn is_written_ahead(log: &Log) -> bool {
 /// Time passes on the virtual clock of the test: everything that is due until then happens.
 pub(crate) async fn pass(time: Duration) {
     tokio::time::sleep_until(Instant::now() + time).await;
+}
+
+/// The accept of somebody who owns no shard.
+pub(crate) fn accept(number: u8) -> TxWrite {
+    let transaction = steps(Pattern::Saga, &["a"]).build().unwrap();
+    let tx = TxId::from_parts(1, [number; 10]);
+    let id = WriteId { writer: HolderId(99), number: u64::from(number) };
+    accept_write(&transaction, tx, id, Timestamp::ZERO, LONG)
+}
+
+pub(crate) async fn written(world: &World, write: TxWrite) {
+    let result = world.memory.commit(&[write]).await.remove(0);
+    assert!(matches!(result, CommitResult::Committed(_)), "{result:?}");
 }
