@@ -29,6 +29,9 @@ const CARGO_DENY: &str = "0.20.2";
 /// The servers that must be here.
 pub(crate) const REQUIRED: [&str; 3] = ["postgres", "redis", "redis-cluster"];
 
+/// How many tests of one server run at once: they wait for it, and for leases to end.
+const SERVER_TESTS: &str = "8";
+
 /// Runs the steps.
 pub(crate) fn run(workspace: &Workspace, steps: &mut Steps, require: &[String]) {
     for package in &workspace.packages {
@@ -111,7 +114,7 @@ fn server_tests(workspace: &Workspace, steps: &mut Steps, require: &[String]) {
             let arguments = ["test", "--workspace", "--profile", "checked", "--no-fail-fast"];
             let mut command = cargo(&workspace.root, &arguments);
             servers.give(&mut command);
-            examine::count(command.args(["--test", name]))
+            examine::count(command.env("RUST_TEST_THREADS", SERVER_TESTS).args(["--test", name]))
         });
     }
 }
