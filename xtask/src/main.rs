@@ -22,6 +22,7 @@ mod rules;
 mod simulator;
 mod source;
 mod steps;
+mod subject;
 mod watchdog;
 mod workspace;
 
