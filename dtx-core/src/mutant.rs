@@ -73,6 +73,8 @@ mutants! {
     DropLeavesEffect,
     /// Rule 3: a no to going back counts as done.
     FailedUndoIsDone,
+    /// Rule 4: the pivot and the one-phase commit leave before their record is durable.
+    PivotBeforeRecord,
     /// Rule 4: a pivot that was sent does not count as decided.
     PivotUndecided,
     /// Rule 4: whoever takes a transaction up does not know that its pivot was sent.
@@ -111,6 +113,8 @@ mutants! {
     KeyNotClaimed,
     /// Rule 10: the caller's key is forgotten with its transaction.
     KeyForgottenWithRow,
+    /// Rule 11: a no after the decision releases the others.
+    NoAfterDecisionReleases,
     /// Rule 12: a repeat runs the handler again.
     RepeatRunsAgain,
     /// Rule 12: a claim is taken over while its claimant may be running.

@@ -1,14 +1,18 @@
 //! What must hold while a run goes on.
 
 use dtx_core::{
+    engine::Signal,
     ids::{AcceptSequence, OperationIndex, TxId},
     pattern::{Pattern, Phase},
     store::{Outcome, RecordKind, Status, Verdict},
-    transaction::{Consistency, Gate, StepKind, Transaction},
+    transaction::{Consistency, Gate, Operation, StepKind, Transaction},
     transport::Command,
 };
 
-use crate::view::{Broken, View};
+use crate::{
+    landing::{goes_back, is_operated},
+    view::{Broken, Sight, View},
+};
 
 /// Whether a command may leave, by what is durable at that moment (rules 2, 4, 6 and 7).
 pub(crate) fn command(view: Option<&View>, command: &Command) -> Result<(), Broken> {
@@ -24,6 +28,53 @@ pub(crate) fn command(view: Option<&View>, command: &Command) -> Result<(), Brok
     }
     if command.deadline.is_some() && needed != Needed::Nothing && needed != Needed::Verified {
         return Err("rule 7: a command after the decision carries a deadline");
+    }
+    order(view, command)
+}
+
+/// Whether a command carries out what the last gate is in front of.
+pub(crate) fn is_execution(command: &Command) -> bool {
+    match command.phase {
+        Phase::Commit => !command.one_phase,
+        Phase::Execute => {
+            matches!(command.pattern, Pattern::TwoPhaseSaga | Pattern::ThreePhaseSaga)
+        }
+        _ => false,
+    }
+}
+
+/// Whether the last gate may have been passed: a person has agreed where one is asked, and what
+/// was verified stands. An operator's word stands in place of both.
+pub(crate) fn gate(view: &View, command: &Command) -> Result<(), Broken> {
+    if !is_execution(command) || is_operated(&view.state) {
+        return Ok(());
+    }
+    let asked = view.transaction.modifiers().is_some_and(|m| m.approval.is_some());
+    let agreed = view.state.signals.iter().any(|entry| entry.signal == Signal::Approve);
+    if asked && !agreed {
+        return Err("OV: an execution left without the approval");
+    }
+    if view.is_fallen {
+        return Err("OV: an execution left although a verification had failed");
+    }
+    Ok(())
+}
+
+/// Whether a command takes back what others that were not taken back yet depend on (rule 3).
+pub(crate) fn order(view: &View, command: &Command) -> Result<(), Broken> {
+    if !command.phase.is_backward() || is_operated(&view.state) {
+        return Ok(());
+    }
+    let nothing = Sight::default();
+    let stands = |(index, definition): (u16, &Operation)| {
+        let operation = OperationIndex(index);
+        let sight = view.operations.get(&operation).unwrap_or(&nothing);
+        definition.depends_on().contains(&command.operation)
+            && goes_back(view, operation, sight)
+            && !sight.is_undone()
+    };
+    if (0..).zip(view.transaction.operations()).any(stands) {
+        return Err("rule 3: an operation goes back before those that depend on it");
     }
     Ok(())
 }
@@ -83,8 +134,7 @@ fn needs(transaction: &Transaction, command: &Command) -> (Needed, Broken) {
 }
 
 fn is_verified(transaction: &Transaction) -> bool {
-    let immediate =
-        |o: &dtx_core::transaction::Operation| o.consistency() == Consistency::Immediate;
+    let immediate = |o: &Operation| o.consistency() == Consistency::Immediate;
     transaction.modifiers().is_some_and(|m| m.verification.is_some())
         || transaction.operations().iter().any(immediate)
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dtx_core::{
+    answer::Reason,
     ids::{Epoch, ShardId, TxId, Version},
     modifier::VerifyWhen,
     transaction::{OperationDraft, TransactionBuilder},
@@ -202,4 +203,42 @@ fn participants_carry_out_what_was_decided() {
     let undone = Sight { done: vec![Phase::Compensate], ..Sight::default() };
     saga.operations.insert(OPERATION, undone);
     breaks(run(&saga, Phase::Execute), "hanging");
+}
+
+fn given(signal: Signal) -> dtx_core::engine::SignalEntry {
+    let (by, reason) = (Reason::new("x"), Reason::new("x"));
+    dtx_core::engine::SignalEntry { signal, by, reason }
+}
+
+#[test]
+fn a_gate_needs_the_approval_and_what_stands() {
+    let builder =
+        Transaction::builder(Pattern::TwoPhaseSaga).approval(std::time::Duration::from_secs(1));
+    let mut view = accepted(of(builder, OperationDraft::new("svc", "work")));
+    let execute = ask(&view, Phase::Execute);
+    assert_eq!(gate(&view, &ask(&view, Phase::Prepare)), Ok(()));
+    breaks(gate(&view, &execute), "approval");
+    view.state.signals = [given(Signal::Approve)].into();
+    assert_eq!(gate(&view, &execute), Ok(()));
+    view.is_fallen = true;
+    breaks(gate(&view, &execute), "verification");
+    view.state.signals = [given(Signal::ForceCommit)].into();
+    assert_eq!(gate(&view, &execute), Ok(()), "an operator's word");
+}
+
+#[test]
+fn what_others_depend_on_goes_back_after_them() {
+    let draft = |name: &str| OperationDraft::new("svc", "work").name(name);
+    let builder = Transaction::builder(Pattern::Saga).operation(draft("a"));
+    let mut view = accepted(of(builder, draft("b").depends_on(["a"])));
+    let back = ask(&view, Phase::Compensate);
+    assert_eq!(order(&view, &ask(&view, Phase::Execute)), Ok(()));
+    breaks(order(&view, &back), "rule 3");
+    let dependent = OperationIndex(1);
+    let sight = Sight { rejected: vec![Phase::Execute], ..Sight::default() };
+    view.operations.insert(dependent, sight);
+    assert_eq!(order(&view, &back), Ok(()), "it has nothing to take back");
+    view.operations.insert(dependent, Sight { done: vec![Phase::Compensate], ..Sight::default() });
+    assert_eq!(order(&view, &back), Ok(()));
+    assert_eq!(order(&view, &Command { operation: dependent, ..back }), Ok(()));
 }

@@ -21,6 +21,15 @@ use crate::{
 /// How long a client waits before it sees whether its transaction was accepted.
 const PATIENCE_US: u64 = 4 * SECOND;
 
+/// When virtual time begins, by the ids that clients make, in milliseconds since the Unix epoch.
+const EPOCH_MS: u64 = 1_700_000_000_000;
+
+/// When a transaction was handed in, down to a millisecond, in microseconds of virtual time.
+pub(crate) fn submitted_at(tx: TxId) -> u64 {
+    let millis = tx.as_bytes()[..6].iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+    millis.saturating_sub(EPOCH_MS) * MS
+}
+
 /// A client with its one transaction.
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -67,7 +76,7 @@ impl World {
         let coordinator = *self.rng.pick(&usable);
         let seats = &self.coordinators[coordinator].seats;
         let shards: Vec<_> = seats.keys().copied().collect();
-        let (count, millis) = (self.store.info().shards, 1_700_000_000_000 + self.now / MS);
+        let (count, millis) = (self.store.info().shards, EPOCH_MS + self.now / MS);
         // A coordinator picks ids in shards that it owns.
         let tx = loop {
             let tx = TxId::from_parts(millis, self.rng.bytes());
@@ -88,6 +97,7 @@ impl World {
         self.trace.note(self.now, ("client", NAMES[coordinator]), Some(tx), submitted);
         let input = Input::Submit { tx, transaction, observed: false };
         self.feed(coordinator, tx.shard(count), input);
+        self.stray_inquiries(tx, index);
         self.after(PATIENCE_US, Event::Remind(index));
     }
 

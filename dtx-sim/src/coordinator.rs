@@ -5,21 +5,24 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use dtx_core::{
     engine::{Context, Input, Notice, Outputs, Peers, ShardEngine},
     error::Effect,
-    ids::{Epoch, HolderId, ShardId},
+    ids::{HolderId, ShardId},
     pattern::Phase,
-    store::{CommitResult, Cursor, Lease, LeaseRequest, RecordKind, TxWrite, Verdict},
+    store::{CommitResult, Lease, LeaseRequest, RecordKind, TxWrite, Verdict},
     time::Timestamp,
     transport::{Body, Command, Reply},
 };
 
 use crate::{
     check,
+    client::submitted_at,
     clock::Clock,
-    event::{Event, StoreAnswer, Trouble},
+    event::{Event, Reading, StoreAnswer, Trouble},
     history::{What, digest},
+    landing,
     mutation::Mutation,
     network::Node,
-    swarm::{MS, SECOND},
+    swarm::{MS, SECOND, Swarm},
+    view::Broken,
     workload::Poison,
     world::{LANES, SHARDS, World},
 };
@@ -96,6 +99,12 @@ impl Coordinator {
     }
 }
 
+/// Whether nothing follows from an input.
+fn is_silent(out: &Outputs) -> bool {
+    let Outputs { writes, commands, loads, notices } = out;
+    writes.is_empty() && commands.is_empty() && loads.is_empty() && notices.is_empty()
+}
+
 impl World {
     /// Whether an event of a coordinator's run may happen now; a stalled one gets it later.
     pub(crate) fn may_act(&mut self, coordinator: usize, run: u32) -> Option<u64> {
@@ -112,6 +121,10 @@ impl World {
         let c = &mut self.coordinators[coordinator];
         let hint = store_now.as_micros().saturating_add_signed(c.skew);
         let Some(seat) = c.seats.get_mut(&shard) else { return };
+        let stale = match &input {
+            Input::Reply(reply) if reply.epoch != seat.lease.epoch => Some(reply.tx),
+            _ => None,
+        };
         let mut out = Outputs::default();
         let mut cx = Context {
             now: c.clock.read(now),
@@ -120,6 +133,9 @@ impl World {
             peers: &mut c.peers,
         };
         seat.engine.handle(input, &mut cx, &mut out);
+        if stale.is_some() && !is_silent(&out) {
+            self.broken(stale, "rule 5: an answer to a command of an earlier epoch was heard");
+        }
         self.carry_out(coordinator, shard, out);
         self.set_tick(coordinator);
     }
@@ -243,6 +259,7 @@ impl World {
             digest: Some(digest(&command.payload)),
         });
         self.expect(tx, check::command(self.views.get(&tx), &command));
+        self.expect(tx, self.may_execute(&command));
         let of_shard = self.views.values().filter(|view| view.shard == command.shard);
         let watermark = check::watermark(of_shard, command.watermark);
         self.expect(tx, watermark);
@@ -254,6 +271,7 @@ impl World {
         let Some(&host) = self.names.get(&command.participant) else { return };
         let link = (Node::Coordinator(coordinator), Node::Host(host));
         self.send(Some(link), || Event::Command { host, command: command.clone() });
+        self.ancient_copy(host, &command);
         if self.is_poison(tx, Poison::Coordinator) {
             self.counters.poisoned += 1;
             self.after(1, Event::Trouble(Trouble::PoisonCoordinator(coordinator)));
@@ -320,7 +338,43 @@ impl World {
                 }
             }
             self.release_after_no(&reply);
+            self.note_fallen(coordinator, &reply);
             self.feed(coordinator, reply.shard, Input::Reply(reply.clone()));
+        }
+    }
+
+    /// Whether an execution may leave: not sooner than was asked for. While clocks jump or differ
+    /// nobody can say.
+    fn may_execute(&self, command: &Command) -> Result<(), Broken> {
+        let Some(view) = self.views.get(&command.tx) else { return Ok(()) };
+        check::gate(view, command)?;
+        let after = view.transaction.modifiers().and_then(|modifiers| modifiers.execute_after);
+        let Some(after) = after.filter(|_| check::is_execution(command)) else { return Ok(()) };
+        let Swarm { clock_steps, drift, slow_clocks, .. } = self.swarm;
+        let is_steady = clock_steps == 0 && !drift && !slow_clocks;
+        let begun = submitted_at(command.tx) + after.as_micros() as u64;
+        if is_steady && self.now + MS < begun && !landing::is_operated(&view.state) {
+            return Err("OV: an execution left before its time");
+        }
+        Ok(())
+    }
+
+    /// A participant that is asked says that what it holds does not stand any more.
+    fn note_fallen(&mut self, coordinator: usize, reply: &Reply) {
+        use dtx_core::answer::NotDone;
+        let seat = self.coordinators[coordinator].seats.get(&reply.shard);
+        let is_current = seat.is_some_and(|seat| seat.lease.epoch == reply.epoch);
+        let is_no = matches!(reply.answer, Err(NotDone::Rejected(_) | NotDone::Refused(_)));
+        let Some(view) = self.views.get_mut(&reply.tx) else { return };
+        if reply.phase != Phase::Status || view.state.verified.is_some() || !is_current {
+            return;
+        }
+        // A copy of a question that was answered is not heard any more.
+        let asked = (reply.epoch, reply.operation);
+        if reply.answer.is_ok() {
+            view.stood.insert(asked);
+        } else {
+            view.is_fallen |= is_no && !view.stood.contains(&asked);
         }
     }
 
@@ -463,47 +517,42 @@ impl World {
         let c = &mut self.coordinators[coordinator];
         let run = c.run;
         c.seats.insert(shard, Seat { engine, lease });
-        self.after(1, Event::Recover { coordinator, run, shard, epoch, cursor: None });
+        let reading = Reading { shard, epoch, cursor: None, again: false };
+        self.after(1, Event::Recover { coordinator, run, reading });
     }
 
-    /// A page of what a new owner finds open.
-    pub(crate) fn recover(
-        &mut self,
-        coordinator: usize,
-        run: u32,
-        (shard, epoch): (ShardId, Epoch),
-        cursor: Option<Cursor>,
-    ) {
+    /// A page of what a new owner finds open. It reads all of it twice, as a runtime does.
+    pub(crate) fn recover(&mut self, coordinator: usize, run: u32, reading: Reading) {
         match self.may_act(coordinator, run) {
             None => return,
             Some(until) if until > self.now => {
-                let event = Event::Recover { coordinator, run, shard, epoch, cursor };
-                return self.queue.push(until, event);
+                return self.queue.push(until, Event::Recover { coordinator, run, reading });
             }
             Some(_) => {}
         }
-        let is_same = |seat: &Seat| seat.engine.fence().epoch == epoch;
+        let shard = reading.shard;
+        let is_same = |seat: &Seat| seat.engine.fence().epoch == reading.epoch;
         if !self.coordinators[coordinator].seats.get(&shard).is_some_and(is_same) {
             return;
         }
         if !self.reaches_store(coordinator) {
-            let event = Event::Recover { coordinator, run, shard, epoch, cursor };
-            return self.after(50 * MS, event);
+            return self.after(50 * MS, Event::Recover { coordinator, run, reading });
         }
         let (due, now) = (Timestamp::MAX, self.store_now());
-        let page =
-            self.store.open(shard, due, cursor.as_ref(), PAGE, now).expect("the shard exists");
+        let limit = if self.swarm.page_us > MS { 1 } else { PAGE };
+        let page = self.store.open(shard, due, reading.cursor.as_ref(), limit, now);
+        let page = page.expect("the shard exists");
         for record in page.records {
             self.counters.recovered += 1;
             let record = Box::new(record);
             self.feed(coordinator, shard, Input::Recovered { record, store_now: page.now });
         }
-        match page.next {
-            None => self.feed(coordinator, shard, Input::RecoveryComplete),
-            cursor => {
-                let event = Event::Recover { coordinator, run, shard, epoch, cursor };
-                self.after(MS, event);
-            }
+        if page.next.is_none() && reading.again {
+            return self.feed(coordinator, shard, Input::RecoveryComplete);
         }
+        let again = reading.again || page.next.is_none();
+        let reading = Reading { cursor: page.next, again, ..reading };
+        let pause = self.strays_rng.range(MS, self.swarm.page_us.max(MS));
+        self.after(pause, Event::Recover { coordinator, run, reading });
     }
 }

@@ -3,7 +3,7 @@
 //! The system that they drive remembers idempotency keys, as the docs ask for.
 
 use dtx_core::{
-    answer::{Done, NotDone, PhaseAnswer, rejected},
+    answer::{Done, NotDone, PhaseAnswer, Refusal, rejected},
     ids::{HolderId, mix},
     pattern::{Pattern, Phase},
     resource::barrier::{
@@ -187,7 +187,16 @@ impl World {
         let no = if is_foreign { mix(of_phase ^ u64::from(tries)) } else { of_phase };
         let chance = if may_refuse { self.swarm.refusals } else { self.broken_promise(command) };
         if no % 1_000 < u64::from(chance) {
-            return rejected("the handler says no");
+            // Nobody keeps who has no inbox from saying no in other words.
+            let other = is_foreign && mix(no).is_multiple_of(2);
+            let refused = Err(NotDone::Refused(Refusal::Expired));
+            return if other { refused } else { rejected("the handler says no") };
+        }
+        if command.phase.is_backward() && !self.is_healed() {
+            let again = mix(of_phase ^ u64::from(tries)) % 1_000;
+            if again < u64::from(self.swarm.broken_promises) {
+                return rejected("the handler cannot go back now");
+            }
         }
         let unknown = !self.is_healed() && self.rng.chance(self.swarm.unknowns);
         if unknown && self.rng.chance(500) {

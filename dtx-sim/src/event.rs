@@ -32,7 +32,7 @@ pub(crate) enum Event {
     /// A record that was read reaches its coordinator; `None`: the read failed.
     Loaded { coordinator: usize, run: u32, tx: TxId, found: Found },
     /// A page of open transactions is read for a new owner.
-    Recover { coordinator: usize, run: u32, shard: ShardId, epoch: Epoch, cursor: Option<Cursor> },
+    Recover { coordinator: usize, run: u32, reading: Reading },
     /// An engine's timer is due.
     Tick { coordinator: usize, run: u32 },
     /// Leases are renewed and wished for.
@@ -77,6 +77,16 @@ pub(crate) enum Event {
     Heal,
     /// Whether everything has ended is looked at.
     Settle,
+}
+
+/// Where a new owner is that reads what is open in its shard.
+#[derive(Clone, Debug)]
+pub(crate) struct Reading {
+    pub(crate) shard: ShardId,
+    pub(crate) epoch: Epoch,
+    pub(crate) cursor: Option<Cursor>,
+    /// It is not the first time.
+    pub(crate) again: bool,
 }
 
 /// A record as a read found it, with the store's clock then.

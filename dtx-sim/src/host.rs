@@ -209,6 +209,11 @@ impl World {
                 for (job, answer) in jobs.iter().zip(&answers) {
                     self.stored(host, Some(&set.scope), &job.command, answer);
                 }
+                let alone = match (jobs.as_slice(), answers.as_slice()) {
+                    ([job], [answer]) => Some((&*job.command, answer)),
+                    _ => None,
+                };
+                self.judge_claims(&set, alone);
                 self.note_pool(host, &set);
                 let silent = self.is_mutant(Mutation::ReplyBeforeRow);
                 if is_alive && !silent {

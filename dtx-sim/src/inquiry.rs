@@ -8,7 +8,7 @@ use dtx_core::{
     ids::{AcceptSequence, Epoch, ShardId, WriteId},
     pattern::{Pattern, Phase},
     resource::barrier::{Collect, INBOX_PREFIX, InboxRow, MARK_PREFIX, collect, parse_inbox_key},
-    store::{CommitResult, Scope, TxWrite, Verdict},
+    store::{CommitResult, RowKey, Scope, StoredRow, TxRecord, TxWrite, Verdict},
     transport::{Inquiry, InquiryAnswer},
 };
 
@@ -18,6 +18,7 @@ use crate::{
     mutation::Mutation,
     network::Node,
     swarm::{MS, SECOND},
+    view::Broken,
     world::World,
 };
 
@@ -126,10 +127,25 @@ impl World {
                 self.answer_inquiry(coordinator, &inquiry, None, retry_after);
             }
             InquiryStep::Write(write) => {
+                let may_end = self.may_take_back(record.as_ref());
+                self.expect(inquiry.tx, may_end);
                 let delay = self.rng.range(1, 30 * MS);
                 self.after(delay, Event::InquiryWrite { coordinator, inquiry, write });
             }
         }
+    }
+
+    /// Whether an inquiry may take a transaction back: it is undecided, and its time is over.
+    fn may_take_back(&self, record: Option<&TxRecord>) -> Result<(), Broken> {
+        let Some(record) = record else { return Ok(()) };
+        let Some(view) = self.views.get(&record.tx) else { return Ok(()) };
+        if view.state.point_of_no_return.is_some() {
+            return Err("rule 4: an inquiry takes back what counts as decided");
+        }
+        if self.store_now() <= record.accepted_at + view.state.deadline {
+            return Err("clocks: an inquiry takes back what still has time");
+        }
+        Ok(())
     }
 
     pub(crate) fn inquiry_write(
@@ -234,6 +250,14 @@ impl World {
                 retention,
             };
             let Some(mut set) = collect(&wish) else { continue };
+            let is_young = |(key, stored): &(RowKey, StoredRow)| {
+                let goes = set.changes.iter().any(|change| change.key == *key);
+                let row = InboxRow::decode(&stored.value).ok().filter(|_| goes);
+                row.is_some_and(|row| now < row.changed_at() + RETENTION)
+            };
+            if rows.iter().any(is_young) && !early {
+                self.broken(None, "rule 14: a row was forgotten before its time");
+            }
             if early {
                 set.changes.retain(|change| !change.key.0.starts_with(MARK_PREFIX));
             }

@@ -34,6 +34,7 @@
 #![forbid(unsafe_code)]
 
 mod check;
+mod claims;
 mod client;
 mod clock;
 mod coordinator;
@@ -49,6 +50,7 @@ pub mod history;
 mod host;
 mod inquiry;
 mod journal;
+mod landing;
 #[cfg(feature = "model")]
 mod model;
 mod moves;
@@ -60,6 +62,7 @@ mod rng;
 mod service;
 mod setup;
 mod sim;
+mod strays;
 mod swarm;
 mod trace;
 mod trouble;

@@ -122,9 +122,7 @@ impl World {
             Event::Loaded { coordinator, run, tx, found } => {
                 self.loaded(coordinator, run, tx, found);
             }
-            Event::Recover { coordinator, run, shard, epoch, cursor } => {
-                self.recover(coordinator, run, (shard, epoch), cursor);
-            }
+            Event::Recover { coordinator, run, reading } => self.recover(coordinator, run, reading),
             Event::Tick { coordinator, run } => self.tick(coordinator, run),
             Event::Leases { coordinator, run } => self.leases(coordinator, run),
             Event::Scan { coordinator, run } => self.scan(coordinator, run),

@@ -53,7 +53,7 @@ pub(crate) struct Swarm {
     pub(crate) refusals: u32,
     /// A handler does not know.
     pub(crate) unknowns: u32,
-    /// A handler says no after it has promised.
+    /// A handler says no after it has promised, or to going back, where it is asked again.
     pub(crate) broken_promises: u32,
     /// How long a transaction without a deadline of its own may stay undecided.
     pub(crate) deadline_us: u64,
@@ -73,6 +73,12 @@ pub(crate) struct Swarm {
     pub(crate) moves: u64,
     /// Each coordinator has a healer.
     pub(crate) healers: bool,
+    /// Somebody who holds nothing asks about a transaction.
+    pub(crate) strays: u32,
+    /// A copy of a command comes when everything about it is forgotten.
+    pub(crate) ancient: u32,
+    /// How long a new owner takes from one page of what is open to the next, at the most.
+    pub(crate) page_us: u64,
     /// How long the write of a built-in participant comes after its read; 0: at once.
     pub(crate) split_us: u64,
 }
@@ -83,6 +89,7 @@ impl Swarm {
         Self {
             delay_us: 2 * MS,
             store_us: 3 * MS,
+            page_us: MS,
             attempts_max: 8,
             resumes_max: 16,
             deadline_us: 60 * SECOND,
@@ -95,10 +102,14 @@ impl Swarm {
     /// `side` is a stream of its own for the same reason.
     pub(crate) fn draw(rng: &mut Rng, side: &mut Rng, faults: Faults) -> Self {
         let moves = (if side.chance(300) { side.range(1, 8) } else { 0 }, side.chance(400));
+        let strays = if side.chance(300) { side.range(1, 300) as u32 } else { 0 };
+        let ancient = if side.chance(300) { side.range(1, 200) as u32 } else { 0 };
+        let page_us = if side.chance(300) { side.range(MS, 2 * SECOND) } else { MS };
         let is_dispute = rng.chance(DISPUTES);
         let swarm = Self::mixed(rng);
         let mut swarm = if is_dispute { swarm.into_dispute(rng) } else { swarm };
         (swarm.moves, swarm.healers) = moves;
+        (swarm.strays, swarm.ancient, swarm.page_us) = (strays, ancient, page_us);
         swarm.amnesia = if faults.has(Fault::Volatile) { 100 } else { 0 };
         swarm.keep_to(faults);
         swarm
@@ -110,6 +121,8 @@ impl Swarm {
         none(&mut self.loss, Fault::Loss);
         none(&mut self.duplicate, Fault::Duplicate);
         none(&mut self.slow, Fault::Delay);
+        none(&mut self.ancient, Fault::Delay);
+        none(&mut self.strays, Fault::Duplicate);
         none(&mut self.store_faults, Fault::StoreError);
         none(&mut self.cancels, Fault::Cancel);
         none(&mut self.refusals, Fault::Refusal);
@@ -181,6 +194,9 @@ impl Swarm {
             amnesia: 0,
             moves: 0,
             healers: false,
+            strays: 0,
+            ancient: 0,
+            page_us: MS,
             store_faults: upto(store, 250) as u32,
             store_us: upto(true, 40 * MS),
             drift,

@@ -1,7 +1,10 @@
 //! What is durable of each transaction, as the simulator saw it land. The checks compare what
 //! everybody does with this.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use dtx_core::{
     engine::StoredState,
@@ -11,12 +14,18 @@ use dtx_core::{
     transaction::Transaction,
 };
 
+use crate::landing::landing;
+
 /// The durable record of a transaction, and what was seen of its operations.
 #[derive(Clone, Debug)]
 pub(crate) struct View {
     pub(crate) shard: ShardId,
     pub(crate) transaction: Arc<Transaction>,
     pub(crate) version: Version,
+    /// It was taken back before it was accepted, by an inquiry; it never will be.
+    pub(crate) is_tombstone: bool,
+    /// It has waited in the store for its time: who takes it up then need not count that.
+    pub(crate) was_parked: bool,
     pub(crate) verdict: Option<Verdict>,
     pub(crate) status: Status,
     pub(crate) is_open: bool,
@@ -26,6 +35,10 @@ pub(crate) struct View {
     /// The epochs under which it was written.
     pub(crate) epochs: Vec<Epoch>,
     pub(crate) told: Option<Outcome>,
+    /// A participant has said that what it holds does not stand any more, and was asked.
+    pub(crate) is_fallen: bool,
+    /// Which have said, under which epoch, that what they hold stands.
+    pub(crate) stood: BTreeSet<(Epoch, OperationIndex)>,
     pub(crate) operations: BTreeMap<OperationIndex, Sight>,
     pub(crate) awaited: u32,
     pub(crate) lazy: u32,
@@ -63,6 +76,8 @@ impl View {
             shard,
             transaction,
             version: Version::default(),
+            is_tombstone: false,
+            was_parked: false,
             verdict: None,
             status: Status::Open,
             is_open: false,
@@ -71,6 +86,8 @@ impl View {
             dead_letters: 0,
             epochs: Vec::new(),
             told: None,
+            is_fallen: false,
+            stood: BTreeSet::new(),
             operations: BTreeMap::new(),
             awaited: 0,
             lazy: 0,
@@ -79,7 +96,7 @@ impl View {
 
     /// Whether the accept is durable.
     pub(crate) fn is_accepted(&self) -> bool {
-        self.version > Version::default()
+        self.version > Version::default() && !self.is_tombstone
     }
 
     /// A write landed and made `version`.
@@ -98,7 +115,7 @@ impl View {
         {
             broken.push("rule 1: a verdict changed");
         }
-        if self.is_accepted() && !self.is_open {
+        if self.version > Version::default() && !self.is_open {
             if write.due.is_some() {
                 broken.push("a finished transaction was opened again");
             } else if write.fence.is_some() {
@@ -108,10 +125,13 @@ impl View {
         }
         let decoded = StoredState::decode(&write.state);
         broken.extend(decoded.map_or(Some("an unreadable state was written"), |state| {
-            let lost = self.lost(&state);
+            let wrong = self.lost(&state).or_else(|| landing(self, write, &state));
             self.state = state;
-            lost
+            wrong
         }));
+        // An owner accepts first; only who is asked about what it does not know decides at once.
+        self.is_tombstone |=
+            self.version == Version::default() && write.kind == RecordKind::Verdict;
         if let Some(fence) = write.fence {
             if self.epochs.iter().any(|seen| *seen > fence.epoch) {
                 broken.push("fencing: a write under an older lease landed");
@@ -126,6 +146,7 @@ impl View {
         self.version = version;
         self.verdict = write.verdict.or(self.verdict);
         self.status = write.summary.status;
+        self.was_parked |= self.status == Status::Parked;
         self.is_open = write.due.is_some();
         self.exceptions = self.exceptions.max(write.summary.exceptions.len());
         self.dead_letters = self.dead_letters.max(write.summary.dead_letters);

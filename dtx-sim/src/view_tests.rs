@@ -68,9 +68,11 @@ fn a_verdict_stays_and_the_end_stays() {
 
 #[test]
 fn epochs_only_rise() {
-    let (first, second) = (write(RecordKind::Accepted, 2), write(RecordKind::Resumed, 3));
+    let state = StoredState { resumes: 1, ..StoredState::default() }.encode();
+    let counted = |kind, epoch| TxWrite { state: state.clone(), ..write(kind, epoch) };
+    let (first, second) = (write(RecordKind::Accepted, 2), counted(RecordKind::Resumed, 3));
     assert!(land(&[first.clone(), second.clone()], false).is_empty());
-    let stale = land(&[first, second, write(RecordKind::Progress, 2)], false);
+    let stale = land(&[first, second, counted(RecordKind::Progress, 2)], false);
     assert!(stale[0].contains("fencing"));
 }
 

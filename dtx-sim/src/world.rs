@@ -12,6 +12,7 @@ use dtx_core::{
 
 use crate::{
     check::Violation,
+    claims::Claims,
     client::Client,
     coordinator::Coordinator,
     counters::Counters,
@@ -52,6 +53,8 @@ pub(crate) struct World {
     pub(crate) rng: Rng,
     /// For what operators and healers do.
     pub(crate) moves_rng: Rng,
+    /// For messages that nobody expects.
+    pub(crate) strays_rng: Rng,
     pub(crate) swarm: Swarm,
     pub(crate) mutation: Option<Mutation>,
     /// What the engines are told.
@@ -66,6 +69,7 @@ pub(crate) struct World {
     pub(crate) owners: BTreeMap<TxId, usize>,
     pub(crate) views: BTreeMap<TxId, View>,
     pub(crate) external: BTreeMap<(usize, OperationKey), External>,
+    pub(crate) claims: Claims,
     pub(crate) violations: Vec<Violation>,
     pub(crate) trace: Trace,
     pub(crate) counters: Counters,
@@ -105,6 +109,7 @@ impl World {
             queue: Queue::default(),
             rng: Rng::new(seed, 1),
             moves_rng: Rng::new(seed, 6),
+            strays_rng: Rng::new(seed, 8),
             swarm,
             mutation,
             settings: Arc::default(),
@@ -117,6 +122,7 @@ impl World {
             owners: BTreeMap::new(),
             views: BTreeMap::new(),
             external: BTreeMap::new(),
+            claims: Claims::default(),
             violations: Vec::new(),
             trace: Trace::new(is_traced),
             counters: Counters::default(),

@@ -18,7 +18,7 @@ const SMALL: [(usize, u64, &str, u64); 23] = [
     (2, 2, "2pc-one-phase", 828),
     (1, 2, "2ps", 20_973),
     (1, 2, "3ps", 105_765),
-    (1, 2, "2pc-one-phase+cancel", 11_593),
+    (1, 2, "2pc-one-phase+cancel", 9_755),
     (1, 2, "2pc-one-phase+store", 1_004),
     (2, 1, "2ps", 5_871),
     (2, 1, "2ps-sequence", 2_314),

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    crash, examine, exhaustive, mutants,
+    cargo_mutants, crash, examine, exhaustive, mutants,
     process::{cargo, output, program, succeeds},
     services::Servers,
     simulator::{self, Seeds},
@@ -77,6 +77,9 @@ pub(crate) fn run(workspace: &Workspace, steps: &mut Steps, require: &[String]) 
         exhaustive::faults_slice(workspace).map_or_else(Ending::failed, |()| Ending::of(true))
     });
     steps.run("mutants slice", || mutants::slice(workspace).unwrap_or_else(Ending::failed));
+    steps.run("changes to what has changed", || {
+        cargo_mutants::slice(workspace).unwrap_or_else(Ending::failed)
+    });
     simulator::step(workspace, steps, "simulator slice", || simulator_slice(workspace));
 }
 
@@ -184,7 +187,10 @@ fn first_seed(commit: &str) -> Result<u64, String> {
 }
 
 /// The beginning of a commit's hash as a number, by which slices are chosen.
-fn number_of(commit: &str) -> Result<u64, String> {
+///
+/// # Errors
+/// A text when it is no hash.
+pub(crate) fn number_of(commit: &str) -> Result<u64, String> {
     let number = commit.get(..8).and_then(|digits| u64::from_str_radix(digits, 16).ok());
     number.ok_or_else(|| format!("{commit:?} is no commit"))
 }

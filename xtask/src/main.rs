@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod cargo_mutants;
 mod check;
 mod ci;
 mod cli;

@@ -28,10 +28,10 @@ pub(crate) const LAYERS_MIN: usize = 2;
 /// Where the simulator begins to look for a bug, and how many seeds it tries from there. Where the
 /// first start finds nothing the others are not tried.
 const STARTS: [u64; 3] = [0, 1_000_000, 2_000_000];
-const CHUNKS: [u64; 4] = [20, 80, 400, 500];
+const CHUNKS: [u64; 5] = [20, 80, 400, 1_500, 4_000];
 
 /// How many seeds of the simulator are run again with a crash at every event of every node.
-const SEEDS_EVERYWHERE: u64 = 1;
+const SEEDS_EVERYWHERE: u64 = 3;
 
 /// A run that takes longer hangs, which is a finding too: in seconds.
 const RUN_SECONDS_MAX: &str = "240";

@@ -10,7 +10,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    ci, crash, exhaustive, mutant_list, mutants,
+    cargo_mutants, ci, crash, exhaustive, mutant_list, mutants,
     page::Mode,
     process::{output, program},
     simulator::{self, Presence, Seeds},
@@ -37,7 +37,7 @@ struct Tier {
     run: fn(&Workspace, &Subject, u64) -> Result<(), String>,
 }
 
-const TIERS: [Tier; 6] = [
+const TIERS: [Tier; 7] = [
     Tier {
         name: "sim",
         says: "the simulator over many seeds",
@@ -74,13 +74,19 @@ const TIERS: [Tier; 6] = [
         packages: &["dtx-sim", "dtx-testkit"],
         run: mutants,
     },
+    Tier {
+        name: "cargo-mutants",
+        says: "small changes to dtx-core are noticed",
+        packages: &["dtx-core"],
+        run: cargo_mutants,
+    },
 ];
 
 /// Lists the tiers with what was proven and when.
 pub(crate) fn list(workspace: &Workspace, steps: &mut Steps) {
     steps.run("tiers", || {
         for tier in &TIERS {
-            println!("{:8} {:48} {}", tier.name, tier.says, standing(workspace, tier));
+            println!("{:13} {:48} {}", tier.name, tier.says, standing(workspace, tier));
         }
         Ending::of(true)
     });
@@ -258,6 +264,27 @@ fn mutants(workspace: &Workspace, subject: &Subject, _seeds: u64) -> Result<(), 
     keep(&known, outcome.is_ok(), outcome.as_ref().err().map(String::as_str))?;
     let mut steps = Steps::new();
     mutant_list::step(workspace, &facts, &mut steps, Mode::Write);
+    outcome
+}
+
+/// Goes on with what is known of the files that are as they were.
+fn cargo_mutants(workspace: &Workspace, subject: &Subject, _seeds: u64) -> Result<(), String> {
+    let start = Instant::now();
+    let earlier = read(&workspace.root, "cargo-mutants").unwrap_or(Value::Null);
+    let before = earlier["seconds"].as_f64().unwrap_or(0.0);
+    let mut known = joined(json!({}), earlier.clone());
+    let mut is_all = false;
+    let keep = |found: &Value, complete: bool, failure: Option<&str>| {
+        let seconds = before + start.elapsed().as_secs_f64();
+        let head = json!({ "complete": complete, "failure": failure, "seconds": seconds });
+        let result = joined(joined(subject.head(), found.clone()), head);
+        write(&workspace.root, "cargo-mutants", &result)
+    };
+    let outcome = cargo_mutants::prove(workspace, &earlier["files"], |found, complete| {
+        (known, is_all) = (found.clone(), complete);
+        keep(found, complete, None)
+    });
+    keep(&known, is_all, outcome.as_ref().err().map(String::as_str))?;
     outcome
 }
 

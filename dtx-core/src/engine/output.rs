@@ -48,6 +48,10 @@ pub enum Input {
         store_now: Timestamp,
     },
     /// All open transactions of the shard have been handed in since the lease was taken.
+    ///
+    /// To be sure of that, read the list of what is open twice, to its end: who gives a signal or
+    /// asks about a transaction makes it due at once, and so moves it to the front of the list,
+    /// which a reading may have passed.
     RecoveryComplete,
     /// A write was settled, or failed.
     Written {

@@ -145,6 +145,13 @@ impl Turn<'_, '_> {
     }
 
     fn write(&mut self, record: Record) {
+        if self.overtakes(record) {
+            // The signal was durable first, so it stands (rule 8): it is heard at the end of this
+            // turn, or once what is written instead is durable.
+            self.open.state.point_of_no_return = None;
+            self.write_next();
+            return;
+        }
         let write = self.build(record);
         self.out.writes.push(write.clone());
         self.open.unsettled = Some(Box::new(write));
@@ -487,20 +494,21 @@ impl Turn<'_, '_> {
             return;
         }
         if let Some(record) = again {
-            let decides = match record.kind {
-                RecordKind::Verdict => record.verdict.is_some_and(|v| !v.is_backward()),
-                RecordKind::PivotSent | RecordKind::Delegated => true,
-                _ => false,
-            };
-            if decides && self.wants_back() && !mutant!(SignalOvertaken) {
-                // The signal was durable first, so it stands (rule 8).
-                self.open.state.point_of_no_return = None;
-            } else {
-                self.open.queue.insert(0, record);
-            }
+            self.open.queue.insert(0, record);
         }
         self.write_next();
         self.hear_signals();
+    }
+
+    /// Whether a record would decide forward against a signal that is durable already.
+    fn overtakes(&self, record: Record) -> bool {
+        let decides = match record.kind {
+            RecordKind::Verdict => record.verdict.is_some_and(|v| !v.is_backward()),
+            RecordKind::PivotSent | RecordKind::Delegated => true,
+            _ => false,
+        };
+        let is_undecided = self.open.machine.is_undecided();
+        decides && is_undecided && self.wants_back() && !mutant!(SignalOvertaken)
     }
 
     pub(super) fn wants_back(&self) -> bool {

@@ -165,6 +165,10 @@ impl<'a> Run<'a> {
             Act::Decide(verdict) => self.decide(verdict),
             Act::Record(kind) => {
                 self.effects.push(Effect::Record { kind, verdict: None, lazy: false, last: None });
+                if mutant!(PivotBeforeRecord) {
+                    let delegated = kind == RecordKind::Delegated;
+                    self.ask(if delegated { Phase::Commit } else { Phase::Execute });
+                }
             }
             Act::OpenGate => self.effects.push(Effect::OpenGate),
             Act::Tell(outcome) => self.effects.push(Effect::Tell(outcome)),
@@ -180,7 +184,12 @@ impl<'a> Run<'a> {
                 }
             }
             Act::Attention => self.attention(false),
-            Act::Except => self.attention(true),
+            Act::Except => {
+                if mutant!(NoAfterDecisionReleases) {
+                    self.undo();
+                }
+                self.attention(true);
+            }
             Act::Close => self.effects.push(Effect::Close),
         }
     }

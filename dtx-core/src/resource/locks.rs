@@ -10,8 +10,8 @@ use bytes::Bytes;
 
 use crate::{
     answer::{Done, NotDone, PhaseAnswer, Refusal, rejected},
-    frame::Kind,
-    ids::TxId,
+    frame::{FrameError, Kind},
+    ids::{OperationIndex, TxId},
     mutant,
     pattern::{Pattern, Phase},
     resource::{
@@ -19,7 +19,7 @@ use crate::{
         barrier::{ASK_AFTER_DEFAULT, InboxRow},
         codec,
         holds::{Hold, HoldKind, HoldSettings, HoldSettingsError, Holds, NewHold, Owner},
-        pool::scope_of,
+        pool::{ClaimFacts, scope_of},
     },
     store::{RowKey, Scope},
     time::Timestamp,
@@ -132,6 +132,51 @@ struct Waiter {
     owner: Owner,
     shares: u64,
     until: Timestamp,
+}
+
+/// Somebody who waits for a lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WaiterFacts {
+    /// Which transaction.
+    pub tx: TxId,
+    /// Which of its operations.
+    pub operation: OperationIndex,
+    /// Until when, on the participant store's clock.
+    pub until: Timestamp,
+}
+
+/// What the one row of a lock says, for those who judge a run from outside.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LockFacts {
+    /// The latest time that a change saw, on the participant store's clock.
+    pub latest: Timestamp,
+    /// Who holds it, in the order in which they came; the amounts are shares.
+    pub holders: Vec<ClaimFacts>,
+    /// Who waits for it, in the order in which they came.
+    pub queue: Vec<WaiterFacts>,
+}
+
+impl LockFacts {
+    /// What a row of a lock's scope says; `None` for a row of another kind.
+    ///
+    /// # Errors
+    /// [`FrameError`] when the row cannot be read.
+    pub fn of(key: &RowKey, value: &Bytes) -> Option<Result<Self, FrameError>> {
+        if *key != row_key() {
+            return None;
+        }
+        let row = codec::decode::<LockRow>(Kind::LockRow, value);
+        let waiter = |waiter: Waiter| WaiterFacts {
+            tx: waiter.owner.0,
+            operation: waiter.owner.1,
+            until: waiter.until,
+        };
+        Some(row.map(|row| Self {
+            latest: row.latest,
+            holders: row.holds.iter().map(ClaimFacts::of).collect(),
+            queue: row.queue.into_iter().map(waiter).collect(),
+        }))
+    }
 }
 
 #[derive(Debug)]

@@ -23,7 +23,7 @@ pub use codec::ROW_VERSION;
 pub use contract::{DamagedRow, ReadRows, Resource, ScopeState, StatusOutput, StatusState};
 pub use holds::{HoldSettings, HoldSettingsError};
 pub use ledger::{Amount, Credit, Debit, Ledger};
-pub use locks::{LOCK_SHARES, Lock, LockKey, Locks};
+pub use locks::{LOCK_SHARES, Lock, LockFacts, LockKey, Locks, WaiterFacts};
 pub use pool::{
     Audit, ClaimFacts, EffectRow, ExtendError, LEVEL_MAX, NAME_MAX, OpenError, PoolFacts,
     PoolOutput, audit,

@@ -7,6 +7,7 @@ use dtx_core::{
     answer::{Done, Reason},
     engine::{EngineSettings, Input, Notice, Outputs, Signal, StoredState},
     modifier::VerifyWhen,
+    name::ParticipantName,
     pattern::{Pattern, Phase},
     store::{CommitResult, Outcome, RecordKind, Status, TxRecord, Verdict},
     transaction::{OperationDraft, Transaction, TransactionBuilder},
@@ -331,4 +332,39 @@ fn what_waits_after_too_many_resumes_hears_a_caller_only_once_it_is_taken_up() {
     // The operator's move was made: whoever takes it up next does not make it again.
     rig.engine = Rig::owner(&rig.store, rig.tx, 200, &rig.settings);
     assert_eq!(rig.load().writes[0].summary.resumes, 2);
+}
+
+#[test]
+fn a_cancel_that_an_accept_has_met_is_not_overtaken_by_a_delegation() {
+    let mut rig = Rig::new();
+    let accept = rig.submit(Transaction::builder(Pattern::TwoPhaseCommit)).writes.remove(0);
+    assert!(matches!(rig.land(&accept), CommitResult::Committed(_)));
+    rig.give(Signal::Cancel);
+    let conflict = rig.land(&accept);
+    rig.written(&accept, conflict);
+    let out = rig.load();
+    let written: Vec<_> = out.writes.iter().map(|write| (write.kind, write.verdict)).collect();
+    assert_eq!(written, [(RecordKind::Verdict, Some(Verdict::Abort))]);
+    assert_eq!(StoredState::decode(&out.writes[0].state).unwrap().point_of_no_return, None);
+    assert!(out.commands.is_empty(), "{out:?}");
+}
+
+#[test]
+fn a_cancel_that_an_answer_has_met_is_not_overtaken_by_the_verdict() {
+    let mut rig = Rig::new();
+    let without_inbox = [ParticipantName::new("svc").expect("a name")].into();
+    rig.settings = Arc::new(EngineSettings { without_inbox, ..(*rig.settings).clone() });
+    rig.engine = Rig::owner(&rig.store, rig.tx, 2, &rig.settings);
+    let accept = rig.submit(Transaction::builder(Pattern::Saga)).writes.remove(0);
+    let sent = rig.land_and_tell(&accept);
+    let answered = rig.done(&commands(&sent)[0]).writes.remove(0);
+    rig.give(Signal::Cancel);
+    let conflict = rig.land(&answered);
+    rig.written(&answered, conflict);
+    let again = rig.load().writes.remove(0);
+    assert_eq!(again.kind, RecordKind::Progress);
+    // All is executed now, and the way forward is as short as the way back.
+    let out = rig.land_and_tell(&again);
+    let written: Vec<_> = out.writes.iter().map(|write| (write.kind, write.verdict)).collect();
+    assert_eq!(written, [(RecordKind::Verdict, Some(Verdict::Turned))]);
 }

@@ -108,14 +108,20 @@ impl Keeper {
         }
     }
 
-    /// Hands every open transaction of a shard to its engine.
+    /// Hands every open transaction of a shard to its engine. All of them are read twice: one that
+    /// a signal or an inquiry makes due moves to the front of the list, where the first reading
+    /// may have been already.
     fn recover(&self, lease: Lease) {
         let shared = self.shared.clone();
         let keeping = shared.keeping.clone();
         let recovering = async move {
             let shard = lease.shard;
             while shared.owns(lease.fence()) {
-                match hand_in(&shared, shard, Timestamp::MAX, &mut |_| ()).await {
+                let mut read = hand_in(&shared, shard, Timestamp::MAX, &mut |_| ()).await;
+                if read.is_ok() {
+                    read = hand_in(&shared, shard, Timestamp::MAX, &mut |_| ()).await;
+                }
+                match read {
                     Ok(()) => {
                         crash_point!("recovery.complete.before");
                         shared.engine(shard, Input::RecoveryComplete).await;

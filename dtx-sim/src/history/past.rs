@@ -42,6 +42,8 @@ impl OperationPast {
 pub struct Past {
     pub(super) plan: Option<Plan>,
     pub(super) version: Version,
+    /// An inquiry took it back before it was accepted; it never will be.
+    pub(super) is_tombstone: bool,
     pub(super) verdict: Option<Verdict>,
     pub(super) status: Option<Status>,
     pub(super) epochs: BTreeSet<Epoch>,
@@ -63,7 +65,7 @@ pub struct Past {
 impl Past {
     /// Whether the accept is durable.
     pub(super) fn is_accepted(&self) -> bool {
-        self.version > Version::default()
+        self.version > Version::default() && !self.is_tombstone
     }
 
     pub(super) fn is_backward(&self) -> bool {
@@ -200,7 +202,8 @@ impl Past {
     }
 
     fn apply_facts(&mut self, line: u64, at_us: u64, facts: &Facts) {
-        if !self.is_accepted() {
+        let is_first = self.version == Version::default();
+        if is_first {
             self.landmarks.push(line);
             self.accepted_us = at_us;
         }
@@ -212,6 +215,10 @@ impl Past {
         self.dead_letters = self.dead_letters.max(facts.dead_letters);
         self.point = self.point.or(facts.point);
         self.verified = self.verified.or(facts.verified);
+        // The first record of what was accepted carries no way back.
+        self.is_tombstone |= is_first
+            && facts.version == Version::default().next()
+            && facts.verdict.is_some_and(Verdict::is_backward);
         // Two writers may be noted in the other order than they landed in.
         if facts.version < self.version {
             return;

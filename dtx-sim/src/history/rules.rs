@@ -276,8 +276,8 @@ fn reverse_order(past: &Past, moment: Moment<'_>) -> bool {
 fn way_back(past: &Past, moment: Moment<'_>) -> bool {
     let ended =
         matches!(past.status, Some(Status::Finished(Outcome::Aborted | Outcome::Compensated)));
-    if !matches!(moment, Moment::End { .. }) || !ended || past.is_excepted() || !past.is_backward()
-    {
+    let ended = ended && past.is_accepted() && past.is_backward();
+    if !matches!(moment, Moment::End { .. }) || !ended || past.is_excepted() {
         return false;
     }
     let first = past.first_phase();

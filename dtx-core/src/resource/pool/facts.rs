@@ -7,7 +7,7 @@ use crate::{
     ids::{OperationIndex, TxId},
     resource::{
         codec,
-        holds::HoldKind,
+        holds::{Hold, HoldKind},
         pool::row::{PoolRow, pool_key},
     },
     store::RowKey,
@@ -33,6 +33,20 @@ pub struct ClaimFacts {
     pub expires_at: Timestamp,
 }
 
+impl ClaimFacts {
+    pub(in crate::resource) fn of(hold: &Hold) -> Self {
+        Self {
+            tx: hold.owner.0,
+            operation: hold.owner.1,
+            amount: hold.amount,
+            strict: hold.kind == HoldKind::Strict,
+            incoming: hold.kind == HoldKind::Incoming,
+            pinned: hold.pinned,
+            expires_at: hold.expires_at,
+        }
+    }
+}
+
 /// What the one row of a pool says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolFacts {
@@ -56,25 +70,11 @@ impl PoolFacts {
             return None;
         }
         let row = codec::decode::<PoolRow>(crate::frame::Kind::PoolRow, value);
-        Some(row.map(|row| {
-            Self {
-                opened: row.opened,
-                level: row.level,
-                latest: row.latest,
-                claims: row
-                    .holds
-                    .iter()
-                    .map(|hold| ClaimFacts {
-                        tx: hold.owner.0,
-                        operation: hold.owner.1,
-                        amount: hold.amount,
-                        strict: hold.kind == HoldKind::Strict,
-                        incoming: hold.kind == HoldKind::Incoming,
-                        pinned: hold.pinned,
-                        expires_at: hold.expires_at,
-                    })
-                    .collect(),
-            }
+        Some(row.map(|row| Self {
+            opened: row.opened,
+            level: row.level,
+            latest: row.latest,
+            claims: row.holds.iter().map(ClaimFacts::of).collect(),
         }))
     }
 }

@@ -47,3 +47,26 @@ impl Keys {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::Namespace;
+
+    #[test]
+    fn a_key_outlives_its_transaction_until_its_retention_has_passed() {
+        let namespace = Namespace::new("shop").expect("a name");
+        let (key, tx) = (Key { namespace, key: "order-1".into() }, TxId::from_bytes([1; 16]));
+        let retention = Duration::from_millis(100);
+        let mut keys = Keys::default();
+        keys.claim(&key, tx);
+        keys.keep(key.clone(), Timestamp::from_millis(1_000));
+        keys.purge(retention, 8, Timestamp::from_millis(1_099));
+        let owner = keys.owner(&key).expect("it is kept for the whole of its retention");
+        assert_eq!((owner.tx, owner.forgotten), (tx, true));
+        keys.purge(retention, 0, Timestamp::from_millis(1_100));
+        assert!(keys.owner(&key).is_some(), "no more than were asked for");
+        keys.purge(retention, 1, Timestamp::from_millis(1_100));
+        assert!(keys.owner(&key).is_none());
+    }
+}
