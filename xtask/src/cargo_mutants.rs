@@ -102,10 +102,13 @@ impl OfFile {
             "unviable": self.unviable, "survivors": self.survivors })
     }
 
-    /// Takes in what cargo-mutants has written about some changes.
-    fn add(&mut self, outcomes: &Value) {
+    /// Takes in what cargo-mutants has written about the wanted changes.
+    fn add(&mut self, outcomes: &Value, is_wanted: impl Fn(&str) -> bool) {
         for outcome in outcomes["outcomes"].as_array().into_iter().flatten() {
             let Some(name) = outcome["scenario"]["Mutant"]["name"].as_str() else { continue };
+            if !is_wanted(name) {
+                continue;
+            }
             match outcome["summary"].as_str() {
                 Some("CaughtMutant") => self.caught += 1,
                 Some("Timeout") => self.timeout += 1,
@@ -136,18 +139,20 @@ impl Bench {
         Ok(Self { tool, tree, results })
     }
 
-    fn mutants(&self) -> Command {
+    /// The changes to one file, or to all.
+    fn mutants(&self, file: Option<&str>) -> Command {
         let mut command = program(&self.tree, &self.tool);
         command.args(["mutants", "--package", "dtx-core", "--no-config"]);
-        for folder in FOLDERS {
-            command.args(["--file", &format!("{folder}/**")]);
-        }
+        match file {
+            Some(file) => command.args(["--file", file]),
+            None => command.args(FOLDERS.map(|folder| format!("--file={folder}/**"))),
+        };
         command
     }
 
     /// How many changes there are to each file, in the order of the files.
     fn list(&self, arguments: &[&str]) -> Result<Vec<(String, usize)>, String> {
-        let text = output(self.mutants().args(["--list", "--json"]).args(arguments))?;
+        let text = output(self.mutants(None).args(["--list", "--json"]).args(arguments))?;
         let all: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
         let mut files: Vec<(String, usize)> = Vec::new();
         for file in all.as_array().into_iter().flatten().filter_map(|one| one["file"].as_str()) {
@@ -161,11 +166,16 @@ impl Bench {
     }
 
     /// Makes changes, one at a time, and gives what the tests said of each. `seconds`: no longer.
-    fn ask(&self, arguments: &[&str], seconds: Option<&str>) -> Result<Value, String> {
+    fn ask(
+        &self,
+        file: Option<&str>,
+        arguments: &[&str],
+        seconds: Option<&str>,
+    ) -> Result<Value, String> {
         let written = self.results.join("mutants.out").join("outcomes.json");
         // Not there the first time.
         let _ = fs::remove_file(&written);
-        let asking = self.mutants();
+        let asking = self.mutants(file);
         let mut command = match seconds {
             Some(seconds) => {
                 let mut timed = program(&self.tree, "timeout");
@@ -287,10 +297,8 @@ pub(crate) fn prove(
             let of = &mut files[index];
             let shard = format!("{}/{}", of.done, of.shards);
             println!("{}: shard {shard}", of.file);
-            // A file is named by `--file` already, together with the others: only by its name in
-            // the list can one of them be asked alone.
-            let only = format!("^{}:", escaped(&of.file));
-            of.add(&bench.ask(&["--re", &only, "--shard", &shard], None)?);
+            let outcomes = bench.ask(Some(&of.file), &["--shard", &shard], None)?;
+            of.add(&outcomes, |_| true);
             of.done += 1;
             keep(&sums(&files), false)?;
         }
@@ -309,8 +317,10 @@ fn ask_again(bench: &Bench, accepted: &Accepted, of: &mut OfFile) -> Result<(), 
     println!("{}: {} survivors without a reason are asked again", of.file, without.len());
     let names: Vec<_> = without.iter().map(|name| escaped(name)).collect();
     let only = format!("^({})$", names.join("|"));
+    let outcomes = bench.ask(Some(&of.file), &["--re", &only], None)?;
     of.survivors.retain(|name| accepted.has(name));
-    of.add(&bench.ask(&["--re", &only], None)?);
+    // The expression lets changes to fields through that it does not match.
+    of.add(&outcomes, |name| without.iter().any(|asked| asked == name));
     Ok(())
 }
 
@@ -378,7 +388,8 @@ pub(crate) fn slice(workspace: &Workspace) -> Result<Ending, String> {
     let shard = format!("{}/{shards}", ci::number_of(head)? as usize % shards);
     println!("{all} changes to the lines of the last commits; shard {shard} of them");
     let mut found = OfFile::new("", "", all);
-    found.add(&bench.ask(&["--in-diff", &file, "--shard", &shard], Some(SECONDS))?);
+    let asked = bench.ask(None, &["--in-diff", &file, "--shard", &shard], Some(SECONDS))?;
+    found.add(&asked, |_| true);
     let OfFile { caught, timeout, unviable, .. } = found;
     println!("{caught} noticed, {timeout} hang, {unviable} do not build");
     judge(&Accepted::read(&workspace.root)?, &[found], false)?;
@@ -415,7 +426,10 @@ mod tests {
         let all = ["CaughtMutant", "Timeout", "Unviable", "MissedMutant"].map(outcome);
         let mut of = OfFile::new("dtx-core/src/a.rs", "1", 41);
         assert_eq!(of.shards, 2);
-        of.add(&json!({ "outcomes": [baseline, all[0], all[1], all[2], all[3]] }));
+        let outcomes = json!({ "outcomes": [baseline, all[0], all[1], all[2], all[3]] });
+        of.add(&outcomes, |_| false);
+        assert_eq!((of.caught, of.survivors.len()), (0, 0), "not wanted");
+        of.add(&outcomes, |_| true);
         assert_eq!((of.caught, of.timeout, of.unviable), (1, 1, 1));
         assert_eq!(of.survivors, [NAME]);
         assert_eq!(OfFile::read(&of.to_json()), Some(of));

@@ -107,6 +107,33 @@ fn who_takes_over_knows_that_the_commit_was_delegated() {
 }
 
 #[test]
+fn an_inquiry_about_what_nobody_knows_is_answered_only_once_that_is_written() {
+    let mut rig = Rig::new();
+    let inquiry = Inquiry {
+        tx: rig.tx,
+        pattern: Pattern::ThreePhaseSaga,
+        operation: OPERATION,
+        participant: ParticipantName::new("svc").expect("a name"),
+        host: HolderId(9),
+    };
+    let id = WriteId { writer: HolderId(9), number: 1 };
+    let step = answer_inquiry(&inquiry, None, rig.now, id);
+    let InquiryStep::Write(tombstone) = step else { panic!("{step:?}") };
+    assert_eq!(tombstone.verdict, Some(Verdict::Abort));
+    assert!(matches!(rig.land(&tombstone), CommitResult::Committed(_)));
+    let step = answer_inquiry(&inquiry, Some(&rig.record()), rig.now, id);
+    assert!(matches!(step, InquiryStep::Answer(Verdict::Abort)), "{step:?}");
+    // The accept was on its way: it meets the abort and is refused.
+    let accept = rig.submit(Transaction::builder(Pattern::ThreePhaseSaga)).writes.remove(0);
+    let conflict = rig.land(&accept);
+    assert!(!matches!(conflict, CommitResult::Committed(_)));
+    rig.written(&accept, conflict);
+    let out = rig.load();
+    assert!(has(&out, |notice| matches!(notice, Notice::NotAccepted(..))), "{out:?}");
+    assert!(out.commands.is_empty());
+}
+
+#[test]
 fn an_inquiry_does_not_abort_what_was_delegated() {
     let mut rig = Rig::new();
     delegated(&mut rig);

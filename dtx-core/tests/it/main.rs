@@ -3,6 +3,7 @@
 
 mod abandon;
 mod coverage;
+mod digest;
 mod engine_races;
 mod engine_rules;
 mod golden;
