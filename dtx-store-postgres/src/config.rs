@@ -28,6 +28,7 @@ pub struct PgConfig {
     pub(crate) connections_max: u32,
     pub(crate) connect_timeout: Duration,
     pub(crate) call_timeout: Duration,
+    pub(crate) units_max: Option<u32>,
     pub(crate) migrate: bool,
 }
 
@@ -80,6 +81,7 @@ impl PgConfig {
             connections_max: CONNECTIONS_MAX_DEFAULT,
             connect_timeout: CONNECT_TIMEOUT_DEFAULT,
             call_timeout: CALL_TIMEOUT_DEFAULT,
+            units_max: None,
             migrate: true,
         }
     }
@@ -133,6 +135,15 @@ impl PgConfig {
     #[must_use]
     pub fn call_timeout(mut self, wait: Duration) -> Self {
         self.call_timeout = wait;
+        self
+    }
+
+    /// How many transactions of handlers are open at a time; each has a connection until its
+    /// handler has ended. More of them wait. At least 1; half of the connections if not given, so
+    /// that the store's own calls never wait for handlers alone.
+    #[must_use]
+    pub fn units_max(mut self, units: u32) -> Self {
+        self.units_max = Some(units.max(1));
         self
     }
 

@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 mod batch;
+mod branch;
 mod catalog;
 mod codec;
 mod config;
@@ -29,7 +30,9 @@ mod schema;
 mod state;
 mod statements;
 mod store;
+mod unit;
 
+pub use branch::GID_BYTES_MAX;
 pub use config::{
     BATCH_WRITES_MAX_DEFAULT, CALL_TIMEOUT_DEFAULT, CONNECT_TIMEOUT_DEFAULT,
     CONNECTIONS_MAX_DEFAULT, PgConfig, VALUE_BYTES_MAX_DEFAULT,
@@ -38,3 +41,4 @@ pub use migration::{Migration, migrations};
 pub use opening::{Finding, ServerReport};
 pub use schema::{SCHEMA_BYTES_MAX, SchemaError, SchemaName};
 pub use store::PgStore;
+pub use unit::{Pg, PgOpen};

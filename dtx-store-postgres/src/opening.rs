@@ -11,6 +11,7 @@ use dtx_core::{
     store::{Durability, StoreCapabilities, StoreInfo},
 };
 use sqlx::{PgConnection, PgPool, Row, postgres::PgPoolOptions};
+use tokio::sync::Semaphore;
 
 use crate::{
     config::PgConfig,
@@ -192,12 +193,16 @@ pub(crate) async fn open(pool: PgPool, config: PgConfig) -> Result<PgStore, Stor
         shards,
         opening: None,
     };
+    // Handlers keep connections: the store's own calls must not wait for them alone.
+    let units = config.units_max.unwrap_or(pool.options().get_max_connections() / 2).max(1);
+    let units = usize::try_from(units).unwrap_or(Semaphore::MAX_PERMITS);
     let mut inner = Inner {
         pool,
         info,
         schema: config.schema,
         report,
         sql,
+        units: Arc::new(Semaphore::new(units)),
         call_timeout: config.call_timeout.max(Duration::from_millis(1)),
         latest: AtomicU64::new(0),
         upkeep: None,

@@ -112,7 +112,7 @@ statements! {
             SELECT i.n, r.version, r.value \
             FROM unnest($1::text[], $2::bytea[]) WITH ORDINALITY AS i (scope, key, n) \
                 JOIN {schema}.scope_row AS r ON r.scope = i.scope AND r.key = i.key) AS r ON true";
-    write_rows: "SELECT code FROM {schema}.write_rows_1($1, $2, $3, $4, $5, $6, $7)";
+    write_rows: "SELECT code FROM {schema}.write_rows_2($1, $2, $3, $4, $5, $6, $7)";
     scan_rows: "SELECT key, version, value FROM {schema}.scope_row WHERE scope = $1 \
         AND key >= $2 AND ($3::bytea IS NULL OR key > $3) AND ($4::bytea IS NULL OR key < $4) \
         ORDER BY key LIMIT $5";
@@ -124,6 +124,11 @@ statements! {
                 ORDER BY r.scope LIMIT 1) \
             FROM s WHERE starts_with(s.scope, $1)) \
         SELECT scope FROM s WHERE starts_with(scope, $1) LIMIT $3";
+    claim_row: "SELECT taken, began, now, version, value, mark_version, mark \
+        FROM {schema}.claim_row_1($1, $2, $3)";
+    finish_row: "SELECT {schema}.finish_row_1($1, $2, $3, $4, $5)";
+    branches: "SELECT gid FROM pg_catalog.pg_prepared_xacts \
+        WHERE database = current_database() AND starts_with(gid, $1) ORDER BY prepared";
     make: "INSERT INTO {schema}.store (shards) VALUES ($1) ON CONFLICT DO NOTHING";
     make_leases: "INSERT INTO {schema}.lease (shard, epoch, until) \
         SELECT shard, 0, 0 FROM generate_series(0, (SELECT shards FROM {schema}.store) - 1) \

@@ -9,7 +9,7 @@ pub use dtx_core::{
 pub use dtx_runtime::{coordinator, operator, participant};
 #[cfg(feature = "postgres")]
 pub use dtx_store_postgres::{
-    Finding, Migration, PgConfig, PgStore, SchemaError, SchemaName, ServerReport, migrations,
+    Finding, Migration, Pg, PgConfig, PgStore, SchemaError, SchemaName, ServerReport, migrations,
 };
 #[cfg(all(feature = "redb", unix))]
 pub use dtx_store_redb::{OwnerInfo, RedbOwner};

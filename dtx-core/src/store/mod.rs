@@ -1,5 +1,6 @@
 //! What a store must offer, and the rules that every store follows.
 
+mod branch;
 mod evaluate;
 mod lease;
 mod lease_table;
@@ -8,8 +9,10 @@ mod participant;
 mod query;
 mod rows;
 mod state;
+mod unit;
 mod write;
 
+pub use branch::{Branch, BranchEnd, BranchStore};
 pub use evaluate::{
     Decision, Facts, InvalidWrite, KeyFacts, LeaseFacts, RowFacts, WriteClaim, check_batch,
     check_write, evaluate,
@@ -29,4 +32,5 @@ pub use rows::{
     ROW_KEY_BYTES_MAX, RowDecision, SET_ROWS_MAX, check_row_key, check_set, evaluate_set,
 };
 pub use state::{Catalog, Durability, StateStore, StoreCapabilities, StoreInfo, StoreLimits};
+pub use unit::{Begun, Detached, Opened, Unit, UnitStore};
 pub use write::{CommitResult, Expect, RecordKind, TxRecord, TxWrite, Verdict};

@@ -73,8 +73,8 @@ impl DtxBuilder {
     }
 
     /// Hosts a participant in this process.
-    pub fn participant(mut self, participant: Participant) -> Self {
-        self.participants.push(participant);
+    pub fn participant(mut self, participant: impl Into<Participant>) -> Self {
+        self.participants.push(participant.into());
         self
     }
 
