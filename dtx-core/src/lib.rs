@@ -16,6 +16,7 @@ pub mod ids;
 pub mod json;
 pub mod modifier;
 pub mod name;
+pub mod outbox;
 pub mod pattern;
 pub mod resource;
 pub mod store;

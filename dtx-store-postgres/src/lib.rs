@@ -16,12 +16,14 @@
 
 mod batch;
 mod branch;
+mod caller;
 mod catalog;
 mod codec;
 mod config;
 mod error;
 mod migration;
 mod opening;
+mod outbox;
 mod participant;
 mod partitions;
 mod records;
@@ -33,12 +35,17 @@ mod store;
 mod unit;
 
 pub use branch::GID_BYTES_MAX;
+pub use caller::{ONCE_BYTES_MAX, Once, PgInbox};
 pub use config::{
     BATCH_WRITES_MAX_DEFAULT, CALL_TIMEOUT_DEFAULT, CONNECT_TIMEOUT_DEFAULT,
     CONNECTIONS_MAX_DEFAULT, PgConfig, VALUE_BYTES_MAX_DEFAULT,
 };
 pub use migration::{Migration, migrations};
 pub use opening::{Finding, ServerReport};
+pub use outbox::{
+    DeadMessage, PgOutbox, Relay, RelayHandle, RelaySettings, RelaySettingsError, RelayStats,
+};
 pub use schema::{SCHEMA_BYTES_MAX, SchemaError, SchemaName};
 pub use store::PgStore;
+pub use sqlx;
 pub use unit::{Pg, PgOpen};

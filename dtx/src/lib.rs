@@ -3,14 +3,18 @@
 #![forbid(unsafe_code)]
 
 pub use dtx_core::{
-    answer, engine, error, frame, ids, modifier, name, pattern, resource, store, time, transaction,
-    transport,
+    answer, engine, error, frame, ids, modifier, name, outbox, pattern, resource, store, time,
+    transaction, transport,
 };
 pub use dtx_runtime::{coordinator, operator, participant};
 #[cfg(feature = "postgres")]
 pub use dtx_store_postgres::{
-    Finding, Migration, Pg, PgConfig, PgStore, SchemaError, SchemaName, ServerReport, migrations,
+    DeadMessage, Finding, Migration, Once, Pg, PgConfig, PgInbox, PgOpen, PgOutbox, PgStore, Relay,
+    RelayHandle, RelaySettings, RelaySettingsError, RelayStats, SchemaError, SchemaName,
+    ServerReport, migrations,
 };
+#[cfg(feature = "postgres")]
+pub use begin_in::BeginIn;
 #[cfg(all(feature = "redb", unix))]
 pub use dtx_store_redb::{OwnerInfo, RedbOwner};
 #[cfg(feature = "redb")]
@@ -20,6 +24,8 @@ pub use dtx_store_redis::{KeyPrefix, KeyPrefixError, RedisSettings, RedisStore};
 #[cfg(feature = "inmem")]
 pub use dtx_transport_inmem::InMemoryTransport;
 
+#[cfg(feature = "postgres")]
+mod begin_in;
 pub mod prelude;
 #[cfg(doctest)]
 mod readme;

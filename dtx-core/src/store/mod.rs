@@ -1,6 +1,7 @@
 //! What a store must offer, and the rules that every store follows.
 
 mod branch;
+mod caller;
 mod evaluate;
 mod lease;
 mod lease_table;
@@ -13,6 +14,7 @@ mod unit;
 mod write;
 
 pub use branch::{Branch, BranchEnd, BranchStore};
+pub use caller::CallerStore;
 pub use evaluate::{
     Decision, Facts, InvalidWrite, KeyFacts, LeaseFacts, RowFacts, WriteClaim, check_batch,
     check_write, evaluate,
