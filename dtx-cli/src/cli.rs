@@ -4,8 +4,9 @@ use clap::{ArgAction, Parser, Subcommand};
 
 use crate::{
     commands::{
-        completions::CompletionsArgs, demo::DemoArgs, doctor::DoctorArgs, heal::HealArgs,
-        migrate::MigrateArgs, participant::ParticipantArgs, run::RunArgs, sim::SimArgs,
+        check_history::CheckHistoryArgs, completions::CompletionsArgs, demo::DemoArgs,
+        doctor::DoctorArgs, heal::HealArgs, migrate::MigrateArgs, participant::ParticipantArgs,
+        run::RunArgs, sim::SimArgs,
         submit::SubmitArgs, tx::TxArgs,
     },
     exit::EXIT_HELP,
@@ -53,6 +54,8 @@ pub(crate) enum Command {
     Doctor(DoctorArgs),
     /// Run the simulator: many seeds, or one again
     Sim(SimArgs),
+    /// Judge what a run wrote down: valid, invalid or unknown
+    CheckHistory(CheckHistoryArgs),
     /// Print what a shell needs to complete the options of this program
     Completions(CompletionsArgs),
 }

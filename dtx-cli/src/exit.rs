@@ -12,7 +12,7 @@ pub(crate) const EXIT_HELP: &str = "Exit codes:
   0  done, and everything is sound
   1  it failed, or what was found is not sound
   2  the command line or its input is not valid; nothing was done
-  3  there is no such transaction
+  3  there is no such transaction, or a history cannot be judged
   4  another process owns the store; nothing was done
 
 Environment:
@@ -31,7 +31,7 @@ pub(crate) enum Exit {
     Failed,
     /// The command line or its input is not valid; nothing was done: 2.
     Usage,
-    /// There is no such transaction: 3.
+    /// There is no such transaction, or a history cannot be judged: 3.
     Unknown,
     /// Another process owns the store; nothing was done: 4.
     Busy,

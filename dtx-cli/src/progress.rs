@@ -64,8 +64,8 @@ impl Progress {
     /// How it goes on.
     pub(crate) fn tell(&self, told: Told<'_>) {
         match (self, told) {
-            (Self::Orders, Told::Accepted(order)) => print(&json!({ "accepted": order })),
-            (Self::Orders, Told::Ended(order, outcome)) => {
+            (Self::Orders, Told::Accepted(order, _)) => print(&json!({ "accepted": order })),
+            (Self::Orders, Told::Ended(order, _, outcome)) => {
                 print(&json!({ "order": order, "outcome": outcome }));
             }
             (_, Told::Done(done)) => self.set(done),

@@ -147,6 +147,7 @@ fn command(folder: &Path, moment: &Moment) -> Command {
     command.args(["run", "--orders", "orders.csv", "--pattern", moment.pattern]);
     command.args(["--store", &store, "--concurrency", "64", "--fail", moment.fail]);
     command.args(["--seed", &moment.seed.to_string(), "--json", "--progress", "json"]);
+    command.args(["--history", "run.jsonl"]);
     command
 }
 
@@ -230,6 +231,17 @@ fn run_again(folder: &Path, moment: &Moment, orders: u64) -> u64 {
     report["recovered"].as_u64().expect("a number")
 }
 
+/// The checker of histories finds the kill in what both processes wrote down, and nothing wrong.
+fn check_history(folder: &Path, moment: &Moment) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dtx"));
+    command.current_dir(folder).env_remove("RUST_LOG");
+    command.args(["check-history", "run.jsonl", "--fault", "kill"]);
+    let process = Watched::start(&mut command);
+    let stdout = process.stdout();
+    let status = process.wait();
+    assert!(status.success(), "{moment:?}: {status}: {stdout}");
+}
+
 #[test]
 fn killed_in_the_middle_and_run_again_everything_is_sound() {
     let name = std::env::var("DTX_TIER").ok();
@@ -241,6 +253,7 @@ fn killed_in_the_middle_and_run_again_everything_is_sound() {
         let killed = kill_at(folder.path(), &moment);
         assert!(killed.is_in_the_middle(), "{moment:?} was killed at {killed:?}");
         let open = run_again(folder.path(), &moment, tier.orders);
+        check_history(folder.path(), &moment);
         println!("{moment:?}: killed at {} of {}, {open} open", killed.done, killed.of);
         recovered += open;
     }

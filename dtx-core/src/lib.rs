@@ -15,6 +15,7 @@ pub mod frame;
 pub mod ids;
 pub mod json;
 pub mod modifier;
+pub mod mutant;
 pub mod name;
 pub mod outbox;
 pub mod pattern;

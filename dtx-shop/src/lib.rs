@@ -5,6 +5,8 @@
 mod address;
 mod audit;
 mod checkout;
+#[cfg(test)]
+mod conformance;
 mod error;
 mod faults;
 mod hash;
@@ -26,6 +28,6 @@ pub use messages::{Analyse, Message, Notify};
 pub use options::{RUN_NAME_RULE, RunOptions, default_run_name};
 pub use orders::{BadRow, Order, Orders, OrdersError};
 pub use report::{DurableWrites, Invariants, LatencyMs, Report};
-pub use run::{CONCURRENCY_DEFAULT, CONCURRENCY_MAX, RunSettings, Told, run};
+pub use run::{CONCURRENCY_DEFAULT, CONCURRENCY_MAX, RunSettings, Told, run, run_through};
 pub use services::{ServiceSettings, open_books, start_services};
 pub use store::ShopStore;

@@ -9,10 +9,12 @@ use std::{
 use dtx::{
     coordinator::{CoordinatorStats, Dtx, Handle, SubmitError},
     error::Retry,
+    ids::TxId,
     name::Namespace,
     pattern::Pattern,
     store::{Outcome, StateStore, Status},
     transaction::Transaction,
+    transport::Transport,
 };
 use futures_util::{StreamExt, stream};
 use hdrhistogram::Histogram;
@@ -26,7 +28,7 @@ use crate::{
     options::RunOptions,
     orders::{Order, Orders},
     report::{DurableWrites, LatencyMs, Report},
-    services::{ServiceSettings, open_books, start_services},
+    services::{ServiceSettings, open_books, start_services_through},
     store::ShopStore,
 };
 
@@ -58,10 +60,10 @@ const LATENCY_MICROS_MAX: u64 = 3_600_000_000;
 pub enum Told<'a> {
     /// So many orders have ended, those of earlier processes included.
     Done(usize),
-    /// This order is accepted: that is durable.
-    Accepted(&'a str),
-    /// This order has its outcome: that is durable.
-    Ended(&'a str, Outcome),
+    /// This order is accepted as this transaction: that is durable.
+    Accepted(&'a str, TxId),
+    /// This order, as this transaction, has its outcome: that is durable.
+    Ended(&'a str, TxId, Outcome),
 }
 
 /// What a run is.
@@ -101,6 +103,26 @@ pub async fn run<S: ShopStore>(
     settings: &RunSettings,
     tell: &(dyn Fn(Told<'_>) + Sync),
 ) -> Result<Report, ShopError> {
+    run_through(store, orders, settings, &|transport| transport, tell).await
+}
+
+/// As [`run`], with all messages through what `wrap` puts around the transport.
+///
+/// # Errors
+/// As [`run`].
+///
+/// # Idempotency
+/// As [`run`].
+///
+/// # Cancel safety
+/// As [`run`].
+pub async fn run_through<S: ShopStore>(
+    store: &S,
+    orders: &Orders,
+    settings: &RunSettings,
+    wrap: &(dyn Fn(Arc<dyn Transport>) -> Arc<dyn Transport> + Sync),
+    tell: &(dyn Fn(Told<'_>) + Sync),
+) -> Result<Report, ShopError> {
     let stock = settings.stock.unwrap_or_else(|| orders.units());
     settings.options(orders, stock).settle(store, &settings.run).await?;
     open_books(store, settings.run.as_str(), orders, stock).await?;
@@ -117,7 +139,7 @@ pub async fn run<S: ShopStore>(
         faults: faults.clone(),
         ..ServiceSettings::new(&settings.store, settings.transport)
     };
-    let dtx = start_services(store, &services).await?;
+    let dtx = start_services_through(store, &services, wrap).await?;
     let runner = Runner {
         dtx: &dtx,
         checkout: Checkout::new(settings.pattern, settings.run.as_str()),
@@ -137,6 +159,12 @@ pub async fn run<S: ShopStore>(
 }
 
 impl RunSettings {
+    /// What the scopes of the stock and of the money of the run begin with.
+    pub fn pool_prefixes(&self) -> Vec<String> {
+        let of = |participant| format!("{participant}/{}/", self.run.as_str());
+        ["payment", "inventory", "shipping"].map(of).to_vec()
+    }
+
     fn options(&self, orders: &Orders, stock: u64) -> RunOptions {
         RunOptions {
             orders: orders.digest(),
@@ -253,7 +281,8 @@ impl Runner<'_> {
             .submit(transaction)
             .await
             .map_err(|source| ShopError::Submit { order: order.id.clone(), source })?;
-        (self.tell)(Told::Accepted(&order.id));
+        let tx = handle.tx();
+        (self.tell)(Told::Accepted(&order.id, tx));
         let outcome = |source| ShopError::Outcome { order: order.id.clone(), source };
         let mut latency = None;
         let is_stuck = loop {
@@ -261,7 +290,7 @@ impl Runner<'_> {
                 let outcome = handle.outcome().await?;
                 if latency.is_none() {
                     latency = Some(begun.elapsed());
-                    (self.tell)(Told::Ended(&order.id, outcome));
+                    (self.tell)(Told::Ended(&order.id, tx, outcome));
                 }
                 handle.finished().await
             };

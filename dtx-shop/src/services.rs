@@ -11,6 +11,7 @@ use dtx::{
     resource::{HoldSettings, Ledger, Reservations},
     store::ParticipantStore,
     transaction::RetryPolicy,
+    transport::Transport,
 };
 
 use crate::{
@@ -65,6 +66,15 @@ pub async fn start_services<S: ShopStore>(
     store: &S,
     settings: &ServiceSettings,
 ) -> Result<Dtx, ShopError> {
+    start_services_through(store, settings, &|transport| transport).await
+}
+
+/// As [`start_services`], with all messages through what `wrap` puts around the transport.
+pub(crate) async fn start_services_through<S: ShopStore>(
+    store: &S,
+    settings: &ServiceSettings,
+    wrap: &(dyn Fn(Arc<dyn Transport>) -> Arc<dyn Transport> + Sync),
+) -> Result<Dtx, ShopError> {
     let faults = &settings.faults;
     let rows: Arc<dyn ParticipantStore> = Arc::new(store.clone());
     let holds = HoldSettings { holds_max: HOLDS_MAX, ..HoldSettings::default() };
@@ -84,13 +94,11 @@ pub async fn start_services<S: ShopStore>(
         .participant(named("analytics").deliver(Analyse { log: log("analytics") }));
     let TransportAddress::InMemory = settings.transport;
     let transport = InMemoryTransport::new();
-    let builder = match faults {
-        Some(faults) => {
-            builder.transport(LossyTransport::new(transport, store.clone(), faults.clone()))
-        }
-        None => builder.transport(transport),
+    let transport: Arc<dyn Transport> = match faults {
+        Some(faults) => Arc::new(LossyTransport::new(transport, store.clone(), faults.clone())),
+        None => Arc::new(transport),
     };
-    Ok(builder.start().await?)
+    Ok(builder.shared_transport(wrap(transport)).start().await?)
 }
 
 /// Answers come within milliseconds here, so what stays out is asked for again soon.

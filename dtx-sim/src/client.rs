@@ -11,7 +11,7 @@ use dtx_core::{
 use crate::{
     coordinator::NAMES,
     event::{Event, Found},
-    journal::What,
+    history::{Plan, What},
     mutation::Mutation,
     swarm::{MS, SECOND},
     workload::ClientPlan,
@@ -82,7 +82,9 @@ impl World {
         client.with = Some((coordinator, run));
         let transaction = client.plan.transaction.clone();
         self.trace.mark(5, tx.salt(), coordinator as u64);
-        let submitted = || What::Submitted { client: index };
+        let (names, hosts) = (&self.names, &self.hosts);
+        let inbox = |name: &_| names.get(name).is_none_or(|host| !hosts[*host].is_foreign());
+        let submitted = || What::Submitted { plan: Plan::of(&transaction, inbox) };
         self.trace.note(self.now, ("client", NAMES[coordinator]), Some(tx), submitted);
         let input = Input::Submit { tx, transaction, observed: false };
         self.feed(coordinator, tx.shard(count), input);
@@ -117,6 +119,7 @@ impl World {
         }
         self.clients[index].accepted = Some(tx);
         self.counters.accepted += 1;
+        self.trace.note(self.now, ("client", "client"), Some(tx), || What::Acknowledged);
     }
 
     pub(crate) fn client_refused(&mut self, tx: TxId, refused: &Refused) {

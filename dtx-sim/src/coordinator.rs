@@ -16,7 +16,7 @@ use crate::{
     check,
     clock::Clock,
     event::{Event, StoreAnswer, Trouble},
-    journal::What,
+    history::{What, digest},
     mutation::Mutation,
     network::Node,
     swarm::{MS, SECOND},
@@ -234,11 +234,13 @@ impl World {
         self.counters.commands += 1;
         self.trace.mark(2, tx.salt() ^ u64::from(command.operation.0), command.phase as u64);
         let way = (NAMES[coordinator], &command.participant);
-        self.trace.note(self.now, way, Some(tx), || What::Command {
+        let moment = (self.now, self.coordinators[coordinator].run);
+        self.trace.note_of(moment, way, Some(tx), || What::Command {
             operation: command.operation,
             phase: command.phase,
             attempt: command.attempt,
             epoch: command.epoch,
+            digest: Some(digest(&command.payload)),
         });
         self.expect(tx, check::command(self.views.get(&tx), &command));
         let of_shard = self.views.values().filter(|view| view.shard == command.shard);
@@ -454,7 +456,8 @@ impl World {
         self.trace.mark(4, u64::from(lease.shard.0), lease.epoch.0);
         let (shard, epoch) = (lease.shard, lease.epoch);
         let way = (NAMES[coordinator], "store");
-        self.trace.note(self.now, way, None, || What::Leased { shard, epoch });
+        let moment = (self.now, self.coordinators[coordinator].run);
+        self.trace.note_of(moment, way, None, || What::Leased { shard, epoch });
         let settings = self.settings.clone();
         let engine = ShardEngine::new(lease.fence(), settings);
         let c = &mut self.coordinators[coordinator];

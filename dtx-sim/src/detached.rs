@@ -17,6 +17,7 @@ use dtx_core::{
 use crate::{
     draw::Draw,
     event::Event,
+    history::What,
     host::Job,
     mutation::Mutation,
     rng::Rng,
@@ -193,16 +194,24 @@ impl World {
             return Err(NotDone::unknown("the handler failed before its effect"));
         }
         let external = self.external.entry(key).or_default();
+        let before = (external.executed, external.reversed);
         match command.phase {
             // The user's system knows the idempotency key.
             Phase::Execute | Phase::Commit | Phase::Deliver => external.executed = 1,
             Phase::Compensate => external.reversed = external.executed,
             _ => {}
         }
+        let after = (external.executed, external.reversed);
+        if after != before && !is_foreign {
+            let (operation, reversal) = (command.operation, after.1 != before.1);
+            let (name, run) = (&self.hosts[host].name, self.hosts[host].run);
+            let what = || What::Effect { operation, reversal };
+            self.trace.note_of((self.now, run), (name, name), Some(command.tx), what);
+        }
         if unknown {
             return Err(NotDone::unknown("the handler failed after its effect"));
         }
-        let reversed = command.phase == Phase::Compensate && external.reversed > 0;
+        let reversed = command.phase == Phase::Compensate && after.1 > 0;
         Ok(Done { reversed, ..Done::default() })
     }
 

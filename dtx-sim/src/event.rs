@@ -109,6 +109,23 @@ pub(crate) enum Trouble {
     Outage,
 }
 
+impl Trouble {
+    /// What it is called in a history; `None` for what repairs.
+    pub(crate) fn fault(self) -> Option<&'static str> {
+        Some(match self {
+            Self::CrashCoordinator => "coordinator-crash",
+            Self::PoisonCoordinator(_) => "poison",
+            Self::StallCoordinator => "stall",
+            Self::HandOver => "handover",
+            Self::CrashParticipant => "participant-crash",
+            Self::StepClock => "clock",
+            Self::Partition => "partition",
+            Self::Outage => "store-outage",
+            Self::RestartCoordinator(_) | Self::RestartParticipant(_) => return None,
+        })
+    }
+}
+
 /// Which operation.
 pub(crate) type OperationKey = (TxId, OperationIndex);
 

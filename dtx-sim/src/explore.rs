@@ -155,7 +155,9 @@ impl Explorer {
     pub(crate) fn new(seeds: Range<u64>) -> Self {
         // What an operator gives up or counts as done may break any invariant of a user.
         let faults = Faults::all().without(Fault::Operator);
-        Self { seeds, setup: Setup { faults, ..Setup::default() }, crash_everywhere: false }
+        let mutation = Mutation::of_environment();
+        let setup = Setup { faults, mutation, ..Setup::default() };
+        Self { seeds, setup, crash_everywhere: false }
     }
 
     /// Keeps the runs to some faults. Without this all of [`Faults::all`] but

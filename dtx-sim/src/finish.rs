@@ -6,12 +6,13 @@ use dtx_core::{
     ids::{OperationIndex, TxId},
     pattern::{Pattern, Phase},
     resource::{EffectRow, audit},
-    store::{Outcome, Status},
+    store::{Outcome, Status, TxRecord},
     transaction::Transaction,
 };
 
 use crate::{
     counters::Counters,
+    history::{Facts, What, final_effect, pool},
     participant::Run,
     report::{End, Report},
     view::View,
@@ -104,6 +105,7 @@ impl World {
         }
         self.audit_pools();
         self.check_own();
+        self.note_tables();
         let healed = self.healed_at.unwrap_or(self.now);
         let nodes = self.node_names();
         Report {
@@ -112,9 +114,46 @@ impl World {
             violations: self.violations,
             counters: self.counters,
             trace_hash: self.trace.hash(),
-            journal: self.trace.into_journal(),
+            journal: self.trace.into_journal(self.now),
             ends,
             nodes,
+        }
+    }
+
+    /// The final tables, for the journal.
+    fn note_tables(&mut self) {
+        if !self.trace.is_kept() {
+            return;
+        }
+        let mut lines = Vec::new();
+        for host in 0..self.hosts.len() {
+            for scope in self.scopes(host) {
+                let rows = self.store.scan(&scope, b"", None, ROWS_MAX).items;
+                lines.extend(rows.iter().filter_map(|(key, row)| final_effect(&scope, key, row)));
+                let mut pools =
+                    rows.iter().filter_map(|(k, row)| pool(scope.as_str(), k, &row.value));
+                lines.extend(pools.next().map(|pool| (None, What::FinalPool { pool })));
+            }
+        }
+        for ((host, (tx, operation)), external) in &self.external {
+            let counts = [(external.executed, false), (external.reversed, true)];
+            for (_, reversal) in counts
+                .into_iter()
+                .filter(|(count, _)| *count > 0 && !self.hosts[*host].is_foreign())
+            {
+                let (scope, operation) = (String::new(), *operation);
+                let what = What::FinalEffect { scope, operation, change: 0, reversal };
+                lines.push((Some(*tx), what));
+            }
+        }
+        let ids: Vec<TxId> = self.views.keys().copied().collect();
+        for record in self.store.load(&ids).into_iter().flatten() {
+            let TxRecord { tx, version, verdict, state, summary, .. } = &record;
+            let facts = Facts::of(*version, *verdict, state, summary);
+            lines.push((Some(*tx), What::FinalRecord { facts }));
+        }
+        for (tx, what) in lines {
+            self.trace.note(self.now, ("store", "store"), tx, || what);
         }
     }
 

@@ -23,7 +23,7 @@ use dtx_core::{
 use crate::{
     check,
     event::{Event, OperationKey},
-    journal::What,
+    history::{Said, What, written},
     mutation::Mutation,
     swarm::MS,
     workload::{HostKind, Poison},
@@ -209,6 +209,7 @@ impl World {
                 for (job, answer) in jobs.iter().zip(&answers) {
                     self.stored(host, Some(&set.scope), &job.command, answer);
                 }
+                self.note_pool(host, &set);
                 let silent = self.is_mutant(Mutation::ReplyBeforeRow);
                 if is_alive && !silent {
                     self.answer_all(&jobs, answers, read_at);
@@ -223,6 +224,16 @@ impl World {
                 self.broken(None, format!("a participant's write failed: {error}"));
             }
             _ => {}
+        }
+    }
+
+    /// What a write did to a pool, for the journal.
+    pub(crate) fn note_pool(&mut self, host: usize, set: &RowSet) {
+        if self.trace.is_kept()
+            && let Some(what) = written(set)
+        {
+            let (name, run) = (&self.hosts[host].name, self.hosts[host].run);
+            self.trace.note_of((self.now, run), (name, name), None, || what);
         }
     }
 
@@ -257,8 +268,12 @@ impl World {
         };
         self.trace.mark(7, tx.salt() ^ u64::from(operation.0), phase as u64 * 4 + kind);
         let way = (&command.participant, "coordinators");
-        let said = || What::Reply { operation, phase, answer: answer.clone() };
-        self.trace.note(self.now, way, Some(tx), said);
+        let said = || {
+            let (answer, reason) = Said::of(&answer);
+            What::Reply { operation, phase, answer, reason }
+        };
+        let run = self.names.get(&command.participant).map_or(0, |host| self.hosts[*host].run);
+        self.trace.note_of((self.now, run), way, Some(tx), said);
         self.count(&answer);
         let sight = self.views.get(&tx).and_then(|view| view.operations.get(&operation));
         // In one batch the one may come right before the other.
@@ -299,9 +314,12 @@ impl World {
         if !known {
             let is_new = sight.is_none_or(|sight| sight.done.is_empty());
             self.counters.tombstones += u64::from(is_new && phase.is_backward() && answer.is_ok());
-            let kept = || What::Kept { operation, phase, answer: answer.clone() };
+            // A handler began under this epoch, and its row may have seen a higher one since.
+            let epoch = scope.is_some().then_some(command.epoch);
+            let (seen, run) = (false, self.hosts[host].run);
+            let kept = || What::Kept { operation, phase, answer: Said::of(answer).0, epoch, seen };
             let name = &self.hosts[host].name;
-            self.trace.note(self.now, (name, name), Some(tx), kept);
+            self.trace.note_of((self.now, run), (name, name), Some(tx), kept);
         }
         match answer {
             Ok(_) if !known && phase != Phase::Status => {

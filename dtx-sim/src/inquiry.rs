@@ -14,7 +14,7 @@ use dtx_core::{
 
 use crate::{
     event::{Event, OperationKey},
-    journal::What,
+    history::What,
     mutation::Mutation,
     network::Node,
     swarm::{MS, SECOND},

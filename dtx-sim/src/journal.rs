@@ -1,127 +1,37 @@
-//! What happened in a run, as data: for those who judge runs, and for diagrams.
+//! What happened in a run, for people: a Mermaid diagram.
 
 use std::fmt;
 
-use dtx_core::{
-    answer::PhaseAnswer,
-    ids::{Epoch, OperationIndex, ShardId, TxId, Version},
-    pattern::Phase,
-    store::{Outcome, RecordKind, Verdict},
-};
-use serde::Serialize;
+use dtx_core::ids::TxId;
 
-/// One thing that happened.
-#[derive(Clone, Debug, Serialize)]
-#[non_exhaustive]
-pub struct Happening {
-    /// When, in microseconds of virtual time.
-    pub at_us: u64,
-    /// Who did it.
-    pub from: String,
-    /// To whom; the same when it concerns nobody else.
-    pub to: String,
-    /// Of which transaction, if of one.
-    pub tx: Option<TxId>,
-    /// What.
-    #[serde(flatten)]
-    pub what: What,
-}
-
-/// What happened.
-#[derive(Clone, Debug, Serialize)]
-#[serde(tag = "what", rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum What {
-    /// A client handed a transaction in.
-    Submitted {
-        /// Which client.
-        client: usize,
-    },
-    /// A command left. It may be lost.
-    Command {
-        /// Which operation.
-        operation: OperationIndex,
-        /// Which phase.
-        phase: Phase,
-        /// Which attempt.
-        attempt: u32,
-        /// Under which lease.
-        epoch: Epoch,
-    },
-    /// A reply left. It may be lost.
-    Reply {
-        /// Which operation.
-        operation: OperationIndex,
-        /// Which phase.
-        phase: Phase,
-        /// What it says.
-        answer: PhaseAnswer,
-    },
-    /// A participant's answer became durable.
-    Kept {
-        /// Which operation.
-        operation: OperationIndex,
-        /// Which phase.
-        phase: Phase,
-        /// The answer.
-        answer: PhaseAnswer,
-    },
-    /// A write landed in the store.
-    Landed {
-        /// Which record.
-        record: RecordKind,
-        /// The version that it made.
-        version: Version,
-        /// The verdict that it carries.
-        verdict: Option<Verdict>,
-        /// The lease under which it was written; `None` for one of the unfenced writes.
-        epoch: Option<Epoch>,
-    },
-    /// The outcome was told.
-    Told {
-        /// Which.
-        outcome: Outcome,
-    },
-    /// A shard was leased.
-    Leased {
-        /// Which.
-        shard: ShardId,
-        /// The number of the lease.
-        epoch: Epoch,
-    },
-    /// An inquiry was answered.
-    Inquired {
-        /// With this verdict; `None`: nothing is decided.
-        verdict: Option<Verdict>,
-    },
-    /// Something broke, was repaired, or was said.
-    Note {
-        /// What.
-        text: String,
-    },
-    /// Something that must hold did not.
-    Violated {
-        /// What.
-        text: String,
-    },
-}
+use crate::history::{Happening, Said, What};
 
 impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Submitted { client } => write!(f, "submitted by client {client}"),
-            Self::Command { operation, phase, attempt, epoch } => {
+            Self::Began { version, .. } => write!(f, "begins, version {version}"),
+            Self::Ended { lines } => write!(f, "ends, {lines} lines"),
+            Self::Submitted { .. } => f.write_str("submitted"),
+            Self::Acknowledged => f.write_str("accepted"),
+            Self::Command { operation, phase, attempt, epoch, .. } => {
                 write!(f, "{operation} {phase} attempt {attempt} epoch {epoch}")
             }
-            Self::Reply { operation, phase, answer } => {
-                write!(f, "{operation} {phase} {}", Said(answer))
+            Self::Reply { operation, phase, answer, reason } => {
+                write!(f, "{operation} {phase} {answer}")?;
+                reason.as_ref().map_or(Ok(()), |reason| write!(f, ", {reason}"))
             }
-            Self::Kept { operation, phase, answer } => {
-                write!(f, "keeps {operation} {phase} {}", Said(answer))
+            Self::Kept { operation, phase, answer, .. } => {
+                write!(f, "keeps {operation} {phase} {answer}")
             }
-            Self::Landed { record, version, verdict, epoch } => {
-                write!(f, "{record:?} v{}", version.0)?;
-                if let Some(verdict) = verdict {
+            Self::Effect { operation, reversal } => {
+                write!(f, "{operation} {}", if *reversal { "is reversed" } else { "takes effect" })
+            }
+            Self::Pool { pool, effects } => {
+                write!(f, "{} has {}, {} effects", pool.scope, pool.level, effects.len())
+            }
+            Self::Landed { record, epoch, facts } => {
+                write!(f, "{record:?} v{}", facts.version.0)?;
+                if let Some(verdict) = facts.verdict {
                     write!(f, " {verdict:?}")?;
                 }
                 match epoch {
@@ -129,27 +39,38 @@ impl fmt::Display for What {
                     None => f.write_str(" without a lease"),
                 }
             }
+            Self::Seen { facts } => write!(f, "seen v{}", facts.version.0),
+            Self::NotLanded { record, .. } => write!(f, "{record:?} did not land"),
             Self::Told { outcome } => write!(f, "{outcome}"),
             Self::Leased { shard, epoch } => write!(f, "leases shard {shard} epoch {epoch}"),
             Self::Inquired { verdict: Some(verdict) } => write!(f, "inquiry, it is {verdict:?}"),
             Self::Inquired { verdict: None } => f.write_str("inquiry, ask again later"),
+            Self::Fault { fault } => f.write_str(fault),
+            Self::Moved => f.write_str("an operator decides"),
+            Self::Healed => f.write_str("heal"),
+            Self::FinalRecord { facts } => write!(f, "at the end {:?}", facts.status),
+            Self::FinalPool { pool } => write!(f, "{} has {} at the end", pool.scope, pool.level),
+            Self::FinalEffect { operation, change, .. } => {
+                write!(f, "{operation} changed by {change} at the end")
+            }
             Self::Note { text } => f.write_str(text),
             Self::Violated { text } => write!(f, "VIOLATED {text}"),
         }
     }
 }
 
-/// An answer in short.
-struct Said<'a>(&'a PhaseAnswer);
-
-impl fmt::Display for Said<'_> {
+impl fmt::Display for Said {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Ok(done) if done.read_only => f.write_str("done, read only"),
-            Ok(done) if done.reversed => f.write_str("done, reversed"),
-            Ok(_) => f.write_str("done"),
-            Err(no) => write!(f, "{no:?}"),
-        }
+        f.write_str(match self {
+            Self::Done => "done",
+            Self::ReadOnly => "done, read only",
+            Self::Reversed => "done, reversed",
+            Self::Rejected => "rejected",
+            Self::RefusedUndone => "refused, undone",
+            Self::RefusedExecuted => "refused, executed",
+            Self::RefusedExpired => "refused, expired",
+            Self::Unknown => "unknown",
+        })
     }
 }
 
@@ -157,7 +78,8 @@ impl fmt::Display for Said<'_> {
 pub(crate) fn mermaid(journal: &[Happening]) -> String {
     use fmt::Write;
     let mut text = String::from("sequenceDiagram\n");
-    for Happening { at_us, from, to, tx, what } in journal {
+    for Happening { at_us, node: from, peer, tx, what, .. } in journal {
+        let to = peer.as_ref().unwrap_or(from);
         let tx = tx.map_or_else(String::new, |tx| format!("{} ", short(tx)));
         // A colon, a semicolon or a number sign would end the text of a Mermaid message.
         let what = what.to_string().replace([':', ';', '#'], " ");
@@ -184,12 +106,9 @@ mod tests {
 
     #[test]
     fn a_diagram_has_a_line_for_each_happening_and_no_text_breaks_it() {
-        let happening = |at_us, from: &str, to: &str, text: &str| Happening {
-            at_us,
-            from: from.to_owned(),
-            to: to.to_owned(),
-            tx: None,
-            what: What::Note { text: text.to_owned() },
+        let happening = |at_us, from: &str, to: &str, text: &str| {
+            let what = What::Note { text: text.to_owned() };
+            Happening::new(at_us, from, 0, None, what).to(to)
         };
         let journal = [
             happening(1_500, "c0", "bank", "execute: a;b"),

@@ -25,6 +25,8 @@
 //! durable. At the end: all or nothing took effect, once; stock and money are conserved; nothing
 //! is held; every transaction has ended, with the outcome that was told.
 //!
+//! A run can be written down and judged by others: [`history`].
+//!
 //! # One's own participants
 //!
 //! [`Sim::explore`] takes participants of the user's own and what must hold of them; see
@@ -39,12 +41,16 @@ mod counters;
 mod detached;
 mod draw;
 mod event;
+mod exhaustive;
 mod explore;
 mod faults;
 mod finish;
+pub mod history;
 mod host;
 mod inquiry;
 mod journal;
+#[cfg(feature = "model")]
+mod model;
 mod moves;
 mod mutation;
 mod network;
@@ -64,9 +70,14 @@ mod world;
 pub use check::Violation;
 pub use counters::Counters;
 pub use draw::Draw;
+pub use exhaustive::{Explored, Planned, Scenario, StepFault, explore_faults, replay_faults};
 pub use explore::Explorer;
 pub use faults::{Fault, Faults, UnknownFault};
-pub use journal::{Happening, What};
+#[cfg(feature = "model")]
+#[doc(hidden)]
+pub use model::Bug;
+#[cfg(feature = "model")]
+pub use model::{Case, Checked, check_case};
 #[doc(hidden)]
 pub use mutation::Mutation;
 pub use participant::{Participant, Run};

@@ -13,6 +13,7 @@ use dtx_core::{
 
 use crate::{
     event::Event,
+    history::What,
     swarm::{MS, SECOND},
     world::World,
 };
@@ -72,10 +73,14 @@ impl World {
             _ => Signal::Retry,
         };
         self.counters.operator_moves += 1;
-        self.operators_decided |= matches!(
+        let decided = matches!(
             signal,
             Signal::Skip(_) | Signal::ForceCommit | Signal::ForceAbort | Signal::Abandon
         );
+        if decided {
+            self.operators_decided = true;
+            self.trace.note(self.now, ("operator", "operator"), None, || What::Moved);
+        }
         self.give(client, signal, "operator");
     }
 

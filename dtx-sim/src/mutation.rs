@@ -88,4 +88,12 @@ impl Mutation {
             Self::NotFenced | Self::PinnedExpires => return None,
         })
     }
+    /// What the environment asks for by `DTX_MUTANT`, in a program that was built for that.
+    pub(crate) fn of_environment() -> Option<Self> {
+        if !cfg!(feature = "mutants") {
+            return None;
+        }
+        let name = std::env::var("DTX_MUTANT").ok()?;
+        Self::ALL.into_iter().find(|mutation| format!("{mutation:?}") == name)
+    }
 }

@@ -6,10 +6,7 @@ use dtx_core::pattern::Pattern;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    check::Violation,
-    counters::Counters,
-    faults::Faults,
-    journal::{Happening, mermaid},
+    check::Violation, counters::Counters, faults::Faults, history::Happening, journal::mermaid,
     sim::Sim,
 };
 

@@ -129,6 +129,21 @@ impl World {
         self.answer(delay, StoreAnswer { coordinator, run, lane, results });
     }
 
+    /// A batch does not reach the store now: its writes fail, and with `late` they are applied so
+    /// much later, long after that was said.
+    pub(crate) fn miss(&mut self, slot: usize, wait: u64, late: Option<u64>) {
+        let Some(mut batch) = self.batches.take(slot) else { return };
+        let error = if late.is_some() { unknown } else { unavailable };
+        if batch.answers {
+            self.fail(wait, batch.coordinator, batch.lane, &batch.writes, |_| error("commit"));
+        }
+        if let Some(late) = late {
+            batch.answers = false;
+            let batch = self.batches.put(batch);
+            self.after(late, Event::Land { batch });
+        }
+    }
+
     /// A batch reaches the store.
     pub(crate) fn land(&mut self, slot: usize) {
         let Some(mut batch) = self.batches.take(slot) else { return };

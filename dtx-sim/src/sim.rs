@@ -20,7 +20,7 @@ const LIVENESS_US: u64 = 240 * SECOND;
 /// After the last transaction ended, what a clock may release is gone after this time.
 const DRAIN_US: u64 = 10 * SECOND;
 /// No run is longer, whatever happens.
-const EVENTS_MAX: u64 = 400_000;
+pub(crate) const EVENTS_MAX: u64 = 400_000;
 
 /// At this event this node crashes.
 #[derive(Clone, Debug)]
@@ -110,7 +110,7 @@ impl Sim {
 }
 
 impl World {
-    fn happen(&mut self, event: Event) {
+    pub(crate) fn happen(&mut self, event: Event) {
         match event {
             Event::Submit(client) => self.submit(client),
             Event::Remind(client) => self.remind(client),

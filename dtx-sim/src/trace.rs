@@ -2,21 +2,24 @@
 
 use dtx_core::ids::{TxId, mix};
 
-use crate::journal::{Happening, What};
+use crate::history::{HISTORY_VERSION, Happening, What};
 
 /// The most happenings that are kept of a run.
-const HAPPENINGS_MAX: usize = 20_000;
+const HAPPENINGS_MAX: usize = 100_000;
 
 /// What happened.
 #[derive(Clone, Debug)]
 pub(crate) struct Trace {
     hash: u64,
     journal: Option<Vec<Happening>>,
+    is_cut: bool,
 }
 
 impl Trace {
     pub(crate) fn new(is_kept: bool) -> Self {
-        Self { hash: 0, journal: is_kept.then(Vec::new) }
+        let began =
+            || vec![of_run(0, What::Began { version: HISTORY_VERSION, faults: Vec::new() })];
+        Self { hash: 0, journal: is_kept.then(began), is_cut: false }
     }
 
     /// Mixes an event into the number.
@@ -28,26 +31,53 @@ impl Trace {
         self.hash
     }
 
+    /// Whether a journal is kept.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.journal.is_some()
+    }
+
     /// Adds to the journal, if one is kept; else nothing is formatted.
     pub(crate) fn note(
         &mut self,
         at_us: u64,
+        way: (impl ToString, impl ToString),
+        tx: Option<TxId>,
+        what: impl FnOnce() -> What,
+    ) {
+        self.note_of((at_us, 0), way, tx, what);
+    }
+
+    /// As [`Self::note`], of a run of a node.
+    pub(crate) fn note_of(
+        &mut self,
+        (at_us, run): (u64, u32),
         (from, to): (impl ToString, impl ToString),
         tx: Option<TxId>,
         what: impl FnOnce() -> What,
     ) {
-        if let Some(journal) = &mut self.journal
-            && journal.len() < HAPPENINGS_MAX
-        {
-            let (from, to) = (from.to_string(), to.to_string());
-            journal.push(Happening { at_us, from, to, tx, what: what() });
+        let Some(journal) = &mut self.journal else { return };
+        if journal.len() < HAPPENINGS_MAX {
+            let happening = Happening::new(at_us, from.to_string(), run.into(), tx, what());
+            journal.push(happening.to(to.to_string()));
+        } else {
+            self.is_cut = true;
         }
     }
 
-    /// What was kept.
-    pub(crate) fn into_journal(self) -> Vec<Happening> {
-        self.journal.unwrap_or_default()
+    /// What was kept. It has an end only if all of it was.
+    pub(crate) fn into_journal(self, at_us: u64) -> Vec<Happening> {
+        let mut journal = self.journal.unwrap_or_default();
+        if !self.is_cut && !journal.is_empty() {
+            let lines = journal.len() as u64 + 1;
+            journal.push(of_run(at_us, What::Ended { lines }));
+        }
+        journal
     }
+}
+
+/// A line about the run itself.
+fn of_run(at_us: u64, what: What) -> Happening {
+    Happening::new(at_us, "run", 1, None, what)
 }
 
 #[cfg(test)]
@@ -67,10 +97,10 @@ mod tests {
 
     #[test]
     fn a_journal_is_kept_only_when_it_is_wanted() {
-        for (is_kept, count) in [(false, 0), (true, 1)] {
+        for (is_kept, count) in [(false, 0), (true, 3)] {
             let mut trace = Trace::new(is_kept);
-            trace.note(1, ("a", "b"), None, || What::Submitted { client: 0 });
-            assert_eq!(trace.into_journal().len(), count);
+            trace.note(1, ("a", "b"), None, || What::Note { text: "x".to_owned() });
+            assert_eq!(trace.into_journal(2).len(), count);
         }
     }
 }

@@ -4,7 +4,7 @@ use dtx_core::ids::TxId;
 
 use crate::{
     event::{Event, Trouble},
-    journal::What,
+    history::What,
     moves::EXAMINE_US,
     network::Node,
     swarm::{MS, SECOND, Swarm},
@@ -46,7 +46,10 @@ impl World {
         let coordinator = self.rng.below(self.coordinators.len() as u64) as usize;
         let down = self.rng.range(10 * MS, 4 * SECOND);
         self.trace.mark(10, coordinator as u64, down);
-        let text = || What::Note { text: format!("{trouble:?}, coordinator {coordinator}") };
+        let text = || match trouble.fault() {
+            Some(fault) => What::Fault { fault: fault.to_owned() },
+            None => What::Note { text: format!("{trouble:?}") },
+        };
         self.trace.note(self.now, ("trouble", "trouble"), None, text);
         match trouble {
             Trouble::RestartCoordinator(coordinator) => self.restart_coordinator(coordinator),
@@ -122,7 +125,7 @@ impl World {
     /// # Panics
     /// When there is none of that name.
     pub(crate) fn crash(&mut self, name: &str) {
-        let text = || What::Note { text: format!("crash of {name}") };
+        let text = || What::Fault { fault: "crash".to_owned() };
         self.trace.note(self.now, ("trouble", "trouble"), None, text);
         let Some(node) = self.node(name) else { panic!("there is no node {name:?}") };
         match node {
@@ -166,8 +169,7 @@ impl World {
     /// Faults stop: everything is up and every message arrives.
     pub(crate) fn heal(&mut self) {
         self.healed_at = Some(self.now);
-        let text = || What::Note { text: "heal".to_owned() };
-        self.trace.note(self.now, ("trouble", "trouble"), None, text);
+        self.trace.note(self.now, ("trouble", "trouble"), None, || What::Healed);
         self.network.heal();
         self.store_slow_until = 0;
         for coordinator in 0..self.coordinators.len() {

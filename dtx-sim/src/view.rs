@@ -12,7 +12,7 @@ use dtx_core::{
 };
 
 /// The durable record of a transaction, and what was seen of its operations.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct View {
     pub(crate) shard: ShardId,
     pub(crate) transaction: Arc<Transaction>,

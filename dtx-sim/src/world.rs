@@ -18,8 +18,8 @@ use crate::{
     detached::External,
     event::{Event, OperationKey, Queue, StoreAnswer},
     explore::Check,
+    history::{Facts, What},
     host::Host,
-    journal::What,
     mutation::Mutation,
     network::Network,
     participant::Participant,
@@ -208,9 +208,8 @@ impl World {
         let (tx, now) = (write.tx, self.now);
         self.trace.note(now, ("store", "store"), Some(tx), || What::Landed {
             record: write.kind,
-            version,
-            verdict: write.verdict,
             epoch: write.fence.map(|fence| fence.epoch),
+            facts: Facts::of(version, write.verdict, &write.state, &write.summary),
         });
         for what in broken {
             self.broken(Some(tx), what);

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    crash, examine,
+    crash, examine, exhaustive, mutants,
     process::{cargo, output, program, succeeds},
     services::Servers,
     simulator::{self, Seeds},
@@ -69,6 +69,11 @@ pub(crate) fn run(workspace: &Workspace, steps: &mut Steps, require: &[String]) 
         let ending = slice.and_then(|first| crash::power_slice(workspace, first));
         ending.unwrap_or_else(Ending::failed)
     });
+    steps.run("model check of small cases", || exhaustive::small_models(workspace));
+    steps.run("faults", || {
+        exhaustive::faults_slice(workspace).map_or_else(Ending::failed, |()| Ending::of(true))
+    });
+    steps.run("mutants slice", || mutants::slice(workspace).unwrap_or_else(Ending::failed));
     simulator::step(workspace, steps, "simulator slice", || simulator_slice(workspace));
 }
 

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    bench, check, ci, crash_points, diagrams, examine, page::Mode, prove, services, steps::Steps,
-    workspace::Workspace,
+    bench, check, ci, crash_points, diagrams, examine, mutant_list, page::Mode, prove, services,
+    steps::Steps, workspace::Workspace,
 };
 
 const EXIT_CODES: &str = "\
@@ -81,6 +81,12 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Writes the list of mutants, `docs/mutants.md`, from the sources and the last result.
+    Mutants {
+        /// Changes nothing and fails when the page is out of date.
+        #[arg(long)]
+        check: bool,
+    },
 }
 
 /// Reads the command line and runs the command.
@@ -119,6 +125,9 @@ fn start(task: &Task) -> Result<Steps, String> {
         }
         Task::CrashPoints { check } => {
             crash_points::step(&workspace, &workspace.facts()?, &mut steps, Mode::of(*check));
+        }
+        Task::Mutants { check } => {
+            mutant_list::step(&workspace, &workspace.facts()?, &mut steps, Mode::of(*check));
         }
     }
     Ok(steps)

@@ -25,15 +25,15 @@ const MOMENTS_DONE: &str = r#"{"moments":100}"#;
 const POWER: &str = "POWER ";
 const POWER_SKIPPED: &str = "POWER SKIPPED: ";
 
-/// A test target of dtx-cli, built with the crash points. They do nothing unless they are asked to,
-/// so one build serves all campaigns.
-fn target(workspace: &Workspace, name: &str) -> Result<Command, String> {
+/// A test target of dtx-cli, built with the crash points and the mutants. They do nothing unless
+/// they are asked to, so one build serves all campaigns.
+pub(crate) fn target(workspace: &Workspace, name: &str) -> Result<Command, String> {
     if !workspace.has_target("dtx-cli", "test", name) {
         return Err(format!("DTX-CLI HAS NO TEST TARGET {name:?}; nothing was crashed"));
     }
     let arguments = ["test", "--profile", "checked", "--package", "dtx-cli", "--test", name];
     let mut command = cargo(&workspace.root, &arguments);
-    command.args(["--features", "crash-points"]);
+    command.args(["--features", "crash-points,mutants"]);
     Ok(command)
 }
 

@@ -10,7 +10,8 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    ci, crash,
+    ci, crash, exhaustive, mutant_list, mutants,
+    page::Mode,
     process::{output, program},
     simulator::{self, Presence, Seeds},
     steps::{Ending, Steps},
@@ -33,10 +34,13 @@ struct Tier {
     run: fn(&Workspace, &str, u64) -> Result<(), String>,
 }
 
-const TIERS: [Tier; 3] = [
+const TIERS: [Tier; 6] = [
     Tier { name: "sim", says: "the simulator over many seeds", run: simulate },
+    Tier { name: "model", says: "all states of small transactions", run: exhaustive::model },
+    Tier { name: "faults", says: "every pair of faults at every step", run: exhaustive::faults },
     Tier { name: "crash", says: "kill -9 at every crash point and many moments", run: crash },
     Tier { name: "power", says: "loss of power on the embedded store", run: power },
+    Tier { name: "mutants", says: "planted bugs are found", run: mutants },
 ];
 
 /// Lists the tiers with what was proven and when.
@@ -92,21 +96,32 @@ fn standing(workspace: &Workspace, tier: &str) -> String {
 fn describe(result: &Value) -> &'static str {
     match (result["complete"].as_bool(), result["failure"].as_str()) {
         (_, Some(_)) => "FAILED",
+        (Some(true), None) if has_limited(result) => "searched, in part up to a limit,",
         (Some(true), None) => "proven",
         _ => "begun",
     }
+}
+
+/// Whether a search has stopped at its limit.
+fn has_limited(result: &Value) -> bool {
+    result["searches_at_the_limit"].as_array().is_some_and(|searches| !searches.is_empty())
 }
 
 fn file(root: &Path, tier: &str) -> PathBuf {
     root.join(FOLDER).join(format!("{tier}.json"))
 }
 
-fn read(root: &Path, tier: &str) -> Option<Value> {
+/// The result of a tier, if there is one.
+pub(crate) fn read(root: &Path, tier: &str) -> Option<Value> {
     let text = fs::read_to_string(file(root, tier)).ok()?;
     serde_json::from_str(&text).ok()
 }
 
-fn write(root: &Path, tier: &str, result: &Value) -> Result<(), String> {
+/// Writes the result of a tier.
+///
+/// # Errors
+/// A text when the file cannot be written.
+pub(crate) fn write(root: &Path, tier: &str, result: &Value) -> Result<(), String> {
     let path = file(root, tier);
     fs::create_dir_all(root.join(FOLDER)).map_err(|error| format!("{FOLDER}: {error}"))?;
     fs::write(&path, format!("{result:#}\n")).map_err(|error| format!("{FOLDER}/{tier}: {error}"))
@@ -191,6 +206,31 @@ fn power(workspace: &Workspace, commit: &str, _seeds: u64) -> Result<(), String>
     outcome
 }
 
+/// Goes on with what another run has found on the same commit. Its page is written with it.
+fn mutants(workspace: &Workspace, commit: &str, _seeds: u64) -> Result<(), String> {
+    let start = Instant::now();
+    let earlier = read(&workspace.root, "mutants").filter(|result| result["commit"] == commit);
+    let before = earlier.as_ref().and_then(|result| result["seconds"].as_f64()).unwrap_or(0.0);
+    let mut known = if earlier.is_some() { mutants::results(workspace) } else { Vec::new() };
+    let facts = workspace.facts()?;
+    let keep = |known: &[Value], complete: bool, failure: Option<&str>| {
+        let seconds = before + start.elapsed().as_secs_f64();
+        let enough = known.iter().filter(|result| mutants::is_found_enough(result)).count();
+        let result = json!({ "tier": "mutants", "commit": commit, "complete": complete,
+            "failure": failure, "seconds": seconds, "mutants": known.len(), "found": enough,
+            "all": known });
+        write(&workspace.root, "mutants", &result)
+    };
+    let outcome = mutants::prove(workspace, &facts, known.clone(), |found| {
+        known = found.to_vec();
+        keep(found, false, None)
+    });
+    keep(&known, outcome.is_ok(), outcome.as_ref().err().map(String::as_str))?;
+    let mut steps = Steps::new();
+    mutant_list::step(workspace, &facts, &mut steps, Mode::Write);
+    outcome
+}
+
 /// One object with the fields of both.
 fn joined(mut first: Value, second: Value) -> Value {
     if let (Some(all), Value::Object(more)) = (first.as_object_mut(), second) {
@@ -226,5 +266,7 @@ mod tests {
         assert_eq!(with(true, None), "proven");
         assert_eq!(with(false, None), "begun");
         assert_eq!(with(true, Some("x")), "FAILED");
+        let limited = json!({ "complete": true, "searches_at_the_limit": ["3ps"] });
+        assert_eq!(describe(&limited), "searched, in part up to a limit,");
     }
 }

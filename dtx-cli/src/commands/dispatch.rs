@@ -1,6 +1,8 @@
 //! From the command line to the command.
 
-use super::{completions, demo, doctor, heal, migrate, participant, run, sim, submit, tx};
+use super::{
+    check_history, completions, demo, doctor, heal, migrate, participant, run, sim, submit, tx,
+};
 use crate::{
     cli::Command,
     exit::{Exit, Failure},
@@ -18,6 +20,7 @@ pub(crate) async fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Migrate(args) => migrate::migrate(args).await,
         Command::Doctor(args) => doctor::doctor(args).await,
         Command::Sim(args) => sim::sim(args).await,
+        Command::CheckHistory(args) => check_history::check_history(&args),
         Command::Completions(args) => completions::completions(&args),
     }
 }

@@ -1,6 +1,7 @@
 //! The commands of the program, one file or folder each.
 
 mod access;
+pub(crate) mod check_history;
 pub(crate) mod completions;
 pub(crate) mod demo;
 mod dispatch;

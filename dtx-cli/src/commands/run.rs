@@ -1,13 +1,15 @@
 //! `dtx run`.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use clap::Args;
-use dtx::{name::Namespace, pattern::Pattern, resource::LEVEL_MAX};
+use dtx::{name::Namespace, pattern::Pattern, resource::LEVEL_MAX, transport::Transport};
 use dtx_shop::{
     CONCURRENCY_DEFAULT, CONCURRENCY_MAX, FaultRates, LOSE_MAX, Orders, RUN_NAME_RULE, Rate,
-    Report, RunSettings, ShopError, StoreAddress, Told, TransportAddress, default_run_name,
+    Report, RunSettings, ShopError, ShopStore, StoreAddress, Told, TransportAddress,
+    default_run_name,
 };
+use dtx_sim::history::{HistoryWriter, Recorded, RecordedTransport, What};
 
 use super::store::{on, open};
 use crate::{
@@ -66,6 +68,9 @@ pub(crate) struct RunArgs {
     /// Print one JSON object on stdout instead of a table
     #[arg(long)]
     json: bool,
+    /// Append what happens to this file, for dtx check-history; give it from the first run on
+    #[arg(long, value_name = "FILE")]
+    history: Option<PathBuf>,
     /// How progress is shown on stderr
     #[arg(long, value_enum, default_value_t)]
     progress: ProgressMode,
@@ -80,7 +85,13 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
     }
     let report = {
         let progress = Progress::new(args.progress, settings.pattern.name(), orders.orders.len());
-        on_store(&orders, &settings, &progress).await?
+        let history = match &args.history {
+            Some(path) => Some(HistoryWriter::append(path).map_err(|error| {
+                Failure::usage(format!("--history {}: {error}", path.display()))
+            })?),
+            None => None,
+        };
+        on_store(&orders, &settings, &progress, history).await?
     };
     if args.json {
         output::json(&report)?;
@@ -131,12 +142,47 @@ async fn on_store(
     orders: &Orders,
     settings: &RunSettings,
     progress: &Progress,
+    history: Option<HistoryWriter>,
 ) -> Result<Report, Failure> {
-    let tell = |told: Told<'_>| progress.tell(told);
     let opened = open(&settings.store).await?;
-    let report = on!(&opened, store => dtx_shop::run(store, orders, settings, &tell).await);
-    let report = report.map_err(failure)?;
+    let report = on!(&opened, store => {
+        run_on(store.clone(), orders, settings, progress, history).await
+    })?;
     opened.close().await?;
+    Ok(report)
+}
+
+/// Runs on an open store; only with a history is anything put around it.
+async fn run_on<S: ShopStore>(
+    store: S,
+    orders: &Orders,
+    settings: &RunSettings,
+    progress: &Progress,
+    history: Option<HistoryWriter>,
+) -> Result<Report, Failure> {
+    let Some(history) = history else {
+        let tell = |told: Told<'_>| progress.tell(told);
+        return dtx_shop::run(&store, orders, settings, &tell).await.map_err(failure);
+    };
+    let tell = |told: Told<'_>| {
+        match told {
+            Told::Accepted(_, tx) => history.note("client", [(Some(tx), What::Acknowledged)]),
+            Told::Ended(_, tx, outcome) => {
+                history.note("client", [(Some(tx), What::Told { outcome })]);
+            }
+            Told::Done(_) => {}
+        }
+        progress.tell(told);
+    };
+    let wrap = |inner: Arc<dyn Transport>| -> Arc<dyn Transport> {
+        Arc::new(RecordedTransport::new(inner, history.clone()))
+    };
+    let recorded = Recorded::new(store, history.clone());
+    let report = dtx_shop::run_through(&recorded, orders, settings, &wrap, &tell).await;
+    let report = report.map_err(failure)?;
+    let tables = recorded.dump(&settings.run, &settings.pool_prefixes()).await;
+    tables.map_err(Failure::failed)?;
+    history.end().map_err(Failure::failed)?;
     Ok(report)
 }
 

@@ -22,7 +22,7 @@ const EXAMPLES: &str = "Examples:
   dtx sim --seeds 10000
   dtx sim --seeds 10000 --seed 5000000 --pattern 3ps --faults loss,partition
   dtx sim --seed 42 > run.mmd
-  dtx sim --seed 42 --journal > run.jsonl
+  dtx sim --seed 42 --history run.jsonl
 
 Exit code 1 says that something that must hold was violated.";
 
@@ -42,9 +42,12 @@ pub(crate) struct SimArgs {
     /// Only these faults: all, none, or some names with commas; see docs/cli.md
     #[arg(long, value_name = "F,..", default_value_t)]
     faults: Faults,
-    /// Print what happened in the run of --seed as JSON lines
-    #[arg(long, conflicts_with_all = ["json", "seeds"])]
-    journal: bool,
+    /// Write what happened in the run of --seed into this file, for dtx check-history
+    #[arg(long, value_name = "FILE", conflicts_with = "seeds")]
+    history: Option<PathBuf>,
+    /// Run each seed again for every node and every event, with a crash of that node there
+    #[arg(long, requires = "seeds")]
+    crash_everywhere: bool,
     /// Write a file for each failing seed into this folder
     #[arg(long, value_name = "DIR", requires = "seeds")]
     keep: Option<PathBuf>,
@@ -59,10 +62,11 @@ pub(crate) struct SimArgs {
 impl SimArgs {
     fn explorer(&self, seeds: Range<u64>) -> Explorer {
         let explorer = Sim::explore(seeds).faults(self.faults);
-        match self.pattern {
+        let explorer = match self.pattern {
             Some(pattern) => explorer.pattern(pattern),
             None => explorer,
-        }
+        };
+        if self.crash_everywhere { explorer.crash_everywhere() } else { explorer }
     }
 }
 
@@ -100,6 +104,15 @@ pub(crate) async fn sim(args: SimArgs) -> Result<Exit, Failure> {
 fn one(seed: u64, args: &SimArgs) -> Result<Exit, Failure> {
     let report = args.explorer(seed..seed).replay(seed);
     let violations = texts(&report);
+    if let Some(path) = &args.history {
+        let mut text = Vec::new();
+        for happening in &report.journal {
+            serde_json::to_writer(&mut text, happening).map_err(Failure::failed)?;
+            text.push(b'\n');
+        }
+        fs::write(path, text)
+            .map_err(|error| Failure::usage(format!("--history {}: {error}", path.display())))?;
+    }
     if args.json {
         output::json(&Replayed {
             seed,
@@ -109,11 +122,7 @@ fn one(seed: u64, args: &SimArgs) -> Result<Exit, Failure> {
             trace_hash: format!("{:016x}", report.trace_hash),
             counters: &report.counters,
         })?;
-    } else if args.journal {
-        for happening in &report.journal {
-            output::line(serde_json::to_string(happening).map_err(Failure::failed)?)?;
-        }
-    } else {
+    } else if args.history.is_none() {
         output::line(report.diagram().trim_end())?;
     }
     // Next to a diagram, which must stay one, and next to JSON they go to stderr.

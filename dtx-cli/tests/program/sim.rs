@@ -53,15 +53,25 @@ fn a_run_is_kept_to_its_pattern_and_its_faults() {
 }
 
 #[test]
-fn a_journal_is_a_line_for_each_happening() {
-    let ran = dtx(&["sim", "--seed", "3", "--journal"]);
-    assert_eq!(ran.code, 0);
+fn a_history_is_a_line_for_each_happening_and_is_judged() {
+    let directory = tempfile::tempdir().expect("a file");
+    let file = |name: &str| directory.path().join(name).display().to_string();
+    let (whole, cut) = (file("whole.jsonl"), file("cut.jsonl"));
+    assert_eq!(dtx(&["sim", "--seed", "3", "--history", &whole]).code, 0);
+    let text = std::fs::read_to_string(&whole).expect("a file");
     let lines: Vec<serde_json::Value> =
-        ran.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     assert!(lines.len() > 50);
     for what in ["submitted", "command", "reply", "kept", "landed", "told", "leased"] {
         assert!(lines.iter().any(|line| line["what"] == what), "{what}");
     }
+    let judged = dtx(&["check-history", &whole, "--json"]);
+    assert_eq!((judged.code, &judged.json()["finding"]), (0, &"valid".into()));
+    // Without its end nobody can say.
+    std::fs::write(&cut, text.lines().take(30).collect::<Vec<_>>().join("\n") + "\n")
+        .expect("a file");
+    let judged = dtx(&["check-history", &cut, "--json"]);
+    assert_eq!((judged.code, &judged.json()["finding"]), (3, &"unknown".into()));
 }
 
 #[test]

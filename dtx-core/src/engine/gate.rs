@@ -5,6 +5,7 @@ use crate::{
     engine::{Signal, open::Record, write::Turn},
     ids::OperationIndex,
     modifier::Facts,
+    mutant,
     pattern::{Event, Phase},
     store::Status,
     time::Timestamp,
@@ -12,14 +13,14 @@ use crate::{
 };
 
 /// A gate that is shut.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct GateRun {
     /// When to look again by the clock.
     pub(super) wake_at: Timestamp,
     /// Operations whose status is awaited; `None` before they are asked.
-    asked: Option<Vec<OperationIndex>>,
+    pub(super) asked: Option<Vec<OperationIndex>>,
     /// The time until an approval must be there.
-    approval_until: Option<Timestamp>,
+    pub(super) approval_until: Option<Timestamp>,
 }
 
 impl Turn<'_, '_> {
@@ -66,7 +67,8 @@ impl Turn<'_, '_> {
     }
 
     fn is_approved(&mut self) -> bool {
-        let given = self.open.state.signals.iter().any(|e| e.signal == Signal::Approve);
+        let given = mutant!(ApprovalIgnored)
+            || self.open.state.signals.iter().any(|e| e.signal == Signal::Approve);
         let until = self.open.gate.as_ref().and_then(|gate| gate.approval_until);
         match until {
             None => true,
@@ -86,7 +88,7 @@ impl Turn<'_, '_> {
     fn is_time(&mut self) -> bool {
         let after = self.open.transaction.modifiers().and_then(|m| m.execute_after);
         let at = after.map_or(Timestamp::ZERO, |after| self.open.accepted_at + after);
-        if at <= self.cx.now {
+        if at <= self.cx.now || mutant!(DelayIgnored) {
             return true;
         }
         self.wait_until(at);
@@ -148,7 +150,7 @@ impl Turn<'_, '_> {
         };
         asked.retain(|other| *other != operation);
         let done = asked.is_empty();
-        if !stands {
+        if !stands && !mutant!(VerificationIgnored) {
             self.found(false);
         } else if done {
             self.found(true);
@@ -158,6 +160,10 @@ impl Turn<'_, '_> {
     fn found(&mut self, stands: bool) {
         if self.open.state.verified.is_none() {
             self.open.state.verified = Some(stands);
+            if mutant!(VerifiedUnwritten) {
+                self.check_gate();
+                return;
+            }
             self.record(Record::PROGRESS);
         }
     }

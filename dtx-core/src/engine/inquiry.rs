@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::{
     engine::StoredState,
     ids::{Epoch, WriteId},
+    mutant,
     pattern::Pattern,
     store::{
         Expect, JournalEntry, JournalEvent, RecordKind, Status, Summary, TxRecord, TxWrite, Verdict,
@@ -39,6 +40,9 @@ pub fn answer_inquiry(
     id: WriteId,
 ) -> InquiryStep {
     let Some(record) = record else {
+        if mutant!(InquiryWritesNoTombstone) {
+            return InquiryStep::Answer(Verdict::Abort);
+        }
         return InquiryStep::Write(Box::new(tombstone(inquiry, store_now, id)));
     };
     if let Some(verdict) = record.verdict {
@@ -48,11 +52,11 @@ pub fn answer_inquiry(
         return InquiryStep::Pending(RETRY_AFTER);
     };
     // The pivot or the delegated commit may have left: that counts as decided (rule 4).
-    if state.point_of_no_return.is_some() {
+    if state.point_of_no_return.is_some() && !mutant!(InquiryIgnoresDelegated) {
         return InquiryStep::Pending(RETRY_AFTER);
     }
     let ends = record.accepted_at + state.deadline;
-    if store_now <= ends {
+    if store_now <= ends && !mutant!(InquiryAbortsEarly) {
         return InquiryStep::Pending(ends.since(store_now).max(Duration::from_millis(1)));
     }
     let Some(verdict) = going_back(record) else {

@@ -6,6 +6,7 @@
 //! arrives in the [`Context`].
 
 mod accept;
+mod digest;
 mod gate;
 mod healing;
 mod hold;

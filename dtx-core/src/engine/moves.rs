@@ -8,6 +8,7 @@ use thiserror::Error;
 use crate::{
     engine::{Signal, StoredState, Unreadable, readable},
     ids::OperationIndex,
+    mutant,
     pattern::Phase,
     store::{RecordKind, Status, TxRecord, Verdict},
     transaction::{Transaction, codec},
@@ -202,7 +203,11 @@ impl<'a> Standing<'a> {
             return Err(No::TooLate);
         }
         match verb {
-            Verb::Approve | Verb::Reject | Verb::Cancel if !self.is_undecided() => Err(No::TooLate),
+            Verb::Approve | Verb::Reject | Verb::Cancel
+                if !self.is_undecided() && !mutant!(CancelAfterDecision) =>
+            {
+                Err(No::TooLate)
+            }
             Verb::Approve | Verb::Reject | Verb::Cancel => self.fits_decision(verb),
             Verb::Retry => invalid_unless(
                 self.status == Status::NeedsAttention,

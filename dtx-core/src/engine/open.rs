@@ -9,6 +9,7 @@ use crate::{
     answer::Reason,
     engine::{StoredState, gate::GateRun, timeline::Timeline},
     ids::{OperationIndex, Version},
+    mutant,
     pattern::{Event, Machine, Phase},
     store::{Outcome, RecordKind, Status, TxWrite, Verdict},
     time::Timestamp,
@@ -17,7 +18,7 @@ use crate::{
 };
 
 /// A transaction that is on its way. What most transactions never have takes a pointer each.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct OpenTx {
     pub(super) transaction: Arc<Transaction>,
     pub(super) machine: Machine,
@@ -64,7 +65,7 @@ pub(super) struct Resume {
 }
 
 /// How a resume counts among those of its transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum ResumeCount {
     /// Its wait in the store is over. Should that kill its owner, the next one counts it.
     WasParked,
@@ -78,6 +79,7 @@ impl ResumeCount {
     pub(super) fn of(self, before: u16) -> u16 {
         match self {
             Self::WasParked => before,
+            Self::Again if mutant!(ResumeNotCounted) => before,
             Self::Again => before.saturating_add(1),
             Self::Anew => 1,
         }
@@ -98,7 +100,7 @@ pub(super) enum End {
 }
 
 /// A record that is to be written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Record {
     pub(super) kind: RecordKind,
     pub(super) verdict: Option<Verdict>,
@@ -126,9 +128,9 @@ pub(super) struct Flight {
     pub(super) one_phase: bool,
     pub(super) extensions: u8,
     /// When it was begun, in milliseconds since the accept: there are many flights.
-    begun: u32,
+    pub(super) begun: u32,
     /// When the attempt was sent, in microseconds since it was begun.
-    sent_after: u32,
+    pub(super) sent_after: u32,
     /// When the next attempt is due.
     pub(super) next_at: Timestamp,
     /// When the phase has expired.

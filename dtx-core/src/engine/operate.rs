@@ -11,6 +11,7 @@ use crate::{
         write::Turn,
     },
     ids::OperationIndex,
+    mutant,
     pattern::{Event, Heard, Phase},
     store::{JournalEvent, Outcome, RecordKind, Status, Verdict},
 };
@@ -163,6 +164,9 @@ impl Turn<'_, '_> {
             }
         }
         let last = Some(fixed.unwrap_or(Outcome::Abandoned));
+        if let Some(outcome) = last.filter(|_| mutant!(AbandonedToldEarly)) {
+            self.tell(outcome);
+        }
         self.record(Record { kind: RecordKind::Progress, verdict, lazy: false, last });
     }
 }

@@ -14,6 +14,7 @@ use crate::{
     },
     ids::{OperationIndex, mix},
     modifier::{Expiry, OnExpiry, PhaseProgress, expiry, extension},
+    mutant,
     pattern::{Event, Heard, Phase},
     store::{Answered, JournalEvent, RecordKind, Status},
     time::Timestamp,
@@ -34,6 +35,10 @@ impl Turn<'_, '_> {
             return;
         }
         self.open.state.resumes = resume.count.of(resumes);
+        if mutant!(ResumeUnwritten) {
+            self.start_again();
+            return;
+        }
         self.record(Record::of(RecordKind::Resumed));
     }
 
@@ -43,12 +48,12 @@ impl Turn<'_, '_> {
         let point = self.open.state.point_of_no_return;
         match (verdict, point) {
             (Some(verdict), _) => self.feed(Event::Resume(verdict)),
-            (None, Some(kind)) => self.feed(Event::ResumeAfter(kind)),
+            (None, Some(kind)) if !mutant!(PivotForgotten) => self.feed(Event::ResumeAfter(kind)),
             // A signal that was durable first stands (rule 8): it is heard before anything is
             // asked for.
-            (None, None) if self.wants_back() => self.hear_signals(),
-            (None, None) if self.open.deadline_at <= self.cx.now => self.feed(Event::Overdue),
-            (None, None) => self.feed(Event::Start),
+            (None, _) if self.wants_back() => self.hear_signals(),
+            (None, _) if self.open.deadline_at <= self.cx.now => self.feed(Event::Overdue),
+            (None, _) => self.feed(Event::Start),
         }
     }
 
@@ -111,7 +116,8 @@ impl Turn<'_, '_> {
         self.open.sent_now(operation, self.cx.now);
         let flight = &mut self.open.flights[operation.get()];
         flight.attempt = attempt;
-        flight.next_at = self.cx.now + timeout;
+        flight.next_at =
+            if mutant!(NeverSentAgain) { Timestamp::MAX } else { self.cx.now + timeout };
         if timeout > settings.backoff_durable {
             self.note_attempts(operation, phase, attempt);
         }
@@ -125,7 +131,7 @@ impl Turn<'_, '_> {
         flight: Flight,
     ) -> Command {
         let definition = self.open.transaction.operation(operation);
-        let undecided = self.open.machine.is_undecided();
+        let undecided = self.open.machine.is_undecided() || mutant!(DeadlineAfterDecision);
         let claims = matches!(phase, Phase::Prepare | Phase::Reserve);
         let deadline =
             undecided.then(|| self.open.deadline_at.min(flight.expires_at).since(self.cx.now));
@@ -197,12 +203,17 @@ impl Turn<'_, '_> {
         }
         self.shared.last_failure = failure(&reply.answer);
         if let Err(NotDone::Unknown(_)) = &reply.answer {
-            if current {
+            if mutant!(UnknownIsNo) && !phase.is_backward() {
+                let heard = Heard::Rejected { kept: true };
+                self.land(operation);
+                self.feed(Event::Answer { operation, phase, heard });
+            } else if current {
                 self.back_off(operation);
             }
             return;
         }
-        let foreign = self.shared.settings.without_inbox.contains(&reply.participant);
+        let foreign = self.shared.settings.without_inbox.contains(&reply.participant)
+            && !mutant!(ForeignAnswerUnwritten);
         if foreign
             && phase != Phase::Status
             && let Some(event) = self.event_of(operation, phase, &reply.answer, false)
@@ -251,6 +262,12 @@ impl Turn<'_, '_> {
             Err(NotDone::Refused(Refusal::Executed)) if phase.is_backward() => {
                 Heard::Refused(Refusal::Executed)
             }
+            Err(_) if retried && mutant!(DeadLetterDelivered) && phase == Phase::Deliver => {
+                Heard::Done { read_only: false, reversed: false }
+            }
+            Err(_) if retried && mutant!(FailedUndoIsDone) && phase.is_backward() => {
+                Heard::Done { read_only: false, reversed: true }
+            }
             Err(_) if retried => return None,
             Err(NotDone::Rejected(_)) => Heard::Rejected { kept },
             Err(NotDone::Refused(refusal)) => Heard::Refused(*refusal),
@@ -287,7 +304,10 @@ impl Turn<'_, '_> {
             return;
         }
         let salt = mix(self.tx.salt() ^ u64::from(operation.0));
-        let pause = backoff(policy.backoff_ms, policy.backoff_ms_max, flight.attempt, salt);
+        let pause = match mutant!(BackoffUnbounded) {
+            true => Duration::from_secs(86_400),
+            false => backoff(policy.backoff_ms, policy.backoff_ms_max, flight.attempt, salt),
+        };
         let flight = &mut self.open.flights[operation.get()];
         flight.sent = false;
         flight.next_at = self.cx.now + pause;
@@ -368,6 +388,12 @@ impl Turn<'_, '_> {
         let attempt = self.open.flights[operation.get()].attempt;
         let answer = Answered::TimedOut;
         self.note(JournalEvent::Answered { operation, phase, attempt, answer });
+        if mutant!(TimeOutIsNo) && !phase.is_backward() {
+            let heard = Heard::Rejected { kept: true };
+            self.land(operation);
+            self.feed(Event::Answer { operation, phase, heard });
+            return;
+        }
         if self.is_spent(operation, &self.policy(operation)) {
             self.give_up(operation, phase);
         } else {

@@ -15,6 +15,7 @@ use crate::{
         write::Turn,
     },
     ids::{AcceptSequence, ShardId, TxId, WriteId},
+    mutant,
     pattern::Effect,
     store::{Expect, Fence, Outcome, RecordKind, Status, TxRecord, TxWrite},
     time::Timestamp,
@@ -22,28 +23,28 @@ use crate::{
 };
 
 /// All open transactions of one shard, under one lease.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ShardEngine {
     pub(super) shared: Shared,
-    open: BTreeMap<TxId, Box<OpenTx>>,
+    pub(super) open: BTreeMap<TxId, Box<OpenTx>>,
     /// Finished ones whose last, lazy write is not settled.
-    closing: BTreeMap<TxId, Closing>,
+    pub(super) closing: BTreeMap<TxId, Closing>,
 }
 
 /// What the turns of all transactions of the shard share.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Shared {
     pub(super) fence: Fence,
     pub(super) settings: Arc<EngineSettings>,
     pub(super) next_write: u64,
-    next_number: u64,
+    pub(super) next_number: u64,
     /// Those of the open ones, in the order in which they were first seen.
-    sequences: BTreeSet<AcceptSequence>,
+    pub(super) sequences: BTreeSet<AcceptSequence>,
     /// Whether `sequences` holds all open transactions of the shard.
-    complete: bool,
+    pub(super) complete: bool,
     /// Whether a record of the shard could not be read, so that its sequence is not known.
-    unreadable: bool,
-    timers: BinaryHeap<Reverse<(Timestamp, TxId)>>,
+    pub(super) unreadable: bool,
+    pub(super) timers: BinaryHeap<Reverse<(Timestamp, TxId)>>,
     /// Room for the effects of a step, kept so that a step allocates nothing.
     pub(super) effects: Vec<Effect>,
     /// What the answer said that is being acted on, should it be the last one that is awaited.
@@ -52,21 +53,24 @@ pub(super) struct Shared {
     pub(super) last_attempts: u32,
 }
 
-#[derive(Debug)]
-struct Closing {
-    write: TxWrite,
-    sequence: AcceptSequence,
-    again_at: Timestamp,
+#[derive(Clone, Debug)]
+pub(super) struct Closing {
+    pub(super) write: TxWrite,
+    pub(super) sequence: AcceptSequence,
+    pub(super) again_at: Timestamp,
 }
 
 impl Shared {
     /// Every transaction of the shard with a smaller sequence is durably finished (rule 14).
     /// Nothing is claimed before all open ones are known.
     pub(super) fn watermark(&self) -> AcceptSequence {
-        if !self.complete || self.unreadable {
+        if (!self.complete || self.unreadable) && !mutant!(WatermarkBeforeRecovery) {
             return AcceptSequence::default();
         }
         let next = AcceptSequence { epoch: self.fence.epoch, number: self.next_number };
+        if mutant!(WatermarkTooHigh) {
+            return next;
+        }
         self.sequences.first().copied().unwrap_or(next)
     }
 
@@ -193,7 +197,7 @@ impl ShardEngine {
                 Ok(None) | Err(_) => self.turn(tx, cx, out, |turn| turn.not_loaded()),
             },
             Input::Reply(reply) => {
-                if reply.epoch == self.shared.fence.epoch {
+                if reply.epoch == self.shared.fence.epoch || mutant!(StaleReplyHeard) {
                     self.turn(reply.tx, cx, out, |turn| turn.hear(reply));
                 }
             }

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The entries that ride in the next write.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Timeline {
     brief: Vec<Brief>,
     whole: ThinVec<JournalEntry>,

@@ -12,6 +12,7 @@ use crate::{
     },
     error::Retry,
     ids::{AcceptSequence, OperationIndex, TxId, WriteId},
+    mutant,
     pattern::{Effect, Event, Pattern, Phase},
     store::{
         CommitResult, Expect, JournalEntry, JournalEvent, Outcome, RecordKind, Status, Summary,
@@ -192,7 +193,9 @@ impl Turn<'_, '_> {
         }
         match (&self.open.gate, self.open.status) {
             (Some(gate), Status::Parked) => {
-                Some(self.cx.store_now + gate.wake_at.since(self.cx.now))
+                let pause = gate.wake_at.since(self.cx.now);
+                let due = self.cx.store_now + pause;
+                Some(if mutant!(ParkedForgotten) { Timestamp::MAX } else { due })
             }
             _ => Some(Timestamp::MAX),
         }
@@ -230,6 +233,11 @@ impl Turn<'_, '_> {
                 }
                 self.write_next();
             }
+            CommitResult::Conflict { found: Some(found), verdict: Some(_) }
+                if mutant!(VerdictConflictIgnored) =>
+            {
+                self.written(id, CommitResult::Committed(found));
+            }
             CommitResult::Conflict { found: None, .. } => self.set_aside("its record is gone"),
             // Somebody wrote in between (rule 8): see what, then go on from there.
             CommitResult::Conflict { found: Some(_), .. } => self.out.loads.push(self.tx),
@@ -238,7 +246,9 @@ impl Turn<'_, '_> {
                 self.out.notices.push(Notice::LeaseLost(self.shared.fence.shard));
             }
             CommitResult::Failed(error) => {
-                if self.is_accept() && error.retry() == Retry::Never {
+                if self.is_accept()
+                    && (error.retry() == Retry::Never || mutant!(UnknownWriteIsFailed))
+                {
                     self.not_accepted(Refused::Store(error));
                 } else {
                     // Whether it landed or not, the same write id settles it (rule 9).
@@ -441,7 +451,7 @@ impl Turn<'_, '_> {
     }
 
     /// The outcome, once.
-    fn tell(&mut self, outcome: Outcome) {
+    pub(super) fn tell(&mut self, outcome: Outcome) {
         if self.open.told.is_none() {
             self.open.told = Some(outcome);
             self.cx.peers.ended(outcome);
@@ -475,7 +485,7 @@ impl Turn<'_, '_> {
                 RecordKind::PivotSent | RecordKind::Delegated => true,
                 _ => false,
             };
-            if decides && self.wants_back() {
+            if decides && self.wants_back() && !mutant!(SignalOvertaken) {
                 // The signal was durable first, so it stands (rule 8).
                 self.open.state.point_of_no_return = None;
             } else {

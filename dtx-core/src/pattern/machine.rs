@@ -12,6 +12,7 @@ use thiserror::Error;
 use crate::{
     answer::Refusal,
     ids::OperationIndex,
+    mutant,
     pattern::{
         Pattern, Phase,
         progress::{Mark, Progress, Undo},
@@ -213,9 +214,16 @@ impl Machine {
         self.verdict
     }
 
+    /// What there is beside the operations, for searches that compare machines.
+    pub(crate) fn whole(&self) -> impl Hash {
+        let flags = [self.point_of_no_return, self.going_back, self.gate_open, self.reversed];
+        (self.state, self.verdict, flags)
+    }
+
     /// Whether a deadline or a caller can still turn it.
     pub fn is_undecided(&self) -> bool {
-        self.verdict.is_none() && !self.point_of_no_return && !self.going_back
+        let is_fixed = self.point_of_no_return && !mutant!(PivotUndecided);
+        self.verdict.is_none() && !is_fixed && !self.going_back
     }
 
     /// Takes one step in place. On an error nothing has changed.
@@ -362,6 +370,10 @@ impl Machine {
                     Some(On::Undone)
                 }
                 Heard::Refused(Refusal::Executed) if can_reverse && phase != Phase::Compensate => {
+                    if mutant!(ExecutedIsCancelled) {
+                        progress.undo = Undo::Done;
+                        return Some(On::Undone);
+                    }
                     progress.undo = Undo::Open;
                     progress.executed = true;
                     Some(On::WasExecuted)
@@ -384,10 +396,11 @@ impl Machine {
             }
             Heard::Rejected { kept } => {
                 progress.mark = Mark::No;
-                progress.untouched = kept && first;
+                progress.untouched = (kept || mutant!(UnkeptNoTrusted)) && first;
                 Some(On::No)
             }
             Heard::Refused(_) => {
+                progress.untouched = first && mutant!(RefusedIsRejected);
                 progress.mark = Mark::No;
                 Some(On::No)
             }

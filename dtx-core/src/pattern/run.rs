@@ -2,6 +2,7 @@
 
 use crate::{
     ids::OperationIndex,
+    mutant,
     pattern::{
         Pattern, Phase,
         machine::{Effect, Machine, UndefinedTransition},
@@ -84,7 +85,9 @@ impl<'a> Run<'a> {
         match when {
             When::Always => true,
             When::All(phase) => {
-                self.having(phase).all(|index| machine.operations[index].has_done(phase))
+                let missing =
+                    self.having(phase).filter(|index| !machine.operations[*index].has_done(phase));
+                missing.count() <= usize::from(mutant!(GateOneMissing))
             }
             When::AllUndone => (0..machine.operations.len())
                 .all(|i| !self.must_undo(i) || machine.operations[i].undo == Undo::Done),
@@ -148,7 +151,10 @@ impl<'a> Run<'a> {
         let operation = &self.transaction.operations()[index];
         let reversible =
             operation.step() == StepKind::Compensatable && operation.consistency().is_critical();
-        reversible && !self.machine.operations[index].untouched
+        let progress = &self.machine.operations[index];
+        let is_lost = mutant!(UnansweredNotTakenBack) && progress.mark == Mark::Lost;
+        let is_unsent = mutant!(UnsentNotTakenBack) && progress.phase.is_none();
+        reversible && !progress.untouched && !is_lost && !is_unsent
     }
 
     fn act(&mut self, act: Act) {
@@ -166,7 +172,7 @@ impl<'a> Run<'a> {
                 let outcome = self.outcome(Verdict::Turned);
                 self.effects.push(Effect::Tell(outcome));
             }
-            Act::FinishAwaited => self.finish(false),
+            Act::FinishAwaited => self.finish(mutant!(FinishLazy)),
             Act::FinishLazily => self.finish(true),
             Act::DeadLetter => {
                 if let Some(about) = self.about {
@@ -208,7 +214,14 @@ impl<'a> Run<'a> {
         let last = (verdict == Verdict::Completed && self.machine.state == State::Completed)
             .then_some(Outcome::Committed);
         let kind = RecordKind::Verdict;
-        self.effects.push(Effect::Record { kind, verdict: Some(verdict), lazy: false, last });
+        let lazy = mutant!(VerdictLazy);
+        self.effects.push(Effect::Record { kind, verdict: Some(verdict), lazy, last });
+        if mutant!(ToldBeforeDurable) && !verdict.is_backward() {
+            self.effects.push(Effect::Tell(Outcome::Committed));
+        }
+        if mutant!(BackwardBeforeVerdict) && verdict.is_backward() {
+            self.undo();
+        }
     }
 
     fn outcome(&self, verdict: Verdict) -> Outcome {
@@ -237,7 +250,10 @@ impl<'a> Run<'a> {
         let count = self.machine.operations.len();
         let mut held = vec![false; count];
         for (index, operation) in self.transaction.operations().iter().enumerate() {
-            if self.must_undo(index) && self.machine.operations[index].undo != Undo::Done {
+            if self.must_undo(index)
+                && self.machine.operations[index].undo != Undo::Done
+                && !mutant!(UndoneInAnyOrder)
+            {
                 for on in operation.depends_on() {
                     held[on.get()] = true;
                 }
@@ -258,7 +274,7 @@ impl<'a> Run<'a> {
         let progress = &self.machine.operations[index];
         let maybe_executed = progress.executed || progress.phase == Some(Phase::Execute);
         match (self.table.drop, self.table.reverse) {
-            (Some(_), Some(reverse)) if maybe_executed => reverse,
+            (Some(_), Some(reverse)) if maybe_executed && !mutant!(ExecutedCancelled) => reverse,
             (Some(drop), _) => drop,
             (None, reverse) => reverse.unwrap_or(Phase::Compensate),
         }

@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use crate::{
     ids::{OperationIndex, TxId},
+    mutant,
     time::Timestamp,
 };
 
@@ -127,7 +128,11 @@ impl Totals {
 
     /// What is firmly promised to others.
     pub(super) fn firm(&self) -> u128 {
-        self.pinned + self.strict
+        match (mutant!(PinnedNotCounted), mutant!(StrictNotCounted)) {
+            (true, _) => self.strict,
+            (_, true) => self.pinned,
+            _ => self.pinned + self.strict,
+        }
     }
 }
 
@@ -219,7 +224,11 @@ impl Holds {
 
     /// Drops the claims that a clock may release; says how many.
     pub(super) fn expire(&mut self, now: Timestamp) -> usize {
-        let is_over = |hold: &&Hold| !hold.pinned && hold.expires_at <= now;
+        let is_over = |hold: &&Hold| {
+            (!hold.pinned || mutant!(PinnedExpires))
+                && hold.expires_at <= now
+                && !mutant!(HoldNeverExpires)
+        };
         let over: Vec<Owner> = self.live.values().filter(is_over).map(|hold| hold.owner).collect();
         for owner in &over {
             self.remove(*owner);
@@ -270,7 +279,7 @@ impl Holds {
     /// The optimistic claims that came before this one and are not pinned.
     pub(super) fn optimistic_before(&self, number: u64) -> u128 {
         self.live
-            .range(..number)
+            .range(if mutant!(EarlierNotCounted) { 0..0 } else { 0..number })
             .filter(|(_, hold)| hold.kind == HoldKind::Optimistic && !hold.pinned)
             .map(|(_, hold)| u128::from(hold.amount))
             .sum()

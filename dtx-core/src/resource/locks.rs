@@ -12,6 +12,7 @@ use crate::{
     answer::{Done, NotDone, PhaseAnswer, Refusal, rejected},
     frame::Kind,
     ids::TxId,
+    mutant,
     pattern::{Pattern, Phase},
     resource::{
         DamagedRow, ReadRows, Resource, ScopeState, StatusOutput, StatusState,
@@ -146,7 +147,8 @@ struct LockState {
 impl ScopeState for LockState {
     fn apply(&mut self, command: &Command, inbox: Option<&InboxRow>) -> PhaseAnswer {
         let owner = (command.tx, command.operation);
-        let shares = if lock_key(command)?.shared { 1 } else { LOCK_SHARES };
+        let is_shared = lock_key(command)?.shared || mutant!(LockShared);
+        let shares = if is_shared { 1 } else { LOCK_SHARES };
         let done = Ok(Done::default());
         match (command.phase, command.pattern) {
             (Phase::Prepare, Pattern::TwoPhaseCommit) => self.prepare(command, owner, shares),
@@ -212,7 +214,8 @@ impl LockState {
 
     /// First come, first served: nobody overtakes an earlier waiter.
     fn is_free_for(&self, owner: Owner, shares: u64) -> bool {
-        let waits_first = self.queue.first().is_none_or(|waiter| waiter.owner == owner);
+        let waits_first = mutant!(QueueOvertaken)
+            || self.queue.first().is_none_or(|waiter| waiter.owner == owner);
         waits_first && self.held() + u128::from(shares) <= u128::from(LOCK_SHARES)
     }
 

@@ -24,7 +24,10 @@ pub use contract::{DamagedRow, ReadRows, Resource, ScopeState, StatusOutput, Sta
 pub use holds::{HoldSettings, HoldSettingsError};
 pub use ledger::{Amount, Credit, Debit, Ledger};
 pub use locks::{LOCK_SHARES, Lock, LockKey, Locks};
-pub use pool::{Audit, EffectRow, ExtendError, LEVEL_MAX, NAME_MAX, OpenError, PoolOutput, audit};
+pub use pool::{
+    Audit, ClaimFacts, EffectRow, ExtendError, LEVEL_MAX, NAME_MAX, OpenError, PoolFacts,
+    PoolOutput, audit,
+};
 pub use reservations::{PutBack, Reservations, Take, Units};
 pub use reversals::reversals;
 pub use run::{Plan, Work, plan, read_keys, route};

@@ -10,6 +10,7 @@ use thiserror::Error;
 use crate::{
     error::{ErrorKind, StoreError},
     ids::{Epoch, HolderId, ShardCount, TxId, Version, WriteId},
+    mutant,
     pattern::Pattern,
     store::{CommitResult, Expect, Fence, RecordKind, StoreLimits, TxWrite, Verdict},
     transaction::KEY_BYTES_MAX,
@@ -262,17 +263,20 @@ fn check_no_forward_verdict(write: &TxWrite) -> Result<(), InvalidWrite> {
 
 /// Decides what becomes of a write that [`check_write`] has passed.
 ///
-/// In this order: a repeat of the write that made the row is `Repeat`, also after a take-over; a
-/// fence that is not exactly the newest lease is `Fenced`; another verdict than the row's, or
-/// another version than the expected one, is `Conflict`; a key of another transaction is
-/// `DuplicateKey`; everything else applies.
+/// In this order: **E1** A repeat of the write that made the row is `Repeat`, also after a
+/// take-over. **E2** A fence that is not exactly the newest lease is `Fenced`. **E3** Another
+/// verdict than the row's is `Conflict`. **E4** Another version than the expected one is
+/// `Conflict`. **E5** A key of another transaction is `DuplicateKey`. **E6** Everything else
+/// applies and makes the next version.
 pub fn evaluate(write: &WriteClaim, facts: &Facts) -> Decision {
-    if let Some(row) = facts.row.filter(|row| row.last_write == write.id) {
+    if let Some(row) =
+        facts.row.filter(|row| row.last_write == write.id && !mutant!(RepeatNotKnown))
+    {
         return Decision::Repeat(row.version);
     }
     if let Some(fence) = write.fence {
         let owner = LeaseFacts { holder: fence.holder, epoch: fence.epoch };
-        if facts.lease != Some(owner) {
+        if facts.lease != Some(owner) && !mutant!(NotFenced) {
             return Decision::Fenced;
         }
     }
@@ -282,8 +286,12 @@ pub fn evaluate(write: &WriteClaim, facts: &Facts) -> Decision {
     };
     let next = match (facts.row, write.expect) {
         (None, Expect::Absent) => Version(1),
-        (Some(row), Expect::Version(expected)) if row.version == expected => {
-            if contradicts(write, row.verdict) {
+        (Some(row), Expect::Version(expected))
+            if row.version == expected
+                || mutant!(VersionIgnored)
+                || (mutant!(SignalOverAnything) && write.kind == RecordKind::Signal) =>
+        {
+            if contradicts(write, row.verdict) && !mutant!(VerdictOverwritten) {
                 return conflict;
             }
             row.version.next()
@@ -291,7 +299,9 @@ pub fn evaluate(write: &WriteClaim, facts: &Facts) -> Decision {
         _ => return conflict,
     };
     match facts.key {
-        Some(key) if key.tx != write.tx || key.forgotten => Decision::DuplicateKey(key.tx),
+        Some(key) if (key.tx != write.tx || key.forgotten) && !mutant!(KeyNotClaimed) => {
+            Decision::DuplicateKey(key.tx)
+        }
         _ => Decision::Apply(next),
     }
 }

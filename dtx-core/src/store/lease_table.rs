@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::{
     ids::{Epoch, HolderId, ShardCount, ShardId},
+    mutant,
     store::{Lease, LeaseFacts},
     time::Timestamp,
 };
@@ -60,7 +61,8 @@ impl LeaseTable {
         let row = self.rows.get_mut(usize::from(shard.0))?;
         match row.holder {
             Some(current) if current == holder => {}
-            Some(_) if now < row.until => return None,
+            Some(_) if now < row.until && !mutant!(LeaseStolen) => return None,
+            _ if mutant!(EpochNotRaised) && row.epoch.0 > 0 => {}
             _ => row.epoch = Epoch(row.epoch.0 + 1),
         }
         (row.holder, row.until) = (Some(holder), now + ttl);

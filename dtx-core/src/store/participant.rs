@@ -91,9 +91,9 @@ impl Debug for RowKey {
 /// A row as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredRow {
-    /// One more with each write. A new row begins above every version that a deleted row of the
-    /// store ever had (at 1 while none was deleted), so that a version once read never comes
-    /// back with other content.
+    /// **P11** One more with each write; a new row begins above every version that a deleted row
+    /// of the store ever had (at 1 while none was deleted), so that a version once read never
+    /// comes back with other content.
     pub version: Version,
     /// The value.
     pub value: Bytes,
@@ -166,23 +166,31 @@ pub enum RowWriteResult {
 
 /// The durable memory of participants: inboxes and resources.
 ///
+/// The numbered sentences are those that the conformance suite checks, each by a case of its own.
+///
 /// # Cancel safety
-/// Dropping a `write` may leave it applied; reading again shows whether it was.
+/// **P16** Dropping a `write` leaves each set applied or not, never a part of it; reading again
+/// shows which.
 #[async_trait]
 pub trait ParticipantStore: Debug + Send + Sync + 'static {
-    /// What the store says of itself. No I/O.
+    /// **P1** What the store says of itself: the same each time, and no I/O.
     fn info(&self) -> &StoreInfo;
 
-    /// Reads rows. Each scope is read at one moment; different scopes may be read at different
-    /// moments. One answer per scope, in order.
+    /// Reads rows. **P2** Each scope is read at one moment; different scopes may be read at
+    /// different moments. **P3** One answer per scope and one row per key, in order.
     async fn read(&self, reads: &[ScopeRead]) -> Result<Vec<ScopeRows>, StoreError>;
 
-    /// Writes row sets. Each is atomic by itself and sees the sets before it; all that are
-    /// `Written` are durable on return. One result per set, in order.
+    /// Writes row sets. **P4** Each is atomic by itself. **P5** It sees the sets before it.
+    /// **P6** All that are `Written` are durable on return. **P7** One result per set, in order.
+    /// **P8** A row that is not what its change expects is a `Conflict`. **P9** So is one that
+    /// must be unchanged and is not. **P10** After its `not_after`, on the store's clock, a set is
+    /// `TooLate`.
     async fn write(&self, sets: &[RowSet]) -> Vec<RowWriteResult>;
 
-    /// The rows of a scope whose key begins with `prefix`, in key order: for collecting what is
-    /// old and for checking what is there, never on the path of a command.
+    /// **P12** The rows of a scope whose key begins with `prefix`. **P13** They are in key order,
+    /// and page after page each comes once.
+    ///
+    /// For collecting what is old and for checking what is there, never on the path of a command.
     async fn scan(
         &self,
         scope: &Scope,
@@ -191,7 +199,8 @@ pub trait ParticipantStore: Debug + Send + Sync + 'static {
         limit: usize,
     ) -> Result<Page<(RowKey, StoredRow)>, StoreError>;
 
-    /// The scopes that begin with `prefix`, in order.
+    /// **P14** The scopes with rows that begin with `prefix`. **P15** They are in order, and page
+    /// after page each comes once.
     async fn scopes(
         &self,
         prefix: &str,

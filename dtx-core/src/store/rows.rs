@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use crate::{
     ids::Version,
+    mutant,
     store::{InvalidWrite, RowExpect, RowKey, RowSet, StoreLimits},
     time::Timestamp,
 };
@@ -92,7 +93,7 @@ pub fn evaluate_set<E>(
     now: Timestamp,
     mut version_of: impl FnMut(&RowKey) -> Result<Option<Version>, E>,
 ) -> Result<RowDecision, E> {
-    if set.not_after.is_some_and(|limit| now > limit) {
+    if set.not_after.is_some_and(|limit| now > limit) && !mutant!(NotAfterIgnored) {
         return Ok(RowDecision::TooLate);
     }
     let changed = set.changes.iter().map(|change| (&change.key, change.expect));
@@ -102,7 +103,7 @@ pub fn evaluate_set<E>(
             RowExpect::Absent => None,
             RowExpect::Version(version) => Some(version),
         };
-        if version_of(key)? != expected {
+        if version_of(key)? != expected && !mutant!(RowVersionIgnored) {
             return Ok(RowDecision::Conflict);
         }
     }

@@ -65,31 +65,38 @@ pub struct StoreInfo {
 
 /// The durable memory of coordinators.
 ///
-/// All methods are cancel safe in that dropping the future leaves the store sound, but a dropped
-/// `commit` may still take effect: repeat it with the same ids.
+/// The numbered sentences are those that the conformance suite checks, each by a case of its own.
+///
+/// # Cancel safety
+/// **S25** All methods are cancel safe in that dropping the future leaves the store sound, but a
+/// dropped `commit` may still take effect: repeat it with the same ids.
 #[async_trait]
 pub trait StateStore: Debug + Send + Sync + 'static {
-    /// What the store says of itself. No I/O.
+    /// **S1** What the store says of itself: the same each time, and no I/O.
     fn info(&self) -> &StoreInfo;
 
-    /// The store's clock: microseconds since the Unix epoch, never going back.
+    /// **S2** The store's clock: microseconds since the Unix epoch, never going back.
     async fn now(&self) -> Result<Timestamp, StoreError>;
 
-    /// Writes a batch. Each item is atomic by itself and sees the items before it; all that are
-    /// `Committed` are durable on return. One result per write, in order.
+    /// **S3** Writes a batch: one result per write, in order. **S4** Each item is atomic by
+    /// itself: what is refused leaves nothing. **S5** It sees the items before it. **S6** It does
+    /// not depend on what becomes of the others. **S7** All that are `Committed` are durable on
+    /// return.
     ///
     /// # Contract
     /// Exactly the decisions of [`evaluate`](crate::store::evaluate).
     ///
     /// # Idempotency
-    /// The row keeps the id of its last write; the same write again answers `Committed` with the
-    /// same version and changes nothing.
+    /// **S8** The row keeps the id of its last write; the same write again answers `Committed`
+    /// with the same version and changes nothing.
     async fn commit(&self, writes: &[TxWrite]) -> Vec<CommitResult>;
 
-    /// The newest durable records, in order; `None` where there is none.
+    /// **S9** The newest durable records, whoever wrote them. **S10** They are in the order of
+    /// the ids. **S11** `None` stands where there is none.
     async fn load(&self, ids: &[TxId]) -> Result<Vec<Option<TxRecord>>, StoreError>;
 
-    /// Open transactions of a shard that are due at or before `due_before`, the earliest first.
+    /// **S12** Open transactions of one shard. **S13** They are due at or before `due_before`.
+    /// **S14** The earliest comes first. **S15** Page after page, each comes once.
     async fn open(
         &self,
         shard: ShardId,
@@ -98,31 +105,35 @@ pub trait StateStore: Debug + Send + Sync + 'static {
         limit: usize,
     ) -> Result<OpenPage, StoreError>;
 
-    /// Takes the wanted shards that are free, whose lease has ended on the store's clock, or that
-    /// the holder has already (then the epoch stays). The answer holds only what was granted.
+    /// **S16** Takes the wanted shards that are free. **S17** So are those whose lease has ended
+    /// on the store's clock. **S18** Those that the holder has already are prolonged and keep
+    /// their epoch. **S19** The answer holds only what was granted. **S20** Each grant has a
+    /// higher epoch than every one of the shard before it.
     async fn acquire(&self, request: &LeaseRequest) -> Result<Vec<Lease>, StoreError>;
 
-    /// Prolongs leases by their `ttl`. The answer holds only those that are still the newest of
-    /// their shard; the others are lost.
+    /// **S21** Prolongs leases by their `ttl`, from now. **S22** The answer holds only those that
+    /// are still the newest of their shard; the others are lost.
     async fn renew(&self, leases: &[Lease]) -> Result<Vec<Lease>, StoreError>;
 
-    /// Gives leases back at once. Idempotent; a lease that is lost already is no error.
+    /// **S23** Gives leases back at once; again is no error. **S24** A lease that is lost already
+    /// is no error, and that of the next holder stays.
     async fn release(&self, leases: &[Lease]) -> Result<(), StoreError>;
 }
 
 /// What people ask of a store. Never on the path of a transaction.
 #[async_trait]
 pub trait Catalog: Debug + Send + Sync + 'static {
-    /// Transactions, the newest first.
+    /// **C1** Transactions, the newest first. **C2** Only those that the filter asks for.
     async fn list(&self, filter: &Filter) -> Result<Page<TxRecord>, StoreError>;
 
-    /// Everything that is recorded of a transaction, the oldest first.
+    /// **C3** Everything that is recorded of a transaction, the oldest first.
     async fn history(&self, tx: TxId) -> Result<Vec<JournalEntry>, StoreError>;
 
-    /// The transaction of a caller's key.
+    /// **C4** The transaction of a caller's key.
     async fn by_key(&self, key: &crate::transaction::Key) -> Result<Option<TxId>, StoreError>;
 
-    /// Forgets finished transactions and, after their own retention, their keys. Says how many
-    /// transactions were forgotten; fewer than the limit means that nothing is left.
+    /// **C5** Forgets finished transactions of the age that was asked for. **C6** Their keys stay
+    /// for their own retention. **C7** Says how many transactions were forgotten; fewer than the
+    /// limit means that nothing is left. **C8** Never more than the limit.
     async fn purge(&self, purge: &Purge) -> Result<u64, StoreError>;
 }

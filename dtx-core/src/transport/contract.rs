@@ -103,27 +103,37 @@ pub struct Nack {
 
 /// Carries messages at least once. Loss, duplicates and reordering are all expected above it.
 ///
+/// The numbered sentences are those that the conformance suite checks, each by a case of its own.
+///
 /// # Cancel safety
-/// A dropped `publish` may have published any part of the batch.
+/// **T14** A dropped `publish` may have published any part of the batch; the next one works.
 #[async_trait]
 pub trait Transport: Debug + Send + Sync + 'static {
-    /// What the transport says of itself. No I/O.
+    /// **T1** What the transport says of itself, without I/O; it has limits.
     fn info(&self) -> &TransportInfo;
 
-    /// Publishes a batch. One result per message, in order; where the transport is durable, `Ok`
-    /// means that the message is durable. A full queue waits, and holds up only the messages
-    /// that go to it. A body past the limit is `ErrorKind::Invalid`, and so is every message of
-    /// a batch past the limit; after `close` it is `ErrorKind::Closed`.
+    /// **T2** Publishes a batch: one result per message, in order; where the transport is
+    /// durable, `Ok` means that the message is durable. **T3** A full queue waits, and holds up
+    /// only the messages that go to it. **T4** A body past the limit is `ErrorKind::Invalid`.
+    /// **T5** So is every message of a batch past the limit. **T6** After `close` it is
+    /// `ErrorKind::Closed`.
     async fn publish(&self, messages: &[Envelope]) -> Vec<PublishResult>;
 
-    /// Subscribes. Messages published before the first subscription of a group are kept where
-    /// the transport is durable, and may be lost elsewhere. `ErrorKind::Closed` after `close`.
+    /// Subscribes. **T7** Messages published before the first subscription of a group are kept
+    /// where the transport is durable, and may be lost elsewhere. **T8** Only what was asked for
+    /// is received. **T9** A message goes to one subscription of a group. **T10** It goes to each
+    /// group. **T11** No more than `prefetch` are out. **T12** Messages arrive as they were
+    /// published, every field of them.
+    ///
+    /// `ErrorKind::Closed` after `close`.
     async fn subscribe(
         &self,
         subscribe: &Subscribe,
     ) -> Result<Box<dyn Subscription>, TransportError>;
 
-    /// Publishes what is buffered and ends all subscriptions: a `receive` that waits ends too.
+    /// **T13** Publishes what is buffered and ends all subscriptions: a `receive` that waits ends
+    /// too.
+    ///
     /// Idempotent.
     async fn close(&self) -> Result<(), TransportError>;
 }
@@ -131,32 +141,42 @@ pub trait Transport: Debug + Send + Sync + 'static {
 /// One subscription. It has one owner.
 #[async_trait]
 pub trait Subscription: Debug + Send {
-    /// Receives up to `max` messages; waits up to `wait` for the first one and never for more.
-    /// Empty when none came; `ErrorKind::Closed` after `close`.
+    /// **T15** Receives up to `max` messages. **T16** Never waits for more than the first one.
+    /// **T17** Waits up to `wait` for it, and is empty when none came. **T18** After `close` it is
+    /// `ErrorKind::Closed`.
     ///
     /// # Cancel safety
-    /// Cancel safe: a message that was not returned is delivered again or stays queued.
+    /// **T19** Cancel safe: a message that was not returned is delivered again or stays queued.
     async fn receive(
         &mut self,
         max: usize,
         wait: Duration,
     ) -> Result<Vec<Delivery>, TransportError>;
 
-    /// These are handled and are not delivered again. A second acknowledgement is no error; a
-    /// token of another generation is `ErrorKind::Fenced`, which does not keep the other tokens
-    /// of the call from being settled. One that comes after the redelivery settles nothing.
+    /// **T20** What is not acknowledged is delivered again after the `ack_wait`, if there is one.
+    /// **T21** These are handled and are not delivered again. **T22** A second acknowledgement is
+    /// no error. **T23** A token of another generation is `ErrorKind::Fenced`, which does not keep
+    /// the other tokens of the call from being settled.
+    ///
+    /// One that comes after the redelivery settles nothing.
     async fn ack(&mut self, tokens: &[AckToken]) -> Result<(), TransportError>;
 
-    /// These are delivered again, to any subscription of the group, after their delay. A token
-    /// that is settled already is no error; stale ones are as in [`Self::ack`].
+    /// **T24** These are delivered again, to any subscription of the group. **T25** Not before
+    /// their delay has passed.
+    ///
+    /// A token that is settled already is no error; stale ones are as in [`Self::ack`].
     async fn nack(&mut self, nacks: &[Nack]) -> Result<(), TransportError>;
 
-    /// These are still being handled: their `ack_wait` begins anew, so that a slow handler is not
-    /// asked twice. Nothing happens where the transport has none. A token that is settled, or
-    /// whose message has come again meanwhile, is no error; stale ones are as in [`Self::ack`].
+    /// **T26** These are still being handled: their `ack_wait` begins anew, so that a slow handler
+    /// is not asked twice; nothing happens where the transport has none. **T27** A token that is
+    /// settled, or whose message has come again meanwhile, is no error.
+    ///
+    /// Stale ones are as in [`Self::ack`].
     async fn extend(&mut self, tokens: &[AckToken]) -> Result<(), TransportError>;
 
-    /// Ends the subscription; what is not acknowledged goes to the others of its group.
-    /// Idempotent. Dropping the subscription does the same.
+    /// **T28** Ends the subscription; what is not acknowledged goes to the others of its group.
+    /// **T29** Again is no error.
+    ///
+    /// Dropping the subscription does the same.
     async fn close(&mut self) -> Result<(), TransportError>;
 }

@@ -4,6 +4,7 @@
 mod abandon;
 mod coverage;
 mod engine_races;
+mod engine_rules;
 mod golden;
 mod operators;
 mod parallelism;

@@ -7,6 +7,33 @@
 //! answer was lost. `Ok` means done; [`rejected`](dtx_core::answer::rejected) is a business no
 //! after which nothing has happened; any other error, also through `?`, means that it may or may
 //! not have happened. A handler whose time is up is dropped at its next `await`.
+//!
+//! # Contract
+//! What a participant, its handlers and its host together, promises to coordinators. The suite of
+//! participants checks each numbered sentence by a case of its own; run it on your participant.
+//!
+//! - **A1** The forward phases of a pattern, each done once, have the effect.
+//! - **A2** A phase that is asked for again has no further effect.
+//! - **A3** A repeat has the answer that the first one had, whatever its attempt.
+//! - **A4** A reply echoes the attempt and the epoch of its command.
+//! - **A5** Transactions do not share effects or answers.
+//! - **A6** Nor do the operations of one transaction.
+//! - **A7** A phase that goes back leaves nothing of the effect, from wherever it is asked for.
+//! - **A8** Going back again is done, and changes nothing.
+//! - **A9** Going back before anything went forward is done, and refuses what comes late.
+//! - **A10** A forward phase after going back is refused as undone, also where it was done before.
+//! - **A11** What was executed is not cancelled: it says so, and is compensated.
+//! - **A12** Copies that arrive at once have one effect, and none of them is told no.
+//! - **A13** After a no nothing has happened, and going back has nothing to reverse.
+//! - **A14** A lower epoch than one seen before starts nothing and is unknown.
+//! - **A15** A version of an action that it does not know is unknown, never a no.
+//! - **A16** Nor is an action that it does not know a no.
+//! - **A17** A phase is not done before the one that it builds on.
+//! - **A18** Answers are there after a crash.
+//! - **A19** What was taken back stays so after a crash.
+//! - **A20** An answer leaves only after the effect and the answer are durable.
+//! - **A21** A write that fails is no answer.
+//! - **A22** A write of which nobody knows whether it was done has its effect once.
 
 use std::future::Future;
 

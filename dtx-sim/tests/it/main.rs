@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 mod budget;
+mod faults;
+mod history;
 mod own;
 mod rules;
 mod runs;

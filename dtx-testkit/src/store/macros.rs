@@ -6,6 +6,7 @@
 macro_rules! for_each_store_case {
     ($callback:path, $($argument:tt)*) => {
         $callback! { $($argument)*;
+            commit info_is_complete_and_the_same,
             commit accept_makes_version_one,
             commit accept_of_an_existing_row_conflicts,
             commit a_write_raises_the_version_by_one,
@@ -83,6 +84,7 @@ macro_rules! for_each_store_case {
             rows reads_keep_their_order,
             rows a_scan_is_ordered_and_paged,
             rows scopes_are_ordered_and_paged,
+            rows a_scope_is_read_at_one_moment,
             rows limits_of_rows,
             rows of_two_writers_of_one_row_one_wins,
             durable transactions_are_there_after_reopening,
@@ -90,8 +92,19 @@ macro_rules! for_each_store_case {
             durable epochs_go_on_after_reopening,
             durable versions_go_on_after_reopening,
             durable the_clock_never_goes_back,
+            cancel a_commit_dropped_at_any_point_is_whole_or_not_there,
+            cancel a_write_of_rows_dropped_at_any_point_is_whole_or_not_there,
+            cancel a_lease_asked_for_by_one_who_went_is_his_or_free,
+            cancel a_dropped_question_changes_nothing,
+            cancel a_dropped_purge_forgets_whole_transactions,
             durable a_dropped_commit_can_be_repeated,
             durable a_dropped_write_can_be_read_again,
+            late a_late_landing_write_is_fenced,
+            late a_late_landing_signal_conflicts,
+            late a_late_landing_set_of_rows_conflicts,
+            late an_owner_is_fenced_against_a_concurrent_take_over,
+            late a_lease_of_a_day_ends_after_a_day,
+            late a_key_is_kept_for_its_days,
             durable another_handle_sees_the_same,
         }
     };
@@ -104,17 +117,23 @@ macro_rules! store_conformance_tests {
         $(
             #[test]
             fn $case() {
-                $crate::store::run($crate::store::cases::$module::$case::<$harness>());
+                $crate::store::run::<$harness>($crate::store::cases::$module::$case);
             }
         )*
     };
 }
 
 /// Runs the whole suite against a [`StoreHarness`](crate::store::StoreHarness): one `#[test]`
-/// per case.
+/// per case, and one that compares it with the store in memory, as many steps as `DTX_KIT_STEPS`
+/// says.
 #[macro_export]
 macro_rules! store_conformance {
     ($harness:ty) => {
         $crate::for_each_store_case! { $crate::store_conformance_tests, $harness }
+
+        #[test]
+        fn it_answers_as_the_store_in_memory_does() {
+            $crate::store::run_differential::<$harness>(0x5EED);
+        }
     };
 }

@@ -1,29 +1,11 @@
 //! Stores that break one guarantee each, to prove that the suite notices.
 
-use std::{
-    cell::Cell,
-    collections::BTreeMap,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{cell::Cell, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use dtx_core::{
-    error::StoreError,
-    ids::{Epoch, ShardId, TxId, Version},
-    store::{
-        Catalog, CommitResult, Cursor, Expect, Filter, JournalEntry, Lease, LeaseRequest, OpenPage,
-        Page, ParticipantStore, Purge, RowKey, RowSet, RowWriteResult, Scope, ScopeRead, ScopeRows,
-        StateStore, StoreInfo, StoredRow, TxRecord, TxWrite,
-    },
-    time::Timestamp,
-    transaction::Key,
-};
+use dtx_core::store::{Catalog, ParticipantStore, StateStore};
 
-use super::{MemoryHarness, StoreHarness};
+use super::{MemoryHarness, StoreHarness, mutant_store::MutantStore};
 
 /// What a mutant does wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +42,124 @@ pub enum Bug {
     TearsSets,
     /// Versions of rows begin at 1 again after a deletion.
     RepeatsRowVersions,
+    /// What it says of itself depends on when it is asked.
+    ChangesItsInfo,
+    /// Its clock goes back.
+    ClockGoesBack,
+    /// The results of a batch come in the wrong order.
+    ReversesResults,
+    /// A refused accept claims its key.
+    ClaimsKeysOfRefused,
+    /// A second item of a batch for one transaction or scope does not see the first.
+    IsBlindToEarlierItems,
+    /// Nothing is there after reopening.
+    LosesAllOnReopen,
+    /// A signal is acknowledged and not written.
+    AnswersWithoutWriting,
+    /// A record is answered as it was when it was first read.
+    LoadsWhatWas,
+    /// Records come in the wrong order.
+    ReversesLoads,
+    /// Nothing is answered for what is not there.
+    HidesTheAbsent,
+    /// What is not due is open too.
+    OpensTheUndue,
+    /// What is open in the next shard is open here too.
+    OpensOtherShards,
+    /// Of many free shards only one is granted.
+    GrantsOnlyTheFirst,
+    /// Leases last a thousand times as long.
+    NeverEndsLeases,
+    /// A holder that has a shard gets it under a new epoch.
+    RaisesEpochsAnew,
+    /// What was wanted is answered, granted or not.
+    AnswersAllWanted,
+    /// A renewal is answered and changes nothing.
+    RenewsNothing,
+    /// A lease that is given back stays.
+    ReleasesNothing,
+    /// A late release ends the lease of the next holder.
+    ReleasesWhoeverHasIt,
+    /// The oldest transactions are listed first.
+    ListsTheOldestFirst,
+    /// Lists hold everything.
+    IgnoresFilters,
+    /// Keys lead nowhere.
+    ForgetsWhoHasKeys,
+    /// Keys go with their transactions.
+    DropsKeysAtOnce,
+    /// It says that one more was forgotten.
+    MiscountsPurges,
+    /// A step forgets everything.
+    PurgesWithoutLimit,
+    /// The rows of a scope are read one by one.
+    TearsReads,
+    /// The answers to reads come in the wrong order.
+    ReversesReads,
+    /// A row is written whatever version was expected.
+    IgnoresRowVersions,
+    /// Keys are not looked at when rows are scanned.
+    ScansWithoutPrefix,
+    /// Rows and scopes come in the wrong order.
+    ScansBackwards,
+    /// Rows without what fits are scopes too.
+    ListsEveryScope,
+    /// A set whose caller went away is written in parts.
+    TearsSetsWhenDropped,
+}
+
+impl Bug {
+    /// All bugs.
+    pub const ALL: &[Self] = &[
+        Self::ForgetsWriteIds,
+        Self::IgnoresFences,
+        Self::OverwritesVerdicts,
+        Self::IgnoresVersions,
+        Self::StopsAtConflicts,
+        Self::DropsKeys,
+        Self::ForgetsHistory,
+        Self::IgnoresDueOrder,
+        Self::CutsPages,
+        Self::RenewsLostLeases,
+        Self::IgnoresAges,
+        Self::RepeatsEpochs,
+        Self::IgnoresUnchanged,
+        Self::IgnoresNotAfter,
+        Self::TearsSets,
+        Self::RepeatsRowVersions,
+        Self::ChangesItsInfo,
+        Self::ClockGoesBack,
+        Self::ReversesResults,
+        Self::ClaimsKeysOfRefused,
+        Self::IsBlindToEarlierItems,
+        Self::LosesAllOnReopen,
+        Self::AnswersWithoutWriting,
+        Self::LoadsWhatWas,
+        Self::ReversesLoads,
+        Self::HidesTheAbsent,
+        Self::OpensTheUndue,
+        Self::OpensOtherShards,
+        Self::GrantsOnlyTheFirst,
+        Self::NeverEndsLeases,
+        Self::RaisesEpochsAnew,
+        Self::AnswersAllWanted,
+        Self::RenewsNothing,
+        Self::ReleasesNothing,
+        Self::ReleasesWhoeverHasIt,
+        Self::ListsTheOldestFirst,
+        Self::IgnoresFilters,
+        Self::ForgetsWhoHasKeys,
+        Self::DropsKeysAtOnce,
+        Self::MiscountsPurges,
+        Self::PurgesWithoutLimit,
+        Self::TearsReads,
+        Self::ReversesReads,
+        Self::IgnoresRowVersions,
+        Self::ScansWithoutPrefix,
+        Self::ScansBackwards,
+        Self::ListsEveryScope,
+        Self::TearsSetsWhenDropped,
+    ];
 }
 
 thread_local! {
@@ -83,15 +183,8 @@ pub struct Mutant {
 impl StoreHarness for Mutant {
     async fn open() -> Self {
         let sound = MemoryHarness::open().await;
-        let store = MutantStore {
-            bug: BUG.get(),
-            state: sound.state(),
-            catalog: sound.catalog(),
-            rows: sound.participants(),
-            fresh: AtomicU64::new(1 << 40),
-            newest: Mutex::default(),
-        };
-        Self { sound, store: Arc::new(store) }
+        let store = Arc::new(MutantStore::new(BUG.get(), &sound));
+        Self { sound, store }
     }
 
     fn state(&self) -> Arc<dyn StateStore> {
@@ -106,238 +199,17 @@ impl StoreHarness for Mutant {
         self.store.clone()
     }
 
-    async fn reopen(&mut self) {}
+    async fn reopen(&mut self) {
+        if self.store.has(Bug::LosesAllOnReopen) {
+            *self = Self::open().await;
+        }
+    }
 
     async fn pass(&self, by: Duration) {
         self.sound.pass(by).await;
     }
-}
 
-#[derive(Debug)]
-struct MutantStore {
-    bug: Bug,
-    state: Arc<dyn StateStore>,
-    catalog: Arc<dyn Catalog>,
-    rows: Arc<dyn ParticipantStore>,
-    fresh: AtomicU64,
-    newest: Mutex<BTreeMap<ShardId, Lease>>,
-}
-
-impl MutantStore {
-    fn has(&self, bug: Bug) -> bool {
-        self.bug == bug
-    }
-
-    fn true_epoch(&self, lease: &Lease) -> Lease {
-        let newest = self.newest.lock().expect("no panics");
-        let same = newest.get(&lease.shard).filter(|newest| newest.holder == lease.holder);
-        Lease { ttl: lease.ttl, ..same.unwrap_or(lease).clone() }
-    }
-
-    async fn damage(&self, write: &mut TxWrite) {
-        let row = self.state.load(&[write.tx]).await.expect("memory never fails").remove(0);
-        match (self.bug, row) {
-            (Bug::ForgetsWriteIds, _) => {
-                write.id.number = self.fresh.fetch_add(1, Ordering::Relaxed);
-            }
-            (Bug::IgnoresFences | Bug::RepeatsEpochs, _) => {
-                let newest = self.newest.lock().expect("no panics");
-                if let (Some(fence), Some(lease)) =
-                    (&mut write.fence, newest.get(&write.tx.shard(self.state.info().shards)))
-                    && (self.has(Bug::IgnoresFences) || fence.holder == lease.holder)
-                {
-                    *fence = lease.fence();
-                }
-            }
-            (Bug::OverwritesVerdicts, Some(row)) if row.verdict.is_some() => {
-                // As close as a wrapper comes to it: the other verdict is taken and lost.
-                write.verdict = None;
-                write.kind = dtx_core::store::RecordKind::Signal;
-            }
-            (Bug::IgnoresVersions, Some(row)) if write.expect != Expect::Absent => {
-                write.expect = Expect::Version(row.version);
-            }
-            (Bug::DropsKeys, _) => write.key = None,
-            (Bug::ForgetsHistory, Some(_)) => write.journal = [].into(),
-            _ => {}
-        }
-    }
-}
-
-#[async_trait]
-impl StateStore for MutantStore {
-    fn info(&self) -> &StoreInfo {
-        self.state.info()
-    }
-
-    async fn now(&self) -> Result<Timestamp, StoreError> {
-        self.state.now().await
-    }
-
-    async fn commit(&self, writes: &[TxWrite]) -> Vec<CommitResult> {
-        let limit = self.state.info().limits.batch_writes_max;
-        if writes.len() > limit {
-            return self.state.commit(writes).await;
-        }
-        let mut results = Vec::new();
-        let mut stopped = false;
-        for write in writes {
-            let mut write = write.clone();
-            self.damage(&mut write).await;
-            if stopped {
-                results.push(CommitResult::Conflict { found: None, verdict: None });
-                continue;
-            }
-            let result = self.state.commit(&[write]).await.remove(0);
-            let conflict = matches!(result, CommitResult::Conflict { .. });
-            stopped |= conflict && self.has(Bug::StopsAtConflicts);
-            results.push(result);
-        }
-        results
-    }
-
-    async fn load(&self, ids: &[TxId]) -> Result<Vec<Option<TxRecord>>, StoreError> {
-        self.state.load(ids).await
-    }
-
-    async fn open(
-        &self,
-        shard: ShardId,
-        due_before: Timestamp,
-        cursor: Option<&Cursor>,
-        limit: usize,
-    ) -> Result<OpenPage, StoreError> {
-        let mut page = self.state.open(shard, due_before, cursor, limit).await?;
-        if self.has(Bug::IgnoresDueOrder) {
-            page.records.sort_by_key(|row| row.tx);
-        }
-        if self.has(Bug::CutsPages) {
-            page.next = None;
-        }
-        Ok(page)
-    }
-
-    async fn acquire(&self, request: &LeaseRequest) -> Result<Vec<Lease>, StoreError> {
-        let mut leases = self.state.acquire(request).await?;
-        let mut newest = self.newest.lock().expect("no panics");
-        for lease in &mut leases {
-            newest.insert(lease.shard, lease.clone());
-            if self.has(Bug::RepeatsEpochs) {
-                lease.epoch = Epoch(1);
-            }
-        }
-        Ok(leases)
-    }
-
-    async fn renew(&self, leases: &[Lease]) -> Result<Vec<Lease>, StoreError> {
-        match self.bug {
-            Bug::RenewsLostLeases => Ok(leases.to_vec()),
-            Bug::RepeatsEpochs => {
-                let known: Vec<_> = leases.iter().map(|lease| self.true_epoch(lease)).collect();
-                let mut renewed = self.state.renew(&known).await?;
-                renewed.iter_mut().for_each(|lease| lease.epoch = Epoch(1));
-                Ok(renewed)
-            }
-            _ => self.state.renew(leases).await,
-        }
-    }
-
-    async fn release(&self, leases: &[Lease]) -> Result<(), StoreError> {
-        let known: Vec<_> = leases.iter().map(|lease| self.true_epoch(lease)).collect();
-        self.state.release(if self.has(Bug::RepeatsEpochs) { &known } else { leases }).await
-    }
-}
-
-#[async_trait]
-impl Catalog for MutantStore {
-    async fn list(&self, filter: &Filter) -> Result<Page<TxRecord>, StoreError> {
-        let mut page = self.catalog.list(filter).await?;
-        if self.has(Bug::CutsPages) {
-            page.next = None;
-        }
-        Ok(page)
-    }
-
-    async fn history(&self, tx: TxId) -> Result<Vec<JournalEntry>, StoreError> {
-        self.catalog.history(tx).await
-    }
-
-    async fn by_key(&self, key: &Key) -> Result<Option<TxId>, StoreError> {
-        self.catalog.by_key(key).await
-    }
-
-    async fn purge(&self, purge: &Purge) -> Result<u64, StoreError> {
-        let mut purge = purge.clone();
-        if self.has(Bug::IgnoresAges) {
-            purge.older_than = Duration::ZERO;
-        }
-        self.catalog.purge(&purge).await
-    }
-}
-
-#[async_trait]
-impl ParticipantStore for MutantStore {
-    fn info(&self) -> &StoreInfo {
-        self.rows.info()
-    }
-
-    async fn read(&self, reads: &[ScopeRead]) -> Result<Vec<ScopeRows>, StoreError> {
-        let mut answers = self.rows.read(reads).await?;
-        if self.has(Bug::RepeatsRowVersions) {
-            for row in answers.iter_mut().flat_map(|scope| scope.rows.iter_mut().flatten()) {
-                row.version = Version(1);
-            }
-        }
-        Ok(answers)
-    }
-
-    async fn write(&self, sets: &[RowSet]) -> Vec<RowWriteResult> {
-        let mut sets = sets.to_vec();
-        for set in &mut sets {
-            match self.bug {
-                Bug::IgnoresUnchanged => set.unchanged.clear(),
-                Bug::IgnoresNotAfter => set.not_after = None,
-                Bug::TearsSets => return self.write_torn(&sets).await,
-                _ => {}
-            }
-        }
-        self.rows.write(&sets).await
-    }
-
-    async fn scan(
-        &self,
-        scope: &Scope,
-        prefix: &[u8],
-        cursor: Option<&Cursor>,
-        limit: usize,
-    ) -> Result<Page<(RowKey, StoredRow)>, StoreError> {
-        self.rows.scan(scope, prefix, cursor, limit).await
-    }
-
-    async fn scopes(
-        &self,
-        prefix: &str,
-        cursor: Option<&Cursor>,
-        limit: usize,
-    ) -> Result<Page<Scope>, StoreError> {
-        self.rows.scopes(prefix, cursor, limit).await
-    }
-}
-
-impl MutantStore {
-    async fn write_torn(&self, sets: &[RowSet]) -> Vec<RowWriteResult> {
-        let mut results = Vec::new();
-        for set in sets {
-            let mut result = RowWriteResult::Written;
-            for change in &set.changes {
-                let single = RowSet { changes: vec![change.clone()], ..set.clone() };
-                let answer = self.rows.write(&[single]).await.remove(0);
-                if !matches!(answer, RowWriteResult::Written) {
-                    result = answer;
-                }
-            }
-            results.push(result);
-        }
-        results
+    async fn jump(&self, by: Duration) -> bool {
+        self.sound.jump(by).await
     }
 }

@@ -12,11 +12,13 @@ mod cases_close;
 mod cases_delivery;
 mod cases_limits;
 mod cases_routing;
+mod contract;
 mod harness;
 mod list;
 mod messages;
 pub mod mutant;
 mod mutant_subscription;
 
+pub use contract::CONTRACT;
 pub use harness::TransportHarness;
 pub use list::{CASES, Case, run};

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, panic::AssertUnwindSafe};
 
 use dtx_testkit::transport::{
-    CASES, Case,
+    CASES, CONTRACT, Case,
     mutant::{Fault, MutantHarness},
 };
 
@@ -108,4 +108,13 @@ fn every_fault_is_seen_by_its_cases_and_every_case_sees_a_fault() {
         }
     }
     assert!(blind.is_empty(), "these cases see no fault: {blind:?}");
+}
+
+#[test]
+fn every_sentence_has_a_mutant_that_fails_its_case() {
+    for sentence in CONTRACT {
+        let case = CASES.iter().find(|case| case.name == sentence.case).expect(sentence.case);
+        let (number, fault) = (sentence.number, sentence.mutant);
+        assert!(fails(case, Some(fault)), "{number}: {} does not see {fault:?}", case.name);
+    }
 }

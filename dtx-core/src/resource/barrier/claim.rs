@@ -3,6 +3,7 @@
 use crate::{
     answer::{Done, NotDone, PhaseAnswer, Refusal},
     ids::{AcceptSequence, HolderId},
+    mutant,
     pattern::{Pattern, Phase},
     resource::barrier::{
         Entry, InboxRow, Role,
@@ -74,12 +75,14 @@ pub fn claim(row: Option<&InboxRow>, context: &ClaimContext<'_>, command: &Comma
     let is_new = row.is_none();
     let made;
     let row = match row {
-        Some(row) if command.epoch < row.epoch => {
+        Some(row) if command.epoch < row.epoch && !mutant!(StaleEpochRuns) => {
             return unknown("the epoch is lower than one seen before");
         }
         Some(row) => row,
         // Rule 14: without a row, a finished transaction cannot be told from a new one.
-        None if command.sequence < context.forgotten_below.max(command.watermark) => {
+        None if command.sequence < context.forgotten_below.max(command.watermark)
+            && !mutant!(ForgottenRunsAgain) =>
+        {
             return unknown("the transaction is finished and may be forgotten here");
         }
         None => {
@@ -118,7 +121,8 @@ pub fn claim(row: Option<&InboxRow>, context: &ClaimContext<'_>, command: &Comma
             row.set(command.phase, Entry::Done(done.clone()));
             row.recall = None;
             row.changed_at = context.now;
-            Claim::Answer { row: Some(row), answer: Ok(done) }
+            let is_forgotten = is_new && mutant!(NoTombstone);
+            Claim::Answer { row: (!is_forgotten).then_some(row), answer: Ok(done) }
         }
         Decision::Answer(answer) => {
             let newer = !is_new && row.is_behind(command);
@@ -139,7 +143,8 @@ fn busy() -> Decision {
 }
 
 fn is_live(entry: &Entry, context: &ClaimContext<'_>) -> bool {
-    matches!(entry, Entry::Started { host, .. } if !(context.ended)(*host))
+    !mutant!(ClaimTakenOver)
+        && matches!(entry, Entry::Started { host, .. } if !(context.ended)(*host))
 }
 
 fn forward(
@@ -149,10 +154,10 @@ fn forward(
     after: Option<Phase>,
 ) -> Decision {
     // Rule 2: once going back was begun nothing goes forward, not even a stored answer.
-    if row.entries.iter().any(|(of, _)| of.is_backward()) {
+    if row.entries.iter().any(|(of, _)| of.is_backward()) && !mutant!(StoredDoneAfterUndone) {
         return Decision::Answer(Err(NotDone::Refused(Refusal::Undone)));
     }
-    if let Some(answer) = row.answer(phase) {
+    if let Some(answer) = row.answer(phase).filter(|_| !mutant!(RepeatRunsAgain)) {
         return Decision::Answer(answer);
     }
     if row.entries.iter().any(|(_, entry)| is_live(entry, context)) {
@@ -194,7 +199,7 @@ fn backward(row: &InboxRow, context: &ClaimContext<'_>, phase: Phase, role: Role
         None | Some((_, Entry::Rejected(_))) => return Decision::Record,
         Some(_) => {}
     }
-    if role == Role::Drop && may_have_effect(row) {
+    if role == Role::Drop && may_have_effect(row) && !mutant!(DropLeavesEffect) {
         // It was executed, or it may have been: dropping the intent would leave the effect.
         return Decision::Answer(Err(NotDone::Refused(Refusal::Executed)));
     }
@@ -232,6 +237,7 @@ pub fn finish(mut row: InboxRow, command: &Command, answer: &PhaseAnswer) -> Inb
         }
         // Going back was begun and stays so: nothing goes forward any more.
         Err(_) if phase.is_backward() => row.set(phase, Entry::Unsettled),
+        Err(NotDone::Unknown(_)) if mutant!(UnknownForgotten) => row.remove(phase),
         Err(NotDone::Unknown(_)) => row.set(phase, Entry::Unsettled),
         Err(NotDone::Rejected(reason)) if phase != Phase::Deliver => {
             row.set(phase, Entry::Rejected(reason.clone()));

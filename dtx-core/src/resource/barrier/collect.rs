@@ -7,6 +7,7 @@ use bytes::{BufMut, BytesMut};
 use crate::{
     frame::{FrameError, Kind},
     ids::{AcceptSequence, ShardId},
+    mutant,
     resource::{
         barrier::{Entry, InboxRow, parse_inbox_key},
         codec,
@@ -93,8 +94,8 @@ pub fn collect(collect: &Collect<'_>) -> Option<RowSet> {
 
 fn may_forget(row: &InboxRow, below: AcceptSequence, collect: &Collect<'_>) -> bool {
     let is_running = row.entries().iter().any(|(_, e)| matches!(e, Entry::Started { .. }));
-    row.sequence() < below
-        && collect.now >= row.changed_at() + collect.retention
+    (row.sequence() < below || mutant!(ForgottenEarly))
+        && (collect.now >= row.changed_at() + collect.retention || mutant!(RetentionIgnored))
         && !is_running
         && row.recall().is_none()
 }

@@ -223,7 +223,7 @@ impl InboxRow {
 
     /// The row once it has met a command: a copy with the epoch and the sequence of the command
     /// and with room for one more phase.
-    pub(in crate::resource) fn met(&self, command: &Command) -> Self {
+    pub fn met(&self, command: &Command) -> Self {
         let mut entries = Vec::with_capacity(self.entries.len() + 1);
         entries.extend_from_slice(&self.entries);
         Self {

@@ -4,11 +4,13 @@
 
 mod admin;
 mod audit;
+mod facts;
 mod row;
 mod state;
 
 pub use admin::OpenError;
 pub use audit::{Audit, audit};
+pub use facts::{ClaimFacts, PoolFacts};
 pub use row::{EffectRow, LEVEL_MAX, NAME_MAX, PoolOutput};
 
 pub(super) use admin::{extend, open};

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use crate::{
     answer::{Done, NotDone, PhaseAnswer, Reason, Refusal, rejected},
     frame::Kind,
+    mutant,
     pattern::{Pattern, Phase},
     resource::{
         DamagedRow, ReadRows, ScopeState, StatusOutput, StatusState,
@@ -161,6 +162,7 @@ impl Open<'_> {
         match kind {
             HoldKind::Incoming => self.has_room(),
             HoldKind::Optimistic => self.fits(totals.firm()),
+            HoldKind::Strict if mutant!(StrictIgnoresOptimistic) => self.fits(totals.firm()),
             HoldKind::Strict => self.fits(totals.firm() + totals.optimistic),
         }
     }
@@ -218,7 +220,7 @@ impl Open<'_> {
             }
             HoldKind::Optimistic => self.fits(totals.firm() + self.holds.optimistic_before(number)),
         };
-        if !passes {
+        if !passes && !mutant!(ValidatedUnchecked) {
             let no = self.no();
             self.drop_hold();
             return no;
@@ -255,13 +257,16 @@ impl Open<'_> {
     }
 
     fn drop_hold(&mut self) {
-        if self.holds.remove(self.owner).is_some() {
+        if let Some(hold) = self.holds.remove(self.owner) {
             *self.change_count += 1;
+            if mutant!(ReleaseGivesBack) {
+                self.change(hold.amount, hold.kind != HoldKind::Incoming, true);
+            }
         }
     }
 
     fn compensate(&mut self, is_executed: bool) -> PhaseAnswer {
-        if !is_executed {
+        if !is_executed && !mutant!(UnexecutedGivenBack) {
             self.drop_hold();
             return Ok(Done::default());
         }

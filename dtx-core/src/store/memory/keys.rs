@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{ids::TxId, store::KeyFacts, time::Timestamp, transaction::Key};
+use crate::{ids::TxId, mutant, store::KeyFacts, time::Timestamp, transaction::Key};
 
 /// Who has which key, and which keys outlive their transactions.
 #[derive(Debug, Default)]
@@ -26,7 +26,9 @@ impl Keys {
 
     /// Keeps the key of a transaction that is forgotten.
     pub(super) fn keep(&mut self, key: Key, written_at: Timestamp) {
-        if let Some(owner) = self.owners.get_mut(&key) {
+        if mutant!(KeyForgottenWithRow) {
+            self.owners.remove(&key);
+        } else if let Some(owner) = self.owners.get_mut(&key) {
             owner.forgotten = true;
             self.forgotten.insert((written_at, key));
         }

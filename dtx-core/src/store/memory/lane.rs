@@ -8,6 +8,7 @@ use std::{
 
 use crate::{
     ids::{ShardCount, ShardId, TxId, Version},
+    mutant,
     store::{Expect, Facts, Filter, JournalEntry, LeaseTable, Purge, RowFacts, TxRecord, TxWrite},
     time::Timestamp,
     transaction::Key,
@@ -197,7 +198,8 @@ fn change(row: &mut Row, write: &TxWrite, version: Version, now: Timestamp) {
     let record = &mut row.record;
     record.version = version;
     record.last_write = write.id;
-    record.verdict = write.verdict.or(record.verdict);
+    record.verdict =
+        if mutant!(VerdictForgotten) { write.verdict } else { write.verdict.or(record.verdict) };
     record.state.clone_from(&write.state);
     record.due = write.due;
     record.summary.clone_from(&write.summary);

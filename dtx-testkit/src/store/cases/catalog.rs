@@ -28,8 +28,7 @@ async fn listed(catalog: &dyn Catalog, filter: &Filter) -> Vec<TxId> {
 }
 
 /// Open and finished ones together, the newest first, whatever the size of a page.
-pub async fn the_newest_are_listed_first<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn the_newest_are_listed_first<H: StoreHarness>(harness: &mut H) {
     let (store, mut pen) = (harness.state(), Pen::new(1));
     for n in [3, 0, 4, 1, 2, 5] {
         committed(&one(&*store, &pen.accept(tx(n))).await);
@@ -47,8 +46,7 @@ pub async fn the_newest_are_listed_first<H: StoreHarness>() {
 }
 
 /// By pattern, status, namespace and exceptions; records are whole.
-pub async fn lists_are_filtered<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn lists_are_filtered<H: StoreHarness>(harness: &mut H) {
     let (store, mut pen) = (harness.state(), Pen::new(1));
     committed(&one(&*store, &pen.accept_key(tx(1), "shop", "a")).await);
     let mut saga = pen.accept_key(tx(2), "bank", "a");
@@ -78,8 +76,7 @@ pub async fn lists_are_filtered<H: StoreHarness>() {
 }
 
 /// Every entry of every applied write, in order, and none of a refused one.
-pub async fn a_history_is_complete_and_in_order<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn a_history_is_complete_and_in_order<H: StoreHarness>(harness: &mut H) {
     let (store, mut pen) = (harness.state(), Pen::new(1));
     let fence = own(&*store, tx(1), 1).await;
     let mut writes = vec![
@@ -107,8 +104,7 @@ pub async fn a_history_is_complete_and_in_order<H: StoreHarness>() {
 }
 
 /// No transaction, no history.
-pub async fn an_unknown_transaction_has_no_history<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn an_unknown_transaction_has_no_history<H: StoreHarness>(harness: &mut H) {
     assert!(harness.catalog().history(tx(1)).await.expect("history").is_empty());
 }
 
@@ -131,16 +127,15 @@ async fn known<H: StoreHarness>(harness: &H, n: u64) -> bool {
 }
 
 /// What is open, and what finished lately, stays.
-pub async fn only_old_and_finished_ones_are_forgotten<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn only_old_and_finished_ones_are_forgotten<H: StoreHarness>(harness: &mut H) {
     let (store, catalog, mut pen) = (harness.state(), harness.catalog(), Pen::new(1));
     committed(&one(&*store, &pen.accept(tx(1))).await);
-    finish(&harness, &mut pen, &[2]).await;
+    finish(harness, &mut pen, &[2]).await;
     harness.pass(AGE).await;
-    finish(&harness, &mut pen, &[3]).await;
+    finish(harness, &mut pen, &[3]).await;
     let purge = Purge { older_than: AGE, key_retention: AGE * 1_000, limit: 10 };
     assert_eq!(catalog.purge(&purge).await.expect("purge"), 1);
-    let left = [known(&harness, 1).await, known(&harness, 2).await, known(&harness, 3).await];
+    let left = [known(harness, 1).await, known(harness, 2).await, known(harness, 3).await];
     assert_eq!(left, [true, false, true]);
     assert!(catalog.history(tx(2)).await.expect("history").is_empty());
     let filter = Filter { limit: 10, ..Filter::default() };
@@ -149,10 +144,9 @@ pub async fn only_old_and_finished_ones_are_forgotten<H: StoreHarness>() {
 }
 
 /// Each step forgets at most its limit and says how many.
-pub async fn forgetting_goes_in_steps<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn forgetting_goes_in_steps<H: StoreHarness>(harness: &mut H) {
     let catalog = harness.catalog();
-    finish(&harness, &mut Pen::new(1), &[1, 2, 3, 4, 5]).await;
+    finish(harness, &mut Pen::new(1), &[1, 2, 3, 4, 5]).await;
     harness.pass(AGE).await;
     let purge = Purge { older_than: AGE, key_retention: AGE, limit: 2 };
     for expected in [2, 2, 1, 0] {
@@ -161,10 +155,9 @@ pub async fn forgetting_goes_in_steps<H: StoreHarness>() {
 }
 
 /// The key of a forgotten transaction is refused until its own retention has passed.
-pub async fn a_key_outlives_its_transaction<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn a_key_outlives_its_transaction<H: StoreHarness>(harness: &mut H) {
     let (store, catalog, mut pen) = (harness.state(), harness.catalog(), Pen::new(1));
-    finish(&harness, &mut pen, &[1]).await;
+    finish(harness, &mut pen, &[1]).await;
     harness.pass(AGE).await;
     let purge = Purge { older_than: AGE, key_retention: AGE * 4, limit: 10 };
     assert_eq!(catalog.purge(&purge).await.expect("purge"), 1);
@@ -176,14 +169,13 @@ pub async fn a_key_outlives_its_transaction<H: StoreHarness>() {
 }
 
 /// A very late copy of the accept does not run a forgotten transaction a second time.
-pub async fn a_forgotten_key_refuses_a_late_accept<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn a_forgotten_key_refuses_a_late_accept<H: StoreHarness>(harness: &mut H) {
     let (store, mut pen) = (harness.state(), Pen::new(1));
-    finish(&harness, &mut pen, &[1]).await;
+    finish(harness, &mut pen, &[1]).await;
     harness.pass(AGE).await;
     let purge = Purge { older_than: AGE, key_retention: AGE * 1_000, limit: 10 };
     assert_eq!(harness.catalog().purge(&purge).await.expect("purge"), 1);
     let late = one(&*store, &pen.accept_key(tx(1), "shop", "k1")).await;
     assert!(matches!(late, CommitResult::DuplicateKey { tx: owner } if owner == tx(1)));
-    assert!(!known(&harness, 1).await);
+    assert!(!known(harness, 1).await);
 }

@@ -21,9 +21,20 @@ pub(super) fn failure(result: &CommitResult) -> ErrorKind {
     }
 }
 
+/// A store has a name, room and shards, and says the same each time.
+pub async fn info_is_complete_and_the_same<H: StoreHarness>(harness: &mut H) {
+    let store = harness.state();
+    let info = store.info().clone();
+    assert!(!info.name.is_empty() && info.lanes > 0 && info.shards.get() > 0, "{info:?}");
+    assert!(info.limits.batch_writes_max > 0 && info.limits.value_bytes_max > 0, "{info:?}");
+    for _ in 0..3 {
+        assert_eq!(store.info(), &info);
+        assert_eq!(harness.participants().info(), &info);
+    }
+}
+
 /// The first write makes version 1, and everything of it can be read back.
-pub async fn accept_makes_version_one<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn accept_makes_version_one<H: StoreHarness>(harness: &mut H) {
     let store = harness.state();
     let write = Pen::new(1).accept_key(tx(1), "shop", "order-1");
     assert_eq!(committed(&one(&*store, &write).await), 1);
@@ -35,8 +46,7 @@ pub async fn accept_makes_version_one<H: StoreHarness>() {
 }
 
 /// `Absent` meets a row: a conflict that shows its version.
-pub async fn accept_of_an_existing_row_conflicts<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn accept_of_an_existing_row_conflicts<H: StoreHarness>(harness: &mut H) {
     let (store, mut pen) = (harness.state(), Pen::new(1));
     let first = pen.accept(tx(1));
     committed(&one(&*store, &first).await);
@@ -46,8 +56,7 @@ pub async fn accept_of_an_existing_row_conflicts<H: StoreHarness>() {
 }
 
 /// Each applied write makes the next version and replaces the state.
-pub async fn a_write_raises_the_version_by_one<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn a_write_raises_the_version_by_one<H: StoreHarness>(harness: &mut H) {
     let (store, mut pen) = (harness.state(), Pen::new(1));
     committed(&one(&*store, &pen.accept(tx(1))).await);
     for version in 1..5 {
@@ -61,8 +70,7 @@ pub async fn a_write_raises_the_version_by_one<H: StoreHarness>() {
 }
 
 /// A version that is too low or too high is a conflict, and the row stays as it is.
-pub async fn another_version_conflicts_and_changes_nothing<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn another_version_conflicts_and_changes_nothing<H: StoreHarness>(harness: &mut H) {
     let (store, mut pen) = (harness.state(), Pen::new(1));
     committed(&one(&*store, &pen.accept(tx(1))).await);
     committed(&one(&*store, &pen.signal(tx(1), 1)).await);
@@ -77,8 +85,7 @@ pub async fn another_version_conflicts_and_changes_nothing<H: StoreHarness>() {
 }
 
 /// A version is expected where there is no row.
-pub async fn a_version_without_a_row_conflicts<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn a_version_without_a_row_conflicts<H: StoreHarness>(harness: &mut H) {
     let store = harness.state();
     let result = one(&*store, &Pen::new(1).signal(tx(1), 1)).await;
     assert!(matches!(result, CommitResult::Conflict { found: None, verdict: None }));
@@ -86,8 +93,7 @@ pub async fn a_version_without_a_row_conflicts<H: StoreHarness>() {
 }
 
 /// The same write again is `Committed` with the same version, and its journal is there once.
-pub async fn a_repeat_answers_the_same_and_changes_nothing<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn a_repeat_answers_the_same_and_changes_nothing<H: StoreHarness>(harness: &mut H) {
     let (store, mut pen) = (harness.state(), Pen::new(1));
     for write in [pen.accept_key(tx(1), "shop", "order-1"), pen.signal(tx(1), 1)] {
         let version = committed(&one(&*store, &write).await);
@@ -101,8 +107,7 @@ pub async fn a_repeat_answers_the_same_and_changes_nothing<H: StoreHarness>() {
 }
 
 /// Only the last write of a row is known as a repeat; an older one is evaluated anew.
-pub async fn a_repeat_after_a_later_write_conflicts<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn a_repeat_after_a_later_write_conflicts<H: StoreHarness>(harness: &mut H) {
     let (store, mut pen) = (harness.state(), Pen::new(1));
     let accept = pen.accept(tx(1));
     committed(&one(&*store, &accept).await);
@@ -112,8 +117,7 @@ pub async fn a_repeat_after_a_later_write_conflicts<H: StoreHarness>() {
 }
 
 /// `load` answers per id, in order, also for ids that are there twice or not at all.
-pub async fn load_keeps_the_order<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn load_keeps_the_order<H: StoreHarness>(harness: &mut H) {
     let (store, mut pen) = (harness.state(), Pen::new(1));
     committed(&one(&*store, &pen.accept(tx(1))).await);
     committed(&one(&*store, &pen.accept(tx(2))).await);
@@ -125,14 +129,12 @@ pub async fn load_keeps_the_order<H: StoreHarness>() {
 }
 
 /// No writes, no results.
-pub async fn an_empty_batch_is_nothing<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn an_empty_batch_is_nothing<H: StoreHarness>(harness: &mut H) {
     assert!(harness.state().commit(&[]).await.is_empty());
 }
 
 /// Each item stands for itself, and the results are in the order of the writes.
-pub async fn a_batch_with_conflicts_applies_the_rest<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn a_batch_with_conflicts_applies_the_rest<H: StoreHarness>(harness: &mut H) {
     let (store, mut pen) = (harness.state(), Pen::new(1));
     committed(&one(&*store, &pen.accept(tx(2))).await);
     let batch = [pen.accept(tx(1)), pen.accept(tx(2)), pen.signal(tx(7), 1), pen.accept(tx(3))];
@@ -145,8 +147,7 @@ pub async fn a_batch_with_conflicts_applies_the_rest<H: StoreHarness>() {
 }
 
 /// A later item of a batch is evaluated after the earlier ones.
-pub async fn items_see_earlier_items<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn items_see_earlier_items<H: StoreHarness>(harness: &mut H) {
     let (store, mut pen) = (harness.state(), Pen::new(1));
     let batch =
         [pen.accept(tx(1)), pen.signal(tx(1), 1), pen.signal(tx(1), 1), pen.signal(tx(1), 2)];
@@ -159,8 +160,7 @@ pub async fn items_see_earlier_items<H: StoreHarness>() {
 }
 
 /// The same write id twice in one batch is one write.
-pub async fn a_write_twice_in_one_batch_applies_once<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn a_write_twice_in_one_batch_applies_once<H: StoreHarness>(harness: &mut H) {
     let (store, write) = (harness.state(), Pen::new(1).accept(tx(1)));
     let results = store.commit(&[write.clone(), write]).await;
     assert_eq!((committed(&results[0]), committed(&results[1])), (1, 1));
@@ -168,8 +168,7 @@ pub async fn a_write_twice_in_one_batch_applies_once<H: StoreHarness>() {
 }
 
 /// The definition and the key come from the accept and stay.
-pub async fn the_definition_is_kept<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn the_definition_is_kept<H: StoreHarness>(harness: &mut H) {
     let (store, mut pen) = (harness.state(), Pen::new(1));
     let accept = pen.accept_key(tx(1), "shop", "order-1");
     let mut finish = pen.signal(tx(1), 2);
@@ -186,8 +185,7 @@ pub async fn the_definition_is_kept<H: StoreHarness>() {
 }
 
 /// `accepted_at` is set once, `written_at` with each write, both from the store's clock.
-pub async fn times_are_those_of_the_store<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn times_are_those_of_the_store<H: StoreHarness>(harness: &mut H) {
     let (store, mut pen) = (harness.state(), Pen::new(1));
     let before = store.now().await.expect("now");
     committed(&one(&*store, &pen.accept(tx(1))).await);
@@ -204,8 +202,7 @@ pub async fn times_are_those_of_the_store<H: StoreHarness>() {
 
 /// A value of the largest size is stored; one byte more is `Invalid`, names its field and does
 /// not stop the others.
-pub async fn values_at_the_limit_and_one_past_it<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn values_at_the_limit_and_one_past_it<H: StoreHarness>(harness: &mut H) {
     let (store, mut pen) = (harness.state(), Pen::new(1));
     let limit = store.info().limits.value_bytes_max;
     let sized = |bytes: usize| Bytes::from(vec![7; bytes]);
@@ -224,8 +221,7 @@ pub async fn values_at_the_limit_and_one_past_it<H: StoreHarness>() {
 }
 
 /// A batch of the largest size is taken; one write more is refused as a whole.
-pub async fn a_batch_at_the_limit_and_one_past_it<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn a_batch_at_the_limit_and_one_past_it<H: StoreHarness>(harness: &mut H) {
     let (store, mut pen) = (harness.state(), Pen::new(1));
     let limit = store.info().limits.batch_writes_max;
     let mut batch: Vec<_> = (0..=limit as u64).map(|n| pen.accept(tx(n))).collect();
@@ -238,8 +234,7 @@ pub async fn a_batch_at_the_limit_and_one_past_it<H: StoreHarness>() {
 }
 
 /// Writers that meet on one version: exactly one of them wins.
-pub async fn of_two_writers_of_one_version_one_wins<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn of_two_writers_of_one_version_one_wins<H: StoreHarness>(harness: &mut H) {
     let store = harness.state();
     committed(&one(&*store, &Pen::new(1).accept(tx(1))).await);
     let mut racers = tokio::task::JoinSet::new();

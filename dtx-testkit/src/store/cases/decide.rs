@@ -14,8 +14,7 @@ const VERDICTS: [Verdict; 4] =
     [Verdict::Completed, Verdict::Turned, Verdict::Commit, Verdict::Abort];
 
 /// Whatever version a write expects, a row with a verdict refuses another one and shows its own.
-pub async fn a_verdict_never_changes<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn a_verdict_never_changes<H: StoreHarness>(harness: &mut H) {
     let (store, mut pen) = (harness.state(), Pen::new(1));
     for (n, stored) in VERDICTS.into_iter().enumerate() {
         let tx = tx(n as u64);
@@ -38,8 +37,7 @@ pub async fn a_verdict_never_changes<H: StoreHarness>() {
 }
 
 /// `None` keeps the verdict of the row, for progress, signals and the finish.
-pub async fn a_write_without_a_verdict_keeps_it<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn a_write_without_a_verdict_keeps_it<H: StoreHarness>(harness: &mut H) {
     let (store, mut pen) = (harness.state(), Pen::new(1));
     let fence = own(&*store, tx(1), 1).await;
     let batch = [
@@ -56,8 +54,7 @@ pub async fn a_write_without_a_verdict_keeps_it<H: StoreHarness>() {
 }
 
 /// A write that repeats the verdict of the row is no contradiction.
-pub async fn the_same_verdict_again_applies<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn the_same_verdict_again_applies<H: StoreHarness>(harness: &mut H) {
     let (store, mut pen) = (harness.state(), Pen::new(1));
     let fence = own(&*store, tx(1), 1).await;
     committed(&one(&*store, &pen.accept(tx(1))).await);
@@ -67,8 +64,7 @@ pub async fn the_same_verdict_again_applies<H: StoreHarness>() {
 }
 
 /// An inquiry may turn or abort what is undecided, and nothing else.
-pub async fn going_back_unfenced_needs_an_undecided_row<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn going_back_unfenced_needs_an_undecided_row<H: StoreHarness>(harness: &mut H) {
     let (store, mut pen) = (harness.state(), Pen::new(1));
     for (n, back) in [Verdict::Abort, Verdict::Turned].into_iter().enumerate() {
         let tx = tx(n as u64);
@@ -86,8 +82,7 @@ pub async fn going_back_unfenced_needs_an_undecided_row<H: StoreHarness>() {
 }
 
 /// Every other kind of record needs a fence, and a forward verdict does too.
-pub async fn nothing_else_goes_unfenced<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn nothing_else_goes_unfenced<H: StoreHarness>(harness: &mut H) {
     let (store, mut pen) = (harness.state(), Pen::new(1));
     committed(&one(&*store, &pen.accept(tx(1))).await);
     let at = Expect::Version(Version(1));
@@ -109,8 +104,7 @@ pub async fn nothing_else_goes_unfenced<H: StoreHarness>() {
 }
 
 /// A signal never carries a forward verdict, under a fence or not.
-pub async fn a_signal_decides_nothing_forward<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn a_signal_decides_nothing_forward<H: StoreHarness>(harness: &mut H) {
     let (store, mut pen) = (harness.state(), Pen::new(1));
     let fence = own(&*store, tx(1), 1).await;
     committed(&one(&*store, &pen.accept(tx(1))).await);
@@ -123,8 +117,7 @@ pub async fn a_signal_decides_nothing_forward<H: StoreHarness>() {
 }
 
 /// The accept of 0.5PS is its verdict; that of no other pattern is, without a fence.
-pub async fn fire_and_forget_is_decided_by_its_accept<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn fire_and_forget_is_decided_by_its_accept<H: StoreHarness>(harness: &mut H) {
     let (store, mut pen) = (harness.state(), Pen::new(1));
     for (n, pattern) in Pattern::ALL.into_iter().enumerate() {
         let mut accept = pen.accept(tx(n as u64));
@@ -140,8 +133,7 @@ pub async fn fire_and_forget_is_decided_by_its_accept<H: StoreHarness>() {
 }
 
 /// An abort of an unknown transaction is durable, and the accept that comes later meets it.
-pub async fn a_tombstone_refuses_a_late_accept<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn a_tombstone_refuses_a_late_accept<H: StoreHarness>(harness: &mut H) {
     let (store, mut pen) = (harness.state(), Pen::new(1));
     let mut tombstone = pen.write(tx(1), RecordKind::Verdict, Expect::Absent);
     (tombstone.verdict, tombstone.due) = (Some(Verdict::Abort), None);
@@ -160,8 +152,7 @@ pub async fn a_tombstone_refuses_a_late_accept<H: StoreHarness>() {
 }
 
 /// Signals are ordered by the version; the second one must look again.
-pub async fn of_two_contradictory_signals_the_first_stands<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn of_two_contradictory_signals_the_first_stands<H: StoreHarness>(harness: &mut H) {
     let (store, mut pen) = (harness.state(), Pen::new(1));
     committed(&one(&*store, &pen.accept(tx(1))).await);
     let (approve, reject) = (pen.signal(tx(1), 1), pen.signal(tx(1), 1));

@@ -16,8 +16,7 @@ use super::rows::{change, make, read, set, write, written};
 use crate::store::{Pen, StoreHarness, committed, one, own, record, tx};
 
 /// Records, histories, keys and the open ones are as they were acknowledged.
-pub async fn transactions_are_there_after_reopening<H: StoreHarness>() {
-    let mut harness = H::open().await;
+pub async fn transactions_are_there_after_reopening<H: StoreHarness>(harness: &mut H) {
     let (store, mut pen) = (harness.state(), Pen::new(1));
     let open = pen.accept_key(tx(1), "shop", "a");
     committed(&one(&*store, &open).await);
@@ -41,8 +40,7 @@ pub async fn transactions_are_there_after_reopening<H: StoreHarness>() {
 }
 
 /// Rows of participants are as they were acknowledged.
-pub async fn rows_are_there_after_reopening<H: StoreHarness>() {
-    let mut harness = H::open().await;
+pub async fn rows_are_there_after_reopening<H: StoreHarness>(harness: &mut H) {
     let store = harness.participants();
     written(&write(&*store, make("s", "r", "one")).await);
     let before = read(&*store, "s", "r").await;
@@ -56,8 +54,7 @@ pub async fn rows_are_there_after_reopening<H: StoreHarness>() {
 }
 
 /// An epoch that was given once is never given again, and the old owner is fenced.
-pub async fn epochs_go_on_after_reopening<H: StoreHarness>() {
-    let mut harness = H::open().await;
+pub async fn epochs_go_on_after_reopening<H: StoreHarness>(harness: &mut H) {
     let ttl = Duration::from_millis(20);
     let store = harness.state();
     let (opening, mut pen) = (store.info().opening, Pen::new(1));
@@ -82,8 +79,7 @@ pub async fn epochs_go_on_after_reopening<H: StoreHarness>() {
 }
 
 /// A row made after a deletion and a reopening does not take up an old version.
-pub async fn versions_go_on_after_reopening<H: StoreHarness>() {
-    let mut harness = H::open().await;
+pub async fn versions_go_on_after_reopening<H: StoreHarness>(harness: &mut H) {
     let store = harness.participants();
     written(&write(&*store, make("s", "r", "one")).await);
     let old = read(&*store, "s", "r").await.expect("made");
@@ -101,8 +97,7 @@ pub async fn versions_go_on_after_reopening<H: StoreHarness>() {
 }
 
 /// The store's clock only moves forward, also over a reopening.
-pub async fn the_clock_never_goes_back<H: StoreHarness>() {
-    let mut harness = H::open().await;
+pub async fn the_clock_never_goes_back<H: StoreHarness>(harness: &mut H) {
     let mut last = Timestamp::ZERO;
     for _ in 0..3 {
         let store = harness.state();
@@ -126,8 +121,7 @@ fn poll_once_and_drop(future: impl Future) {
 }
 
 /// Whether a dropped commit was applied or not, the same ids again settle it, once.
-pub async fn a_dropped_commit_can_be_repeated<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn a_dropped_commit_can_be_repeated<H: StoreHarness>(harness: &mut H) {
     let (store, mut pen) = (harness.state(), Pen::new(1));
     for n in 0..20 {
         let batch = [pen.accept_key(tx(n), "shop", &format!("k{n}")), pen.signal(tx(n), 1)];
@@ -149,8 +143,7 @@ pub async fn a_dropped_commit_can_be_repeated<H: StoreHarness>() {
 }
 
 /// A dropped write of rows is there wholly or not at all, and reading again shows which.
-pub async fn a_dropped_write_can_be_read_again<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn a_dropped_write_can_be_read_again<H: StoreHarness>(harness: &mut H) {
     let store = harness.participants();
     for n in 0..20 {
         let scope = format!("s{n}");
@@ -167,8 +160,7 @@ pub async fn a_dropped_write_can_be_read_again<H: StoreHarness>() {
 }
 
 /// Two handles of one store see each other's writes as soon as they are acknowledged.
-pub async fn another_handle_sees_the_same<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn another_handle_sees_the_same<H: StoreHarness>(harness: &mut H) {
     let (one_handle, other) = (harness.state(), harness.state());
     let mut pen = Pen::new(1);
     for n in 0..20 {

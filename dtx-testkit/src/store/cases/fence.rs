@@ -20,8 +20,7 @@ async fn short_lease(store: &dyn StateStore, holder: u128) -> Lease {
 }
 
 /// After a take-over the old owner's writes are refused and the new owner's are taken.
-pub async fn a_taken_over_owner_is_fenced<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn a_taken_over_owner_is_fenced<H: StoreHarness>(harness: &mut H) {
     let (store, mut pen) = (harness.state(), Pen::new(1));
     committed(&one(&*store, &pen.accept(tx(1))).await);
     let old = short_lease(&*store, 1).await.fence();
@@ -35,8 +34,7 @@ pub async fn a_taken_over_owner_is_fenced<H: StoreHarness>() {
 }
 
 /// The right epoch under another holder's name, and another epoch, are refused.
-pub async fn another_holder_is_fenced<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn another_holder_is_fenced<H: StoreHarness>(harness: &mut H) {
     let (store, mut pen) = (harness.state(), Pen::new(1));
     committed(&one(&*store, &pen.accept(tx(1))).await);
     let fence = own(&*store, tx(1), 1).await;
@@ -53,8 +51,7 @@ pub async fn another_holder_is_fenced<H: StoreHarness>() {
 }
 
 /// Where nobody ever had a lease, no fence is the newest.
-pub async fn a_shard_without_a_lease_is_fenced<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn a_shard_without_a_lease_is_fenced<H: StoreHarness>(harness: &mut H) {
     let (store, mut pen) = (harness.state(), Pen::new(1));
     committed(&one(&*store, &pen.accept(tx(1))).await);
     for epoch in 0..2 {
@@ -66,8 +63,7 @@ pub async fn a_shard_without_a_lease_is_fenced<H: StoreHarness>() {
 }
 
 /// A stale owner is told that it lost the shard, not that it should read again.
-pub async fn a_stale_owner_is_fenced_before_its_version_counts<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn a_stale_owner_is_fenced_before_its_version_counts<H: StoreHarness>(harness: &mut H) {
     let (store, mut pen) = (harness.state(), Pen::new(1));
     committed(&one(&*store, &pen.accept(tx(1))).await);
     let old = short_lease(&*store, 1).await.fence();
@@ -78,8 +74,7 @@ pub async fn a_stale_owner_is_fenced_before_its_version_counts<H: StoreHarness>(
 }
 
 /// Safety rests on the epoch: an ended lease that nobody took still writes.
-pub async fn an_ended_lease_writes_until_it_is_taken<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn an_ended_lease_writes_until_it_is_taken<H: StoreHarness>(harness: &mut H) {
     let (store, mut pen) = (harness.state(), Pen::new(1));
     committed(&one(&*store, &pen.accept(tx(1))).await);
     let fence = short_lease(&*store, 1).await.fence();
@@ -88,8 +83,7 @@ pub async fn an_ended_lease_writes_until_it_is_taken<H: StoreHarness>() {
 }
 
 /// Who gave a lease back does not write any more, also before another has it.
-pub async fn a_lease_given_back_is_fenced<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn a_lease_given_back_is_fenced<H: StoreHarness>(harness: &mut H) {
     let (store, mut pen) = (harness.state(), Pen::new(1));
     committed(&one(&*store, &pen.accept(tx(1))).await);
     let lease = short_lease(&*store, 1).await;
@@ -99,8 +93,7 @@ pub async fn a_lease_given_back_is_fenced<H: StoreHarness>() {
 }
 
 /// A lease of one shard proves nothing about a transaction of another.
-pub async fn a_fence_of_another_shard_is_invalid<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn a_fence_of_another_shard_is_invalid<H: StoreHarness>(harness: &mut H) {
     let (store, mut pen) = (harness.state(), Pen::new(1));
     committed(&one(&*store, &pen.accept(tx(1))).await);
     let shards = store.info().shards;
@@ -114,8 +107,7 @@ pub async fn a_fence_of_another_shard_is_invalid<H: StoreHarness>() {
 }
 
 /// The write that made the row is `Committed` for ever, also when its writer lost the shard.
-pub async fn a_repeat_after_a_take_over_is_committed<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn a_repeat_after_a_take_over_is_committed<H: StoreHarness>(harness: &mut H) {
     let (store, mut pen) = (harness.state(), Pen::new(1));
     committed(&one(&*store, &pen.accept(tx(1))).await);
     let old = short_lease(&*store, 1).await.fence();

@@ -15,8 +15,7 @@ fn key(namespace: &str, key: &str) -> Key {
 }
 
 /// The key leads to its transaction as soon as the accept is durable.
-pub async fn a_key_is_claimed_with_its_accept<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn a_key_is_claimed_with_its_accept<H: StoreHarness>(harness: &mut H) {
     let (store, catalog) = (harness.state(), harness.catalog());
     assert_eq!(catalog.by_key(&key("shop", "a")).await.expect("by_key"), None);
     committed(&one(&*store, &Pen::new(1).accept_key(tx(1), "shop", "a")).await);
@@ -25,8 +24,7 @@ pub async fn a_key_is_claimed_with_its_accept<H: StoreHarness>() {
 }
 
 /// The second transaction with a key is refused, told the first, and not stored.
-pub async fn a_key_of_another_transaction_is_named<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn a_key_of_another_transaction_is_named<H: StoreHarness>(harness: &mut H) {
     let (store, mut pen) = (harness.state(), Pen::new(1));
     committed(&one(&*store, &pen.accept_key(tx(1), "shop", "a")).await);
     let result = one(&*store, &pen.accept_key(tx(2), "shop", "a")).await;
@@ -36,8 +34,7 @@ pub async fn a_key_of_another_transaction_is_named<H: StoreHarness>() {
 }
 
 /// The same text in two namespaces is two keys.
-pub async fn a_key_is_unique_in_its_namespace_only<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn a_key_is_unique_in_its_namespace_only<H: StoreHarness>(harness: &mut H) {
     let (store, mut pen) = (harness.state(), Pen::new(1));
     committed(&one(&*store, &pen.accept_key(tx(1), "shop", "a")).await);
     committed(&one(&*store, &pen.accept_key(tx(2), "shop2", "a")).await);
@@ -46,8 +43,7 @@ pub async fn a_key_is_unique_in_its_namespace_only<H: StoreHarness>() {
 }
 
 /// An accept that conflicts leaves its key free.
-pub async fn a_refused_accept_claims_no_key<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn a_refused_accept_claims_no_key<H: StoreHarness>(harness: &mut H) {
     let (store, mut pen) = (harness.state(), Pen::new(1));
     committed(&one(&*store, &pen.accept(tx(1))).await);
     let refused = one(&*store, &pen.accept_key(tx(1), "shop", "a")).await;
@@ -57,8 +53,7 @@ pub async fn a_refused_accept_claims_no_key<H: StoreHarness>() {
 }
 
 /// Two accepts with one key in one batch: the first has it.
-pub async fn a_key_claimed_in_the_same_batch_counts<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn a_key_claimed_in_the_same_batch_counts<H: StoreHarness>(harness: &mut H) {
     let (store, mut pen) = (harness.state(), Pen::new(1));
     let batch = [pen.accept_key(tx(1), "shop", "a"), pen.accept_key(tx(2), "shop", "a")];
     let results = store.commit(&batch).await;
@@ -67,8 +62,7 @@ pub async fn a_key_claimed_in_the_same_batch_counts<H: StoreHarness>() {
 }
 
 /// A key of the longest length is taken; a longer or an empty one is `Invalid`.
-pub async fn a_key_at_the_limit_and_one_past_it<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn a_key_at_the_limit_and_one_past_it<H: StoreHarness>(harness: &mut H) {
     let (store, mut pen) = (harness.state(), Pen::new(1));
     let longest = "k".repeat(KEY_BYTES_MAX);
     committed(&one(&*store, &pen.accept_key(tx(1), "shop", &longest)).await);

@@ -20,8 +20,7 @@ async fn take(store: &dyn StateStore, holder: u128, shards: &[u16], ttl: Duratio
 }
 
 /// A shard has one owner at a time.
-pub async fn a_free_shard_is_granted_to_one<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn a_free_shard_is_granted_to_one<H: StoreHarness>(harness: &mut H) {
     let store = harness.state();
     let granted = take(&*store, 1, &[0], LONG).await;
     assert_eq!(granted.len(), 1);
@@ -32,8 +31,7 @@ pub async fn a_free_shard_is_granted_to_one<H: StoreHarness>() {
 }
 
 /// Taking a shard that one has already changes nothing but its end.
-pub async fn the_holder_keeps_its_epoch<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn the_holder_keeps_its_epoch<H: StoreHarness>(harness: &mut H) {
     let store = harness.state();
     let first = take(&*store, 1, &[0], SHORT).await;
     let again = take(&*store, 1, &[0], LONG).await;
@@ -43,8 +41,7 @@ pub async fn the_holder_keeps_its_epoch<H: StoreHarness>() {
 }
 
 /// Another holder gets the shard as soon as the lease has ended there.
-pub async fn a_lease_ends_on_the_stores_clock<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn a_lease_ends_on_the_stores_clock<H: StoreHarness>(harness: &mut H) {
     let store = harness.state();
     take(&*store, 1, &[0], SHORT).await;
     harness.pass(SHORT).await;
@@ -52,8 +49,7 @@ pub async fn a_lease_ends_on_the_stores_clock<H: StoreHarness>() {
 }
 
 /// Each new grant has a higher epoch than every one before it, however the last one ended.
-pub async fn epochs_strictly_increase<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn epochs_strictly_increase<H: StoreHarness>(harness: &mut H) {
     let store = harness.state();
     let mut last = Epoch(0);
     for round in 0..6_u128 {
@@ -69,8 +65,7 @@ pub async fn epochs_strictly_increase<H: StoreHarness>() {
 }
 
 /// A renewed lease lasts its time from the renewal on.
-pub async fn renewing_prolongs<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn renewing_prolongs<H: StoreHarness>(harness: &mut H) {
     let store = harness.state();
     let mut lease = take(&*store, 1, &[0], SHORT).await.remove(0);
     lease.ttl = LONG;
@@ -81,8 +76,7 @@ pub async fn renewing_prolongs<H: StoreHarness>() {
 }
 
 /// What another holder has got, and what was given back, is not renewed; the rest is.
-pub async fn a_lost_lease_is_not_renewed<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn a_lost_lease_is_not_renewed<H: StoreHarness>(harness: &mut H) {
     let store = harness.state();
     let leases = take(&*store, 1, &[0, 1, 2], SHORT).await;
     harness.pass(SHORT).await;
@@ -93,8 +87,7 @@ pub async fn a_lost_lease_is_not_renewed<H: StoreHarness>() {
 }
 
 /// A shard that was given back is free before the lease would have ended; twice is no error.
-pub async fn giving_back_frees_at_once<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn giving_back_frees_at_once<H: StoreHarness>(harness: &mut H) {
     let store = harness.state();
     let leases = take(&*store, 1, &[0], LONG).await;
     for _ in 0..2 {
@@ -104,8 +97,7 @@ pub async fn giving_back_frees_at_once<H: StoreHarness>() {
 }
 
 /// A late release does not end the lease of the next owner.
-pub async fn giving_back_a_lost_lease_does_nothing<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn giving_back_a_lost_lease_does_nothing<H: StoreHarness>(harness: &mut H) {
     let store = harness.state();
     let old = take(&*store, 1, &[0], SHORT).await;
     harness.pass(SHORT).await;
@@ -115,8 +107,7 @@ pub async fn giving_back_a_lost_lease_does_nothing<H: StoreHarness>() {
 }
 
 /// Of many wanted shards the answer holds those that were free.
-pub async fn only_what_was_granted_is_answered<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn only_what_was_granted_is_answered<H: StoreHarness>(harness: &mut H) {
     let store = harness.state();
     take(&*store, 1, &[1], LONG).await;
     let granted = take(&*store, 2, &[0, 1, 2], LONG).await;
@@ -126,8 +117,7 @@ pub async fn only_what_was_granted_is_answered<H: StoreHarness>() {
 }
 
 /// A shard that the store does not have is an error, not an empty answer.
-pub async fn an_unknown_shard_is_invalid<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn an_unknown_shard_is_invalid<H: StoreHarness>(harness: &mut H) {
     let store = harness.state();
     let shards = vec![ShardId(store.info().shards.get())];
     let request = LeaseRequest { holder: HolderId(1), shards, ttl: LONG };

@@ -33,8 +33,7 @@ async fn accept(store: &dyn StateStore, pen: &mut Pen, due: &[u64]) -> Vec<TxId>
 }
 
 /// Ordered by due time and then by id; a time is reached at the time itself.
-pub async fn the_earliest_due_comes_first<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn the_earliest_due_comes_first<H: StoreHarness>(harness: &mut H) {
     let store = harness.state();
     let ids = accept(&*store, &mut Pen::new(1), &[30, 10, 20, 10]).await;
     assert_eq!(due(&*store, SHARD, 30).await, [ids[1], ids[3], ids[2], ids[0]]);
@@ -47,8 +46,7 @@ pub async fn the_earliest_due_comes_first<H: StoreHarness>() {
 }
 
 /// Pages of every size together are the whole listing.
-pub async fn pages_have_no_gap_and_no_repeat<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn pages_have_no_gap_and_no_repeat<H: StoreHarness>(harness: &mut H) {
     let store = harness.state();
     let times = [50, 10, 10, 10, 40, 20, 10, 30, 20];
     accept(&*store, &mut Pen::new(1), &times).await;
@@ -70,8 +68,7 @@ pub async fn pages_have_no_gap_and_no_repeat<H: StoreHarness>() {
 }
 
 /// A listing shows one shard.
-pub async fn only_its_own_shard<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn only_its_own_shard<H: StoreHarness>(harness: &mut H) {
     let (store, mut pen) = (harness.state(), Pen::new(1));
     let mine = accept(&*store, &mut pen, &[10, 20]).await;
     let other = tx_of(ShardId(4), store.info().shards, 1)[0];
@@ -84,8 +81,7 @@ pub async fn only_its_own_shard<H: StoreHarness>() {
 }
 
 /// A write moves its transaction to the new due time, and the old place is gone.
-pub async fn a_changed_due_time_moves<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn a_changed_due_time_moves<H: StoreHarness>(harness: &mut H) {
     let (store, mut pen) = (harness.state(), Pen::new(1));
     let ids = accept(&*store, &mut pen, &[10, 20]).await;
     let later = TxWrite { due: Some(at(30)), ..pen.signal(ids[0], 1) };
@@ -95,8 +91,7 @@ pub async fn a_changed_due_time_moves<H: StoreHarness>() {
 }
 
 /// Without a due time it is finished: it leaves the open ones at once and can still be loaded.
-pub async fn the_finished_leave_the_open<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn the_finished_leave_the_open<H: StoreHarness>(harness: &mut H) {
     let (store, mut pen) = (harness.state(), Pen::new(1));
     let ids = accept(&*store, &mut pen, &[10, 20]).await;
     let fence = own(&*store, ids[0], 1).await;
@@ -108,8 +103,7 @@ pub async fn the_finished_leave_the_open<H: StoreHarness>() {
 }
 
 /// A finished transaction takes further writes, such as an operator's, and may become open again.
-pub async fn a_finished_one_can_be_opened_again<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn a_finished_one_can_be_opened_again<H: StoreHarness>(harness: &mut H) {
     let (store, mut pen) = (harness.state(), Pen::new(1));
     let ids = accept(&*store, &mut pen, &[10]).await;
     let fence = own(&*store, ids[0], 1).await;
@@ -123,8 +117,7 @@ pub async fn a_finished_one_can_be_opened_again<H: StoreHarness>() {
 }
 
 /// A cursor of nothing is an error.
-pub async fn a_foreign_cursor_is_invalid<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn a_foreign_cursor_is_invalid<H: StoreHarness>(harness: &mut H) {
     let cursor = Cursor(Bytes::from_static(b"not a place"));
     let opened = harness.state().open(SHARD, at(10), Some(&cursor), 1).await;
     assert_eq!(opened.expect_err("not of this listing").kind(), ErrorKind::Invalid);

@@ -56,8 +56,7 @@ fn at(row: &StoredRow) -> RowExpect {
 }
 
 /// A row comes, changes with each version, and goes.
-pub async fn rows_are_made_changed_and_deleted<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn rows_are_made_changed_and_deleted<H: StoreHarness>(harness: &mut H) {
     let store = harness.participants();
     assert_eq!(read(&*store, "bank/a", "r").await, None);
     written(&write(&*store, make("bank/a", "r", "one")).await);
@@ -73,8 +72,7 @@ pub async fn rows_are_made_changed_and_deleted<H: StoreHarness>() {
 }
 
 /// A row that is not what was expected is a conflict and stays.
-pub async fn absent_and_version_are_checked<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn absent_and_version_are_checked<H: StoreHarness>(harness: &mut H) {
     let store = harness.participants();
     written(&write(&*store, make("s", "r", "one")).await);
     for (row, expect) in [
@@ -93,8 +91,7 @@ pub async fn absent_and_version_are_checked<H: StoreHarness>() {
 }
 
 /// A set applies only while the rows that it read and did not change are as they were.
-pub async fn unchanged_rows_are_checked<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn unchanged_rows_are_checked<H: StoreHarness>(harness: &mut H) {
     let store = harness.participants();
     written(&write(&*store, make("s", "guard", "g")).await);
     let guarded = |guard: &str, expect, row: &str| RowSet {
@@ -115,8 +112,7 @@ pub async fn unchanged_rows_are_checked<H: StoreHarness>() {
 }
 
 /// `not_after` is checked with the write, on the store's clock.
-pub async fn too_late_is_judged_by_the_stores_clock<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn too_late_is_judged_by_the_stores_clock<H: StoreHarness>(harness: &mut H) {
     let store = harness.participants();
     let reads = [ScopeRead { scope: scope("s"), keys: Vec::new() }];
     let now = store.read(&reads).await.expect("read")[0].now;
@@ -131,8 +127,7 @@ pub async fn too_late_is_judged_by_the_stores_clock<H: StoreHarness>() {
 }
 
 /// One wrong row, at any place of the set, and none is written.
-pub async fn a_set_is_all_or_nothing<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn a_set_is_all_or_nothing<H: StoreHarness>(harness: &mut H) {
     let store = harness.participants();
     written(&write(&*store, make("s", "taken", "v")).await);
     for place in 0..3 {
@@ -147,8 +142,7 @@ pub async fn a_set_is_all_or_nothing<H: StoreHarness>() {
 }
 
 /// A later set of one call is evaluated after the earlier ones.
-pub async fn sets_see_earlier_sets<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn sets_see_earlier_sets<H: StoreHarness>(harness: &mut H) {
     let store = harness.participants();
     let next = set("s", vec![change("r", RowExpect::Version(Version(1)), Some("two"))]);
     let results = store.write(&[make("s", "r", "one"), next, make("s", "r", "three")]).await;
@@ -159,8 +153,7 @@ pub async fn sets_see_earlier_sets<H: StoreHarness>() {
 }
 
 /// Sets stand for themselves, and the results are in their order.
-pub async fn a_conflict_does_not_stop_the_other_sets<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn a_conflict_does_not_stop_the_other_sets<H: StoreHarness>(harness: &mut H) {
     let store = harness.participants();
     written(&write(&*store, make("b", "r", "v")).await);
     let results =
@@ -172,8 +165,7 @@ pub async fn a_conflict_does_not_stop_the_other_sets<H: StoreHarness>() {
 }
 
 /// A version that was read before a row was deleted never fits the row made after it.
-pub async fn a_version_never_comes_back<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn a_version_never_comes_back<H: StoreHarness>(harness: &mut H) {
     let store = harness.participants();
     let mut seen = Vec::new();
     for round in 0..4 {
@@ -194,8 +186,7 @@ pub async fn a_version_never_comes_back<H: StoreHarness>() {
 }
 
 /// The same key in two scopes is two rows, also where one scope is the beginning of the other.
-pub async fn scopes_do_not_share_keys<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn scopes_do_not_share_keys<H: StoreHarness>(harness: &mut H) {
     let store = harness.participants();
     written(&write(&*store, make("s", "ab", "one")).await);
     written(&write(&*store, make("sa", "b", "two")).await);
@@ -207,8 +198,7 @@ pub async fn scopes_do_not_share_keys<H: StoreHarness>() {
 }
 
 /// One answer per scope and per key, in the order of the request.
-pub async fn reads_keep_their_order<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn reads_keep_their_order<H: StoreHarness>(harness: &mut H) {
     let store = harness.participants();
     written(&write(&*store, make("a", "x", "ax")).await);
     written(&write(&*store, make("b", "x", "bx")).await);
@@ -228,8 +218,7 @@ pub async fn reads_keep_their_order<H: StoreHarness>() {
 }
 
 /// Keys are ordered as bytes, and pages of every size together are the whole.
-pub async fn a_scan_is_ordered_and_paged<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn a_scan_is_ordered_and_paged<H: StoreHarness>(harness: &mut H) {
     let store = harness.participants();
     let keys: [&[u8]; 7] = [&[0], &[0, 0], &[0, 0xFF], b"a", b"a\0", b"ab", &[0xFF, 0xFF]];
     for key in keys.iter().rev() {
@@ -262,8 +251,7 @@ pub async fn a_scan_is_ordered_and_paged<H: StoreHarness>() {
 }
 
 /// Each scope once, in order, in pages of every size, as long as it has a row.
-pub async fn scopes_are_ordered_and_paged<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn scopes_are_ordered_and_paged<H: StoreHarness>(harness: &mut H) {
     let store = harness.participants();
     let names = ["bank", "bank/a", "bank/b", "shop", "shop/é"];
     for name in names {
@@ -293,8 +281,7 @@ pub async fn scopes_are_ordered_and_paged<H: StoreHarness>() {
 }
 
 /// Sizes at the limit are taken; one past it is `Invalid` and changes nothing.
-pub async fn limits_of_rows<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn limits_of_rows<H: StoreHarness>(harness: &mut H) {
     let store = harness.participants();
     let limits = store.info().limits.clone();
     let mut full = make("s", "", "v");
@@ -322,8 +309,7 @@ pub async fn limits_of_rows<H: StoreHarness>() {
 }
 
 /// Writers that meet on one version of one row: exactly one of them wins.
-pub async fn of_two_writers_of_one_row_one_wins<H: StoreHarness>() {
-    let harness = H::open().await;
+pub async fn of_two_writers_of_one_row_one_wins<H: StoreHarness>(harness: &mut H) {
     let store = harness.participants();
     let mut racers = tokio::task::JoinSet::new();
     for writer in 0..8 {
@@ -334,4 +320,28 @@ pub async fn of_two_writers_of_one_row_one_wins<H: StoreHarness>() {
     let won = results.iter().filter(|result| matches!(result, RowWriteResult::Written));
     assert_eq!(won.count(), 1);
     assert_eq!(read(&*store, "s", "r").await.expect("made").version, Version(1));
+}
+
+/// Rows that are always written together are never seen apart.
+pub async fn a_scope_is_read_at_one_moment<H: StoreHarness>(harness: &mut H) {
+    let store = harness.participants();
+    let both = |expect, value: &str| {
+        set("s", ["a", "b"].map(|row| change(row, expect, Some(value))).into())
+    };
+    written(&write(&*store, both(RowExpect::Absent, "0")).await);
+    let writing = store.clone();
+    let writer = tokio::spawn(async move {
+        for n in 1..100 {
+            let at = read(&*writing, "s", "a").await.expect("there").version;
+            written(&write(&*writing, both(RowExpect::Version(at), &n.to_string())).await);
+            tokio::task::yield_now().await;
+        }
+    });
+    let reads = [ScopeRead { scope: scope("s"), keys: vec![key(b"a"), key(b"b")] }];
+    while !writer.is_finished() {
+        let rows = store.read(&reads).await.expect("read").remove(0).rows;
+        assert_eq!(rows[0].as_ref().map(|a| &a.value), rows[1].as_ref().map(|b| &b.value));
+        tokio::task::yield_now().await;
+    }
+    writer.await.expect("no panic");
 }
