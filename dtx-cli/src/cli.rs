@@ -6,8 +6,7 @@ use crate::{
     commands::{
         check_history::CheckHistoryArgs, completions::CompletionsArgs, demo::DemoArgs,
         doctor::DoctorArgs, heal::HealArgs, migrate::MigrateArgs, participant::ParticipantArgs,
-        run::RunArgs, sim::SimArgs,
-        submit::SubmitArgs, tx::TxArgs,
+        run::RunArgs, sim::SimArgs, submit::SubmitArgs, tx::TxArgs,
     },
     exit::EXIT_HELP,
 };

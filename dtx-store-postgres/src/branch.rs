@@ -14,6 +14,7 @@ use sqlx::{AssertSqlSafe, Row};
 
 use crate::{
     error::{Failure, NAME, invalid},
+    opening::ServerReport,
     schema::SchemaName,
     store::{Inner, PgStore, owned},
     unit::{self, PgOpen},
@@ -81,8 +82,7 @@ impl Gid {
         let mut numbers = parts.next()?.split('.').map(|part| u64::from_str_radix(part, 16).ok());
         let shard = u16::try_from(numbers.next()??).ok()?;
         let epoch = Epoch(numbers.next()??);
-        let sequence =
-            AcceptSequence { epoch: Epoch(numbers.next()??), number: numbers.next()?? };
+        let sequence = AcceptSequence { epoch: Epoch(numbers.next()??), number: numbers.next()?? };
         let branch = Branch {
             participant: participant.clone(),
             tx,
@@ -140,15 +140,19 @@ async fn end(inner: Arc<Inner>, gid: Gid, end: BranchEnd) -> Result<bool, Failur
     }
 }
 
+fn check(report: &ServerReport) -> Result<(), StoreError> {
+    if report.max_prepared_transactions > 0 {
+        return Ok(());
+    }
+    let context = "max_prepared_transactions is 0, so the server prepares nothing: set it to at \
+        least the number of branches that are prepared at a time, and start the server again";
+    Err(StoreError::new(ErrorKind::Unsupported, NAME, "prepare").with_context(context))
+}
+
 #[async_trait]
 impl BranchStore for PgStore {
     fn check_branches(&self) -> Result<(), StoreError> {
-        if self.inner.report.max_prepared_transactions > 0 {
-            return Ok(());
-        }
-        let context = "max_prepared_transactions is 0, so the server prepares nothing: set it to \
-            at least the number of branches that are prepared at a time, and start it again";
-        Err(StoreError::new(ErrorKind::Unsupported, NAME, "prepare").with_context(context))
+        check(&self.inner.report)
     }
 
     async fn prepare(&self, open: PgOpen, value: Bytes, branch: &Branch) -> RowWriteResult {
@@ -234,6 +238,17 @@ mod tests {
         );
         let error = Gid::new(&schema, &branch(&"p".repeat(64), digits(room / 3 + 1)));
         assert!(error.expect_err("too long").to_string().contains("shorter name"));
+    }
+
+    #[test]
+    fn a_server_that_prepares_nothing_is_told_with_the_fix() {
+        let mut report = ServerReport::sample();
+        report.max_prepared_transactions = 1;
+        assert!(check(&report).is_ok());
+        report.max_prepared_transactions = 0;
+        let error = check(&report).expect_err("it prepares nothing");
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.to_string().contains("max_prepared_transactions is 0"), "{error}");
     }
 
     #[test]

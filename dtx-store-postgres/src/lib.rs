@@ -46,6 +46,6 @@ pub use outbox::{
     DeadMessage, PgOutbox, Relay, RelayHandle, RelaySettings, RelaySettingsError, RelayStats,
 };
 pub use schema::{SCHEMA_BYTES_MAX, SchemaError, SchemaName};
+pub use sqlx::PgConnection;
 pub use store::PgStore;
-pub use sqlx;
 pub use unit::{Pg, PgOpen};

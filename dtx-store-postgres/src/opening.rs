@@ -48,6 +48,23 @@ pub struct ServerReport {
     pub max_prepared_transactions: i64,
 }
 
+#[cfg(test)]
+impl ServerReport {
+    /// A server whose settings are as they should be.
+    pub(crate) fn sample() -> Self {
+        Self {
+            version: "15".into(),
+            synchronous_commit: "on".into(),
+            fsync: true,
+            full_page_writes: true,
+            standby: false,
+            waits_for_standbys: false,
+            asynchronous_standbys: 0,
+            max_prepared_transactions: 0,
+        }
+    }
+}
+
 impl ServerReport {
     async fn read(connection: &mut PgConnection) -> Result<Self, StoreError> {
         let read = sqlx::query(
@@ -244,16 +261,7 @@ mod tests {
     use super::*;
 
     fn safe() -> ServerReport {
-        ServerReport {
-            version: "15".into(),
-            synchronous_commit: "on".into(),
-            fsync: true,
-            full_page_writes: true,
-            standby: false,
-            waits_for_standbys: false,
-            asynchronous_standbys: 0,
-            max_prepared_transactions: 0,
-        }
+        ServerReport::sample()
     }
 
     #[test]

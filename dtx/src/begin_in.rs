@@ -4,7 +4,7 @@ use std::future::Future;
 
 use dtx_core::{ids::TxId, transaction::Transaction};
 use dtx_runtime::coordinator::{Dtx, SubmitError};
-use dtx_store_postgres::{PgStore, sqlx::PgConnection};
+use dtx_store_postgres::{PgConnection, PgStore};
 
 /// Begins transactions as a part of the caller's own.
 ///

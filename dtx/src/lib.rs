@@ -2,6 +2,8 @@
 //! 1.5PS, 2PS, 3PS and 2PC, over one participant contract, any state store and any transport.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "postgres")]
+pub use begin_in::BeginIn;
 pub use dtx_core::{
     answer, engine, error, frame, ids, modifier, name, outbox, pattern, resource, store, time,
     transaction, transport,
@@ -13,8 +15,6 @@ pub use dtx_store_postgres::{
     RelayHandle, RelaySettings, RelaySettingsError, RelayStats, SchemaError, SchemaName,
     ServerReport, migrations,
 };
-#[cfg(feature = "postgres")]
-pub use begin_in::BeginIn;
 #[cfg(all(feature = "redb", unix))]
 pub use dtx_store_redb::{OwnerInfo, RedbOwner};
 #[cfg(feature = "redb")]

@@ -18,7 +18,6 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-
 /// The part of a call that does not depend on the unit of work.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {

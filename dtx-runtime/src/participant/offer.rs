@@ -299,7 +299,11 @@ impl<U: Unit> Offers<U> {
         self.add::<A>(name, Pattern::Saga, Phase::Execute, OnExecute(Arc::clone(action)))
     }
 
-    pub(crate) fn compensate<A: Compensate<U>>(&mut self, name: &ActionName, action: &Arc<A>) -> bool {
+    pub(crate) fn compensate<A: Compensate<U>>(
+        &mut self,
+        name: &ActionName,
+        action: &Arc<A>,
+    ) -> bool {
         self.add::<A>(name, Pattern::Saga, Phase::Compensate, OnCompensate(Arc::clone(action)))
     }
 
@@ -320,7 +324,11 @@ impl<U: Unit> Offers<U> {
         self.add::<A>(name, pattern, Phase::Validate, OnValidate(Arc::clone(action)))
     }
 
-    pub(crate) fn vote<A: TwoPhaseCommit<U>>(&mut self, name: &ActionName, action: &Arc<A>) -> bool {
+    pub(crate) fn vote<A: TwoPhaseCommit<U>>(
+        &mut self,
+        name: &ActionName,
+        action: &Arc<A>,
+    ) -> bool {
         let pattern = Pattern::TwoPhaseCommit;
         self.add::<A>(name, pattern, Phase::Prepare, OnVote(Arc::clone(action)))
             & self.add::<A>(name, pattern, Phase::Commit, OnCommit(Arc::clone(action)))

@@ -20,7 +20,10 @@ macro_rules! offering {
 
         /// Offers the two-phase saga: prepare and cancel, execute and compensate.
         #[must_use]
-        pub fn two_phase<A: Prepare<$unit> + Execute<$unit> + Compensate<$unit>>(self, action: A) -> Self {
+        pub fn two_phase<A: Prepare<$unit> + Execute<$unit> + Compensate<$unit>>(
+            self,
+            action: A,
+        ) -> Self {
             self.offer::<A>(action, |offers, name, action| {
                 offers.prepare(name, action)
                     & offers.execute(name, action)
@@ -31,7 +34,10 @@ macro_rules! offering {
         /// Offers the three-phase saga: reserve and release, validate, execute. For
         /// `Gate::Independent` add [`Self::saga`], which offers to compensate.
         #[must_use]
-        pub fn three_phase<A: Reserve<$unit> + Validate<$unit> + Execute<$unit>>(self, action: A) -> Self {
+        pub fn three_phase<A: Reserve<$unit> + Validate<$unit> + Execute<$unit>>(
+            self,
+            action: A,
+        ) -> Self {
             self.offer::<A>(action, |offers, name, action| {
                 offers.reserve(name, action)
                     & offers.validate(name, action)

@@ -90,12 +90,20 @@ mod tests {
         let good = RelaySettings::default();
         assert_eq!(good.check(), Ok(()));
         let one = Duration::from_millis(1);
-        let least =
-            RelaySettings { batch_messages_max: 1, attempts_max: 1, send_timeout: one, poll: one, ..good };
+        let least = RelaySettings {
+            batch_messages_max: 1,
+            attempts_max: 1,
+            send_timeout: one,
+            poll: one,
+            ..good
+        };
         assert_eq!(least.check(), Ok(()));
         let field = |settings: RelaySettings| settings.check().expect_err("too small").field;
         let zero = Duration::ZERO;
-        assert_eq!(field(RelaySettings { batch_messages_max: 0, ..least.clone() }), "batch_messages_max");
+        assert_eq!(
+            field(RelaySettings { batch_messages_max: 0, ..least.clone() }),
+            "batch_messages_max"
+        );
         assert_eq!(field(RelaySettings { attempts_max: 0, ..least.clone() }), "attempts_max");
         assert_eq!(field(RelaySettings { send_timeout: zero, ..least.clone() }), "send_timeout");
         assert_eq!(field(RelaySettings { poll: zero, ..least }), "poll");

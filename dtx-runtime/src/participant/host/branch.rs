@@ -9,7 +9,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use dtx_core::{
     answer::{Done, NotDone, PhaseAnswer, Refusal, rejected},
-    error::StoreError,
     ids::AcceptSequence,
     name::ActionName,
     pattern::{Pattern, Phase},
@@ -21,7 +20,7 @@ use dtx_core::{
 use super::{
     job::{Job, Settled},
     shared::{Shared, count},
-    unit::{Claiming, UnitHost, busy, written},
+    unit::{Claiming, UnitHost, busy, unknown, written},
 };
 use crate::participant::offer::Handler;
 
@@ -100,8 +99,8 @@ impl<U: Unit> UnitHost<U> {
 
     async fn commit_branch(&self, shared: &Shared, job: &Job, branches: &Branches<U>) -> Settled {
         let command = &*job.command;
-        if let Err(error) = end(command, branches, BranchEnd::Commit).await {
-            return Settled::Fault(error);
+        if let Err(settled) = end(command, branches, BranchEnd::Commit).await {
+            return settled;
         }
         let claimed = match self.claim(shared, job).await {
             Claiming::Claimed(claimed) => claimed,
@@ -124,11 +123,10 @@ impl<U: Unit> UnitHost<U> {
             {
                 let first = Command { one_phase: true, ..command.clone() };
                 let Claim::Run { row, .. } = self.decide(shared, &claimed, &first) else {
-                    return self
-                        .tell(claimed.open, None, Err(NotDone::Unknown(reason)))
-                        .await;
+                    return self.tell(claimed.open, None, Err(NotDone::Unknown(reason))).await;
                 };
-                let reason = "heuristic rollback: the prepared branch is gone, and its effect with it";
+                let reason =
+                    "heuristic rollback: the prepared branch is gone, and its effect with it";
                 let answer = rejected(reason);
                 say_heuristic(shared, command, reason);
                 let row = barrier::finish(row, command, &answer);
@@ -147,8 +145,8 @@ impl<U: Unit> UnitHost<U> {
         branches: &Branches<U>,
     ) -> Settled {
         let command = &*job.command;
-        if let Err(error) = end(command, branches, BranchEnd::RollBack).await {
-            return Settled::Fault(error);
+        if let Err(settled) = end(command, branches, BranchEnd::RollBack).await {
+            return settled;
         }
         let claimed = match self.claim(shared, job).await {
             Claiming::Claimed(claimed) => claimed,
@@ -177,13 +175,25 @@ impl<U: Unit> UnitHost<U> {
     }
 }
 
-/// The answer to a `prepare` whose row somebody has: the branch itself, or one who makes it.
-async fn repeated<U: Unit>(command: &Command, branches: &Branches<U>) -> Settled {
+/// The branches of the command's operation. A command of an epoch that is lower than that of one
+/// of them touches none: nobody sees the row that would say so.
+async fn found<U: Unit>(command: &Command, branches: &Branches<U>) -> Result<Vec<Branch>, Settled> {
     let of = Some((command.tx, command.operation));
     match branches.branches(&command.participant, of).await {
+        Ok(found) if found.iter().any(|branch| branch.epoch > command.epoch) => {
+            Err(unknown("the epoch is lower than one seen before"))
+        }
+        Ok(found) => Ok(found),
+        Err(error) => Err(Settled::Fault(error)),
+    }
+}
+
+/// The answer to a `prepare` whose row somebody has: the branch itself, or one who makes it.
+async fn repeated<U: Unit>(command: &Command, branches: &Branches<U>) -> Settled {
+    match found(command, branches).await {
         Ok(found) if found.is_empty() => busy(),
         Ok(_) => Settled::Answer(Ok(Done::default())),
-        Err(error) => Settled::Fault(error),
+        Err(settled) => settled,
     }
 }
 
@@ -191,10 +201,9 @@ async fn end<U: Unit>(
     command: &Command,
     branches: &Branches<U>,
     end: BranchEnd,
-) -> Result<(), StoreError> {
-    let of = Some((command.tx, command.operation));
-    for branch in branches.branches(&command.participant, of).await? {
-        branches.end(&branch, end).await?;
+) -> Result<(), Settled> {
+    for branch in found(command, branches).await? {
+        branches.end(&branch, end).await.map_err(Settled::Fault)?;
     }
     Ok(())
 }

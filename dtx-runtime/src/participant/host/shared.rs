@@ -96,7 +96,10 @@ pub(crate) struct Served {
 #[derive(Debug)]
 pub(crate) enum Service {
     Resource(Served),
-    Handlers { offers: Offers, inbox: Box<Inbox> },
+    Handlers {
+        offers: Offers,
+        inbox: Box<Inbox>,
+    },
     /// Handlers in whose transactions the inbox is.
     Unit(Arc<dyn UnitService>),
 }

@@ -206,12 +206,7 @@ impl<U: Unit> UnitHost<U> {
     }
 
     /// What the barrier says to a command.
-    pub(super) fn decide(
-        &self,
-        shared: &Shared,
-        claimed: &Claimed<U>,
-        command: &Command,
-    ) -> Claim {
+    pub(super) fn decide(&self, shared: &Shared, claimed: &Claimed<U>, command: &Command) -> Claim {
         // Claims of this host are never stored. One that is stored is of a host that kept its
         // effects elsewhere.
         let ended = |host: HolderId| is_ended(self.store.info(), host);
