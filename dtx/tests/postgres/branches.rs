@@ -188,7 +188,7 @@ async fn a_coordinator_commits_over_two_databases_or_over_none() {
             .call::<Pay>("fees", due(how))
             .build()
             .expect("it is right");
-        let handle = dtx.submit(both).await.expect("accepted");
+        let mut handle = dtx.submit(both).await.expect("accepted");
         assert_eq!(handle.outcome().await.expect("told"), outcome, "{how}");
         until("no branch is left", async || gids(&store).await.is_empty()).await;
         assert_eq!(paid(&store).await, 2, "{how}");

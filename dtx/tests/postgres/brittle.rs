@@ -20,16 +20,39 @@ use dtx::{
     },
 };
 
+use super::children::park;
+
+/// Where a process stops, to be killed there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Never,
+    BeforeCommit,
+    AfterCommit,
+    AfterPrepare,
+    AfterEnd,
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Brittle {
     inner: PgStore,
     fuse: Arc<dyn ParticipantStore>,
     written: Arc<AtomicU64>,
+    parked_at: Place,
 }
 
 impl Brittle {
     pub(crate) fn new(inner: PgStore, fuse: Arc<dyn ParticipantStore>) -> Self {
-        Self { inner, fuse, written: Arc::default() }
+        Self { inner, fuse, written: Arc::default(), parked_at: Place::Never }
+    }
+
+    pub(crate) fn parked_at(self, place: Place) -> Self {
+        Self { parked_at: place, ..self }
+    }
+
+    async fn pass(&self, place: Place) {
+        if self.parked_at == place {
+            park().await;
+        }
     }
 
     /// What the suite lets happen: all, nothing, or all without an answer.
@@ -112,8 +135,13 @@ impl UnitStore for Brittle {
     }
 
     async fn commit(&self, open: PgOpen, value: Bytes) -> RowWriteResult {
+        self.pass(Place::BeforeCommit).await;
         match self.break_at().await {
-            Ok(()) => self.inner.commit(open, value).await,
+            Ok(()) => {
+                let written = self.inner.commit(open, value).await;
+                self.pass(Place::AfterCommit).await;
+                written
+            }
             Err(error) if error.effect() == Effect::None => RowWriteResult::Failed(error),
             Err(error) => {
                 self.inner.commit(open, value).await;
@@ -134,8 +162,13 @@ impl BranchStore for Brittle {
     }
 
     async fn prepare(&self, open: PgOpen, value: Bytes, branch: &Branch) -> RowWriteResult {
+        self.pass(Place::BeforeCommit).await;
         match self.break_at().await {
-            Ok(()) => self.inner.prepare(open, value, branch).await,
+            Ok(()) => {
+                let written = self.inner.prepare(open, value, branch).await;
+                self.pass(Place::AfterPrepare).await;
+                written
+            }
             Err(error) if error.effect() == Effect::None => RowWriteResult::Failed(error),
             Err(error) => {
                 self.inner.prepare(open, value, branch).await;
@@ -155,7 +188,11 @@ impl BranchStore for Brittle {
 
     async fn end(&self, branch: &Branch, end: BranchEnd) -> Result<bool, StoreError> {
         match self.break_at().await {
-            Ok(()) => self.inner.end(branch, end).await,
+            Ok(()) => {
+                let ended = self.inner.end(branch, end).await;
+                self.pass(Place::AfterEnd).await;
+                ended
+            }
             Err(error) if error.effect() == Effect::None => Err(error),
             Err(error) => {
                 self.inner.end(branch, end).await?;
