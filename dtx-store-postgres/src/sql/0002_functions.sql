@@ -65,13 +65,15 @@ BEGIN
         array_agg(CASE WHEN d.code = 0 THEN coalesce(d.version, 0) + 1 ELSE d.version END
             ORDER BY d.n),
         array_agg(d.verdict ORDER BY d.n), array_agg(d.owner ORDER BY d.n),
-        array_agg(d.place ORDER BY d.n), bool_or(d.unsettled)::integer
+        array_agg(d.place ORDER BY d.n),
+        -- What is not found has perhaps ended, which changes every answer but a yes: only a
+        -- careful call knows.
+        bool_or((d.place = 0 AND NOT p_careful AND d.code <> 0) OR d.moved)::integer
     INTO v_code, v_version, v_verdict, v_owner, v_place, v_wanted
     FROM (
         SELECT i.n, r.version, r.verdict, k.tx AS owner, r.place,
-            -- Ended, or moved since it was locked: only a careful call knows.
-            (r.place = 0 AND (NOT p_careful AND i.expect IS NOT NULL))
-                OR (o.tx IS NOT NULL AND o.tx <> ALL (v_open)) AS unsettled,
+            -- It came to be after the others were locked.
+            o.tx IS NOT NULL AND o.tx <> ALL (v_open) AS moved,
             (CASE
                 WHEN r.place <> 0 AND r.writer = i.writer AND r.number = i.number THEN 1
                 WHEN i.holder IS NOT NULL AND (l.holder IS DISTINCT FROM i.holder

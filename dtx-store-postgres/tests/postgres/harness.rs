@@ -2,8 +2,11 @@
 
 use std::{
     env,
-    sync::Arc,
-    time::{Duration, Instant},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -11,9 +14,9 @@ use dtx_core::store::{Catalog, ParticipantStore, StateStore};
 use dtx_store_postgres::{PgConfig, PgStore, SchemaName};
 use dtx_testkit::{
     servers::{Postgres, Service},
-    store::StoreHarness,
+    store::{StoreHarness, fresh_name, wait},
 };
-use uuid::Uuid;
+use sqlx::AssertSqlSafe;
 
 /// The URL of the server.
 pub(crate) fn url() -> String {
@@ -25,7 +28,7 @@ pub(crate) fn url() -> String {
 
 /// A schema that no other test has.
 pub(crate) fn schema() -> SchemaName {
-    SchemaName::new(format!("t_{}", Uuid::new_v4().simple())).expect("it is valid")
+    SchemaName::new(fresh_name()).expect("it is valid")
 }
 
 /// The settings of a test.
@@ -38,6 +41,15 @@ pub(crate) fn config(schema: &SchemaName) -> PgConfig {
 pub(crate) struct PgHarness {
     store: PgStore,
     schema: SchemaName,
+    /// By how much the clock of the schema was moved, in microseconds.
+    moved: AtomicU64,
+}
+
+impl PgHarness {
+    async fn sql(&self, sql: String) {
+        let query = sqlx::raw_sql(AssertSqlSafe(sql));
+        query.execute(self.store.pool()).await.expect("it is right");
+    }
 }
 
 #[async_trait]
@@ -45,7 +57,7 @@ impl StoreHarness for PgHarness {
     async fn open() -> Self {
         let schema = schema();
         let store = PgStore::connect(config(&schema)).await.expect("it opens");
-        Self { store, schema }
+        Self { store, schema, moved: AtomicU64::new(0) }
     }
 
     fn state(&self) -> Arc<dyn StateStore> {
@@ -66,11 +78,25 @@ impl StoreHarness for PgHarness {
     }
 
     async fn pass(&self, by: Duration) {
-        let clock = self.store.now().await.expect("it answers");
-        let end = Instant::now() + by + Duration::from_secs(20);
-        while self.store.now().await.expect("it answers") < clock + by {
-            assert!(Instant::now() < end, "the server's clock stands still");
-            tokio::task::yield_now().await;
-        }
+        wait(&self.store, by).await;
+    }
+
+    /// The clock is a function of the schema, which this schema alone has.
+    async fn jump(&self, by: Duration) -> bool {
+        let by = u64::try_from(by.as_micros()).expect("it is not that long");
+        let moved = self.moved.fetch_add(by, Ordering::Relaxed) + by;
+        let schema = &self.schema;
+        self.sql(format!(
+            "CREATE OR REPLACE FUNCTION {schema}.now_us() RETURNS bigint LANGUAGE sql VOLATILE AS
+             $$ SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + {moved} $$"
+        ))
+        .await;
+        true
+    }
+
+    async fn close(self) {
+        let schema = &self.schema;
+        self.sql(format!("DROP SCHEMA {schema} CASCADE")).await;
+        self.store.close().await;
     }
 }

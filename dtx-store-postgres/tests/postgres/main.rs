@@ -4,5 +4,6 @@
 mod conformance;
 mod days;
 mod harness;
+mod histories;
 mod opening;
 mod rivals;

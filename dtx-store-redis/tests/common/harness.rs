@@ -1,18 +1,14 @@
 //! A store with a key prefix of its own.
 
-use std::{
-    env,
-    fmt::Debug,
-    marker::PhantomData,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{env, fmt::Debug, marker::PhantomData, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use dtx_core::store::{Catalog, ParticipantStore, StateStore};
 use dtx_store_redis::{KeyPrefix, RedisSettings, RedisStore};
-use dtx_testkit::{servers::Service, store::StoreHarness};
-use uuid::Uuid;
+use dtx_testkit::{
+    servers::Service,
+    store::{StoreHarness, fresh_name, wait},
+};
 
 /// A service that tests can name as a type.
 pub(crate) trait Kind: Service + Default + Debug + 'static {}
@@ -29,7 +25,7 @@ pub(crate) fn url<S: Kind>() -> String {
 
 /// A prefix that no other test has.
 pub(crate) fn prefix() -> KeyPrefix {
-    KeyPrefix::new(format!("t-{}", Uuid::new_v4().simple())).expect("it is valid")
+    KeyPrefix::new(fresh_name()).expect("it is valid")
 }
 
 /// The settings of a test.
@@ -70,11 +66,6 @@ impl<S: Kind> StoreHarness for Harness<S> {
     }
 
     async fn pass(&self, by: Duration) {
-        let clock = self.store.now().await.expect("it answers");
-        let end = Instant::now() + by + Duration::from_secs(20);
-        while self.store.now().await.expect("it answers") < clock + by {
-            assert!(Instant::now() < end, "the server's clock stands still");
-            tokio::task::yield_now().await;
-        }
+        wait(&self.store, by).await;
     }
 }

@@ -5,3 +5,8 @@
 mod harness;
 
 mod conformance;
+#[path = "../common/histories.rs"]
+mod histories;
+
+/// The server that tests share.
+type SharedServer = dtx_testkit::servers::RedisCluster;

@@ -5,6 +5,11 @@
 mod harness;
 
 mod conformance;
+#[path = "../common/histories.rs"]
+mod histories;
 mod keys;
 mod server;
 mod tls;
+
+/// The server that tests share.
+type SharedServer = dtx_testkit::servers::Redis;

@@ -75,9 +75,12 @@ impl Services {
             return Ok(found);
         }
         if install && is_root() && service.programs().is_none() {
-            run(Command::new("apt-get").arg("update"))?;
-            let arguments = ["install", "-y", "--no-install-recommends", service.package()];
-            run(Command::new("apt-get").args(arguments))?;
+            let apt = |arguments: &[&str]| {
+                let mut command = Command::new("apt-get");
+                run(command.env("DEBIAN_FRONTEND", "noninteractive").args(arguments))
+            };
+            apt(&["update"])?;
+            apt(&["install", "-y", "--no-install-recommends", service.package()])?;
         }
         fs::create_dir_all(&self.folder)
             .map_err(|error| ServiceError::io("cannot make the folder", &self.folder, error))?;

@@ -1,14 +1,16 @@
 //! PostgreSQL.
 
 use std::{
-    fs,
+    env, fs,
+    hash::{DefaultHasher, Hash, Hasher},
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::Stdio,
 };
 
 use super::{
     Place, Service, ServiceError,
-    process::{PATIENCE, make_folder, on_path, program, run},
+    process::{PATIENCE, is_reachable, make_folder, on_path, program, run},
 };
 
 /// Where Debian puts the programs of each version.
@@ -30,6 +32,27 @@ const SETTINGS: [(&str, &str); 8] = [
 /// PostgreSQL, with the user `dtx`, no password, and the database `postgres`.
 #[derive(Clone, Copy, Debug)]
 pub struct Postgres;
+
+/// Where its data are: in the folder, or, where root keeps it to itself, in a temporary one that the
+/// folder leads to. The server does not run as root.
+fn home(folder: &Path) -> Result<PathBuf, ServiceError> {
+    if is_reachable(folder) {
+        return Ok(folder.to_owned());
+    }
+    let mut hasher = DefaultHasher::new();
+    folder.hash(&mut hasher);
+    let home = env::temp_dir().join(format!("dtx-postgres-{:x}", hasher.finish()));
+    let (link, data) = (folder.join("data"), home.join("data"));
+    if !link.is_symlink() {
+        if home.exists() {
+            fs::remove_dir_all(&home)
+                .map_err(|error| ServiceError::io("cannot remove", &home, error))?;
+        }
+        symlink(&data, &link).map_err(|error| ServiceError::io("cannot make", &link, error))?;
+    }
+    make_folder(&home)?;
+    Ok(home)
+}
 
 impl Service for Postgres {
     fn name(&self) -> &'static str {
@@ -63,10 +86,11 @@ impl Service for Postgres {
     }
 
     fn start(&self, place: &Place) -> Result<Vec<u32>, ServiceError> {
-        let data = place.folder.join("data");
+        let home = home(&place.folder)?;
+        let data = home.join("data");
         if !data.join("PG_VERSION").is_file() {
             make_folder(&data)?;
-            let mut initdb = program(place.programs.join("initdb"), &place.folder);
+            let mut initdb = program(place.programs.join("initdb"), &home);
             initdb.arg("-D").arg(&data);
             initdb.args(["-U", "dtx", "--auth=trust", "--encoding=UTF8", "--locale=C"]);
             run(&mut initdb)?;
@@ -75,8 +99,8 @@ impl Service for Postgres {
         for (name, value) in SETTINGS {
             options.push_str(&format!(" -c {name}='{value}'"));
         }
-        let log = place.folder.join("log");
-        let mut start = program(place.programs.join("pg_ctl"), &place.folder);
+        let log = home.join("log");
+        let mut start = program(place.programs.join("pg_ctl"), &home);
         start.arg("start").arg("-w").arg("-t").arg(PATIENCE.as_secs().to_string());
         start.arg("-D").arg(&data).arg("-l").arg(&log).arg("-o").arg(options);
         // The server would hold a pipe open, and its end would never be seen.

@@ -4,7 +4,7 @@ use std::{
     env, fs,
     net::{Ipv4Addr, TcpListener},
     os::unix::{
-        fs::{DirBuilderExt, chown},
+        fs::{DirBuilderExt, MetadataExt, chown},
         process::CommandExt,
     },
     path::{Path, PathBuf},
@@ -61,22 +61,42 @@ fn id_of(users: &str, name: &str) -> Option<(u32, u32)> {
     Some((user, fields.next()?.parse().ok()?))
 }
 
+/// Whether the user of the servers gets to this path.
+pub(super) fn is_reachable(path: &Path) -> bool {
+    user().is_none_or(|user| opens_to(path, user))
+}
+
+/// Whether every folder above the path lets this user and group through.
+fn opens_to(path: &Path, (user, group): (u32, u32)) -> bool {
+    path.ancestors().skip(1).filter(|parent| !parent.as_os_str().is_empty()).all(|parent| {
+        fs::metadata(parent).is_ok_and(|found| {
+            let through = match found.uid() == user {
+                true => 0o100,
+                false if found.gid() == group => 0o010,
+                false => 0o001,
+            };
+            found.mode() & through != 0
+        })
+    })
+}
+
 /// Makes a folder that only the user of the servers can read.
 pub(super) fn make_folder(path: &Path) -> Result<(), ServiceError> {
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.map_err(|error| ServiceError::io("cannot make the folder", path, error))?;
-    if let Some((user, group)) = user() {
+    if let Some((user, group)) = user().filter(|_| is_reachable(path)) {
         chown(path, Some(user), Some(group))
             .map_err(|error| ServiceError::io("cannot give away the folder", path, error))?;
     }
     Ok(())
 }
 
-/// A program that runs in `folder`, without input, and without our privileges if we are root.
+/// A program that runs in `folder`, without input, and without our privileges if we are root and
+/// others get to the folder.
 pub(super) fn program(program: impl AsRef<Path>, folder: &Path) -> Command {
     let mut command = Command::new(program.as_ref());
     command.current_dir(folder).stdin(Stdio::null());
-    if let Some((user, group)) = user() {
+    if let Some((user, group)) = user().filter(|_| is_reachable(folder)) {
         command.uid(user).gid(group);
     }
     command
@@ -141,6 +161,20 @@ mod tests {
         let users = "root:x:0:0::/root:/bin/sh\npostgres2:x:7:7::/:/x\npostgres:x:101:104:,,:/v:/b";
         assert_eq!(id_of(users, "postgres"), Some((101, 104)));
         assert_eq!(id_of(users, "post"), None);
+    }
+
+    #[test]
+    fn a_folder_in_a_closed_one_is_not_reached() {
+        let folder = env::temp_dir().join(format!("dtx-reach-{}", std::process::id()));
+        make_folder(&folder).expect("it is made");
+        let inside = folder.join("a");
+        let found = fs::metadata(&folder).expect("it is there");
+        let (user, group) = (found.uid(), found.gid());
+        assert!(opens_to(&inside, (user, group)));
+        assert!(!opens_to(&inside, (user + 1, group)) && !opens_to(&inside, (user + 1, group + 1)));
+        assert!(opens_to(&folder, (user + 1, group + 1)), "the folder itself does not count");
+        assert!(!opens_to(&folder.join("none/a"), (user, group)));
+        fs::remove_dir(&folder).expect("it is ours");
     }
 
     #[test]

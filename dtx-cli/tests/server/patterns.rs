@@ -1,13 +1,16 @@
 //! Real orders through every pattern.
 
-use crate::support::{PATTERNS, Shop, count, report};
+use crate::{
+    address::NAME,
+    support::{PATTERNS, Shop, count, report},
+};
 
 #[test]
 fn every_pattern_is_sound_without_faults() {
     for pattern in PATTERNS {
         let found = report(&mut Shop::new(200).run(pattern, "0"));
         assert_eq!(count(&found, "committed") + count(&found, "dispatched"), 200, "{found}");
-        assert_eq!(found["store"], "postgres");
+        assert_eq!(found["store"], NAME);
     }
 }
 

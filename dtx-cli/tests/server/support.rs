@@ -11,6 +11,8 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::address::{APART, SERVICE, VARIABLE};
+
 pub(crate) const PATTERNS: [&str; 6] = ["0.5ps", "saga", "1.5ps", "2ps", "3ps", "2pc"];
 
 const SHIPPED: &str = include_str!("../../../data/cdnow_orders.csv");
@@ -26,13 +28,13 @@ impl Shop {
     /// The first orders of the shipped file.
     pub(crate) fn new(orders: usize) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let url = env::var("DTX_TEST_POSTGRES_URL").expect(
-            "DTX_TEST_POSTGRES_URL is not set: cargo xtask services exec postgres -- COMMAND sets it",
-        );
+        let url = env::var(VARIABLE).unwrap_or_else(|_| {
+            panic!("{VARIABLE} is not set: cargo xtask services exec {SERVICE} -- COMMAND sets it")
+        });
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_micros();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let mark = if url.contains('?') { '&' } else { '?' };
-        let store = format!("{url}{mark}schema=t_{}_{now}_{number}", std::process::id());
+        let store = format!("{url}{mark}{APART}=t_{}_{now}_{number}", std::process::id());
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("orders.csv");
         let lines: Vec<_> = SHIPPED.lines().take(orders + 1).collect();
