@@ -227,16 +227,16 @@ mod tests {
     #[test]
     fn a_name_at_the_limit_passes_and_one_past_it_does_not() {
         let schema = SchemaName::new("s".repeat(SCHEMA_BYTES_MAX)).expect("valid");
-        let long = Gid::new(&schema, &branch(&"p".repeat(64), 0)).expect("it fits").0.len();
+        let long = Gid::new(&schema, &branch(&"p".repeat(62), 0)).expect("it fits").0.len();
         let room = GID_BYTES_MAX - long + 3;
         // Three numbers of as many digits share the room that is left.
         let digits = |digits: usize| u64::from_str_radix(&"f".repeat(digits), 16).expect("valid");
         assert_eq!(room % 3, 0, "the names are chosen so");
         assert_eq!(
-            Gid::new(&schema, &branch(&"p".repeat(64), digits(room / 3))).expect("fits").0.len(),
+            Gid::new(&schema, &branch(&"p".repeat(62), digits(room / 3))).expect("fits").0.len(),
             GID_BYTES_MAX
         );
-        let error = Gid::new(&schema, &branch(&"p".repeat(64), digits(room / 3 + 1)));
+        let error = Gid::new(&schema, &branch(&"p".repeat(62), digits(room / 3 + 1)));
         assert!(error.expect_err("too long").to_string().contains("shorter name"));
     }
 

@@ -56,10 +56,15 @@ impl PgConfig {
     /// `Invalid` when it is no such URL. The message does not repeat it: it may hold a password.
     pub fn from_url(url: &str) -> Result<Self, StoreError> {
         let (url, schema) = without_schema(url);
-        let options = url.parse::<PgConnectOptions>().map_err(|_| {
+        let wrong = || {
             let form = "postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full";
             invalid("connect", format!("the URL cannot be read; it looks like {form}"))
-        })?;
+        };
+        // sqlx takes any scheme, and then the rest for the name of a database.
+        if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+            return Err(wrong());
+        }
+        let options = url.parse::<PgConnectOptions>().map_err(|_| wrong())?;
         let config = Self::new(options);
         match schema.map(SchemaName::new) {
             Some(Ok(schema)) => Ok(config.schema(schema)),
