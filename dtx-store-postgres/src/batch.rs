@@ -190,7 +190,8 @@ pub(crate) async fn commit_over(
     }
     let mut part = Part::default();
     part.push(0, write, &inner.info);
-    let rows = query(inner, part.columns, false).fetch_all(connection).await;
+    // A failure would cost the caller's transaction, so it is looked for everywhere at once.
+    let rows = query(inner, part.columns, true).fetch_all(connection).await;
     let rows = rows.map_err(|error| Failure::of(&error, Effect::None));
     match rows.and_then(|rows| rows.first().map(decided).transpose()) {
         Ok(Some(decided)) => decided,

@@ -154,9 +154,13 @@ impl UnitStore for PgStore {
     }
 
     async fn undo(&self, open: &mut PgOpen) -> Result<(), StoreError> {
-        let undone = sqlx::raw_sql(UNDO).execute(&mut *open.transaction).await;
-        let failed = |error| Failure::of(&error, Effect::None).into_error("undo");
-        undone.map(drop).map_err(failed)
+        let limit = self.inner.call_timeout;
+        let undo = sqlx::raw_sql(UNDO).execute(&mut *open.transaction);
+        let undone = match tokio::time::timeout(limit, undo).await {
+            Ok(undone) => undone.map(drop).map_err(|error| Failure::of(&error, Effect::None)),
+            Err(_) => Err(Failure::late(limit, Effect::None)),
+        };
+        undone.map_err(|failure| failure.into_error("undo"))
     }
 
     async fn commit(&self, open: PgOpen, value: Bytes) -> RowWriteResult {

@@ -75,6 +75,9 @@ impl Relay {
     ///
     /// # Errors
     /// The failure of the server. What was sent and not noted comes again.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives up the round: what was sent in it comes again.
     pub async fn flush(&self) -> Result<RelayStats, StoreError> {
         while self.turn().await?.took {}
         Ok(self.stats())

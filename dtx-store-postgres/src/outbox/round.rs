@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::relay::Relay;
-use crate::{codec, error::Failure};
+use crate::{codec, error::Failure, store::owned};
 
 /// What one round came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,7 +77,10 @@ impl Relay {
     /// a lock on its row: it is free again when this transaction ends, also by a crash.
     pub(super) async fn round(&self) -> Result<Round, Failure> {
         let inner = &self.outbox.store.inner;
-        let mut transaction = inner.pool.begin().await.map_err(|e| Failure::of_connecting(&e))?;
+        // To give up in the middle of a begin would spoil the connection.
+        let pool = inner.pool.clone();
+        let begun = owned(async move { pool.begin().await }).await?;
+        let mut transaction = begun.map_err(|error| Failure::of_connecting(&error))?;
         // A relay that is stopped for long loses its lane.
         let idle = self.settings.send_timeout.saturating_mul(2).as_millis().saturating_add(5_000);
         let query = inner.sql.relay_idle.query().bind(idle.min(i32::MAX as u128).to_string());

@@ -11,12 +11,13 @@ use dtx::{
     pattern::{Pattern, Phase},
     prelude::{Dtx, InMemoryTransport, Outcome, Transaction},
     resource::barrier::{inbox_key, mark_key},
-    store::{Begun, Branch, BranchEnd, BranchStore, RowWriteResult, Scope, UnitStore},
+    store::{Begun, Branch, BranchEnd, BranchStore, RowWriteResult, Scope, Status, UnitStore},
     transport::Command,
 };
 use sqlx::{AssertSqlSafe, Row};
 
 use super::{
+    brittle::Brittle,
     pay::{Due, Pay},
     support::{Asked, command, open, paid, schema, store, until},
 };
@@ -193,5 +194,35 @@ async fn a_coordinator_commits_over_two_databases_or_over_none() {
         until("no branch is left", async || gids(&store).await.is_empty()).await;
         assert_eq!(paid(&store).await, 2, "{how}");
     }
+    dtx.shutdown(std::time::Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn a_heuristic_rollback_is_an_exception_that_stands_beside_the_outcome() {
+    let store = store().await;
+    let fuse = std::sync::Arc::new(dtx::store::MemoryStore::new());
+    let meddled = Brittle::new(store.clone(), fuse).rolled_back_by_hand();
+    let fees = Participant::resource_manager("fees", meddled).expect("a name");
+    let dtx = Dtx::builder()
+        .store(store.clone())
+        .transport(InMemoryTransport::new())
+        .participant(payment("payment", &store))
+        .participant(fees.prepared(Pay::on(&store)))
+        .start()
+        .await
+        .expect("it starts");
+    let due = || Due { cents: 1, how: "well".into() };
+    let both = Transaction::builder(TWO).call::<Pay>("payment", due()).call::<Pay>("fees", due());
+    let mut handle = dtx.submit(both.build().expect("right")).await.expect("accepted");
+    assert_eq!(handle.outcome().await.expect("told"), Outcome::Committed);
+    let tx = handle.tx();
+    until("it needs attention", async || {
+        let record = dtx.get(tx).await.expect("read").expect("it is there");
+        record.summary.status == Status::NeedsAttention
+    })
+    .await;
+    let record = dtx.get(tx).await.expect("read").expect("it is there");
+    assert_eq!(record.summary.exceptions.len(), 1, "{record:?}");
+    assert_eq!(paid(&store).await, 1, "the other one is as was decided");
     dtx.shutdown(std::time::Duration::from_secs(5)).await;
 }

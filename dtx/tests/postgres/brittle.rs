@@ -38,11 +38,18 @@ pub(crate) struct Brittle {
     fuse: Arc<dyn ParticipantStore>,
     written: Arc<AtomicU64>,
     parked_at: Place,
+    rolls_back_by_hand: bool,
 }
 
 impl Brittle {
     pub(crate) fn new(inner: PgStore, fuse: Arc<dyn ParticipantStore>) -> Self {
-        Self { inner, fuse, written: Arc::default(), parked_at: Place::Never }
+        let (parked_at, rolls_back_by_hand) = (Place::Never, false);
+        Self { inner, fuse, written: Arc::default(), parked_at, rolls_back_by_hand }
+    }
+
+    /// Somebody rolls every branch back just before it is to be committed.
+    pub(crate) fn rolled_back_by_hand(self) -> Self {
+        Self { rolls_back_by_hand: true, ..self }
     }
 
     pub(crate) fn parked_at(self, place: Place) -> Self {
@@ -187,6 +194,9 @@ impl BranchStore for Brittle {
     }
 
     async fn end(&self, branch: &Branch, end: BranchEnd) -> Result<bool, StoreError> {
+        if self.rolls_back_by_hand {
+            self.inner.end(branch, BranchEnd::RollBack).await?;
+        }
         match self.break_at().await {
             Ok(()) => {
                 let ended = self.inner.end(branch, end).await;

@@ -7,24 +7,24 @@ use std::{
     env,
     io::{BufRead, BufReader},
     process::{Child, Command as Process, Stdio},
+    sync::Arc,
+    time::Duration,
 };
-
-use async_trait::async_trait;
-use dtx::{
-    BeginIn, PgOutbox, PgStore, SchemaName,
-    outbox::{Message, MessageSink, NotSent, Outgoing},
-    participant::Participant,
-    pattern::{Pattern, Phase},
-    prelude::{Dtx, InMemoryTransport, Transaction},
-    store::{Catalog, Filter, MemoryStore},
-};
-use std::sync::Arc;
 
 use super::{
     brittle::{Brittle, Place},
     pay::{Due, Pay},
     relays::relay,
     support::{Asked, command, count, open, paid, schema, sql, until},
+};
+use async_trait::async_trait;
+use dtx::{
+    BeginIn, PgOutbox, PgStore, SchemaName,
+    outbox::{Message, MessageSink, NotSent, Outgoing},
+    participant::Participant,
+    pattern::{Pattern, Phase},
+    prelude::{CoordinatorSettings, Dtx, InMemoryTransport, Outcome, Transaction},
+    store::{Catalog, Filter, MemoryStore},
 };
 
 const WHAT: &str = "DTX_CHILD";
@@ -70,6 +70,8 @@ async fn child() {
         "before the prepare" => two_phase(&store, Place::BeforeCommit).await,
         "after the prepare" => two_phase(&store, Place::AfterPrepare).await,
         "after the branch ended" => two_phase(&store, Place::AfterEnd).await,
+        "coordinator after the prepare" => coordinate(&store, Place::AfterPrepare).await,
+        "coordinator after a branch ended" => coordinate(&store, Place::AfterEnd).await,
         "after the send" => relay_and_park(&store).await,
         "in the callers transaction" => begin_and_park(&store).await,
         other => panic!("no child does {other:?}"),
@@ -93,6 +95,37 @@ async fn two_phase(store: &PgStore, place: Place) {
         assert!(answer.is_ok(), "{answer:?}");
     }
     panic!("it was to be killed before");
+}
+
+fn both() -> Transaction {
+    let due = || Due { cents: 1, how: "well".into() };
+    let both = Transaction::builder(Pattern::TwoPhaseCommit).key("both");
+    let both = both.call::<Pay>("payment", due()).call::<Pay>("fees", due());
+    both.build().expect("it is right")
+}
+
+/// Coordinator and participants in one process, of which one stops at a place.
+async fn start(store: &PgStore, place: Place) -> Dtx {
+    let fees = Participant::resource_manager("fees", store.clone()).expect("a name");
+    let payment = Participant::resource_manager("payment", brittle(store, place));
+    let lease_ttl = Duration::from_secs(1);
+    let settings = CoordinatorSettings { lease_ttl, ..CoordinatorSettings::default() };
+    Dtx::builder()
+        .store(store.clone())
+        .transport(InMemoryTransport::new())
+        .settings(settings)
+        .participant(payment.expect("a name").prepared(Pay::on(store)))
+        .participant(fees.prepared(Pay::on(store)))
+        .start()
+        .await
+        .expect("it starts")
+}
+
+async fn coordinate(store: &PgStore, place: Place) {
+    let mut handle = start(store, place).await.submit(both()).await.expect("accepted");
+    // The outcome is told before the branches end.
+    let _ = handle.outcome().await;
+    std::future::pending::<()>().await;
 }
 
 /// Notes in the database what it was sent, and does not come back after the second.
@@ -182,6 +215,28 @@ async fn a_resource_manager_that_is_killed_anywhere_commits_once_or_not_at_all()
             assert_eq!(left, (0, i64::from(!back)), "{what}, back: {back}");
             assert_eq!(asked.host.stats().heuristics, 0);
         }
+    }
+}
+
+#[tokio::test]
+async fn a_coordinator_that_is_killed_in_the_middle_of_a_commit_is_carried_on_by_another() {
+    for what in ["coordinator after the prepare", "coordinator after a branch ended"] {
+        let schema = schema();
+        let store = open(&schema).await;
+        kill(what, &schema);
+        let prepared = format!(
+            "SELECT count(*) FROM pg_prepared_xacts WHERE starts_with(gid, 'dtx:{schema}:')"
+        );
+        let dtx = start(&store, Place::Never).await;
+        until("all is committed", async || {
+            paid(&store).await == 2 && count(&store, &prepared).await == 0
+        })
+        .await;
+        // The same key is the same transaction.
+        let mut handle = dtx.submit(both()).await.expect("it is known");
+        assert_eq!(handle.outcome().await.expect("told"), Outcome::Committed, "{what}");
+        assert_eq!(paid(&store).await, 2, "{what}");
+        dtx.shutdown(Duration::from_secs(5)).await;
     }
 }
 
