@@ -20,6 +20,7 @@ use super::{
 use async_trait::async_trait;
 use dtx::{
     BeginIn, PgOutbox, PgStore, SchemaName,
+    coordinator::SubmitError,
     outbox::{Message, MessageSink, NotSent, Outgoing},
     participant::Participant,
     pattern::{Pattern, Phase},
@@ -232,9 +233,15 @@ async fn a_coordinator_that_is_killed_in_the_middle_of_a_commit_is_carried_on_by
             paid(&store).await == 2 && count(&store, &prepared).await == 0
         })
         .await;
-        // The same key is the same transaction.
-        let mut handle = dtx.submit(both()).await.expect("it is known");
-        assert_eq!(handle.outcome().await.expect("told"), Outcome::Committed, "{what}");
+        // The same key is the same transaction, once the leases of the dead one have ended.
+        until("it is known", async || match dtx.submit(both()).await {
+            Ok(mut handle) => handle.outcome().await.expect("told") == Outcome::Committed,
+            Err(error) => {
+                assert!(matches!(error, SubmitError::NoShard), "{error}");
+                false
+            }
+        })
+        .await;
         assert_eq!(paid(&store).await, 2, "{what}");
         dtx.shutdown(Duration::from_secs(5)).await;
     }
