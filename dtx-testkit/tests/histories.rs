@@ -38,7 +38,7 @@ fn broken_stores_are_found() {
     ] {
         plant(bug);
         let checked = catch_unwind(AssertUnwindSafe(check::<Mutant>));
-        let reason = checked.expect_err("it is broken");
+        let Err(reason) = checked else { panic!("{bug:?} was not found") };
         let reason = reason.downcast_ref::<String>().expect("a reason");
         assert!(reason.contains("Broken"), "{bug:?}: {reason}");
     }

@@ -29,6 +29,9 @@ const CARGO_DENY: &str = "0.20.2";
 /// The servers that must be here.
 pub(crate) const REQUIRED: [&str; 3] = ["postgres", "redis", "redis-cluster"];
 
+/// How many tests of one server run at once: they wait for it, and for leases to end.
+const SERVER_TESTS: &str = "8";
+
 /// Runs the steps.
 pub(crate) fn run(workspace: &Workspace, steps: &mut Steps, require: &[String]) {
     for package in &workspace.packages {
@@ -99,19 +102,30 @@ fn features(workspace: &Workspace, steps: &mut Steps) {
 /// The tests that need servers, all of which must be here.
 fn server_tests(workspace: &Workspace, steps: &mut Steps, require: &[String]) {
     let servers = Servers::find(workspace, steps, require);
+    let has_tests = |name: &&str| {
+        workspace.packages.iter().any(|found| workspace.has_target(&found.name, "test", name))
+    };
+    let names: Vec<&str> = servers.names().filter(has_tests).collect();
+    let tests = |names: &[&str], arguments: &[&str]| {
+        let mut command = cargo(&workspace.root, &["test", "--workspace", "--profile", "checked"]);
+        servers.give(&mut command);
+        command.args(arguments).args(names.iter().flat_map(|name| ["--test", *name]));
+        command
+    };
+    if !names.is_empty() {
+        // Apart from the tests, whose silence would mean that they hang.
+        steps.run("build of the tests on servers", || {
+            let mut command = tests(&names, &["--no-run"]);
+            succeeds(&mut command).map_or_else(Ending::failed, Ending::of)
+        });
+    }
     for name in servers.names() {
         steps.run(&format!("tests on {name}"), || {
-            if !workspace
-                .packages
-                .iter()
-                .any(|found| workspace.has_target(&found.name, "test", name))
-            {
+            if !names.contains(&name) {
                 return Ending::skipped(format!("NO CRATE HAS A TEST TARGET `{name}`"));
             }
-            let arguments = ["test", "--workspace", "--profile", "checked", "--no-fail-fast"];
-            let mut command = cargo(&workspace.root, &arguments);
-            servers.give(&mut command);
-            examine::count(command.args(["--test", name]))
+            let mut command = tests(&[name], &["--no-fail-fast"]);
+            examine::count(command.env("RUST_TEST_THREADS", SERVER_TESTS))
         });
     }
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     process::{cargo, lines, succeeds},
     steps::Ending,
+    subject::Subject,
     workspace::Workspace,
 };
 
@@ -106,19 +107,19 @@ fn power(
     }
 }
 
-/// The tier `crash`: all points, then all moments. What stands in the file of this commit is not
+/// The tier `crash`: all points, then all moments. What stands in the file of this code is not
 /// done again. `keep` is given what is known so far.
 ///
 /// # Errors
 /// A text when a part of it has failed.
 pub(crate) fn prove_points(
     workspace: &Workspace,
-    commit: &str,
+    subject: &Subject,
     mut keep: impl FnMut(Value) -> Result<(), String>,
 ) -> Result<(), String> {
     let folder = workspace.root.join("target/proof");
     fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
-    let path = folder.join(format!("crash-{commit}.jsonl"));
+    let path = folder.join(format!("crash-{}.jsonl", subject.code));
     let read = || fs::read_to_string(&path).map_err(|error| error.to_string());
     let mut points = target(workspace, "crash")?;
     points.args(["--", "points::"]).env("DTX_TIER", "prove").env("DTX_CRASH_DONE", &path);
@@ -158,7 +159,7 @@ fn sum_of_points(text: &str) -> Value {
         "kills_by_work": works, "kills_by_point": points })
 }
 
-/// The tier `power`. `done` is how many cycles of this commit are known; `each` keeps another
+/// The tier `power`. `done` is how many cycles of this code are known; `each` keeps another
 /// one.
 ///
 /// # Errors

@@ -2,7 +2,6 @@
 //! of the servers that are here.
 
 use std::{
-    fs,
     process::Command,
     time::{Duration, Instant},
 };
@@ -12,7 +11,7 @@ use crate::{
     services::Servers,
     simulator::{self, Seeds},
     steps::{Counts, Ending, Steps},
-    workspace::Workspace,
+    workspace::{Package, Workspace},
 };
 
 /// What the tests may take on two cores, once everything is built.
@@ -49,10 +48,17 @@ pub(crate) fn run(workspace: &Workspace, steps: &mut Steps, require: &[String]) 
 }
 
 fn examples(workspace: &Workspace, steps: &mut Steps) {
-    let names = example_names(workspace);
-    if names.is_empty() {
-        steps.run("examples", || Ending::skipped("THE CRATE `dtx` HAS NO EXAMPLES; none was run"));
-    }
+    let names = match example_names(workspace) {
+        Ok(names) if names.is_empty() => {
+            steps.run("examples", || Ending::skipped("THERE ARE NO EXAMPLES; none was run"));
+            return;
+        }
+        Ok(names) => names,
+        Err(reason) => {
+            steps.run("examples", || Ending::failed(reason));
+            return;
+        }
+    };
     for name in names {
         steps.run(&format!("example {name}"), || {
             let mut example = workspace.checked(&format!("examples/{name}"));
@@ -61,15 +67,17 @@ fn examples(workspace: &Workspace, steps: &mut Steps) {
     }
 }
 
-fn example_names(workspace: &Workspace) -> Vec<String> {
-    let entries = fs::read_dir(workspace.root.join("dtx/examples")).into_iter().flatten();
-    let names = entries.flatten().filter_map(|entry| {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        name.strip_suffix(".rs").map(str::to_owned)
-    });
-    let mut names: Vec<_> = names.collect();
+/// The examples for users of the library and of the simulator. Their programs lie in one folder,
+/// so that one name twice would hide one of them.
+fn example_names(workspace: &Workspace) -> Result<Vec<String>, String> {
+    let is_for_users = |package: &&Package| ["dtx", "dtx-sim"].contains(&package.name.as_str());
+    let packages = workspace.packages.iter().filter(is_for_users);
+    let mut names: Vec<_> = packages.flat_map(|package| package.examples.clone()).collect();
     names.sort();
-    names
+    match names.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(format!("two examples are called {}", pair[0])),
+        None => Ok(names),
+    }
 }
 
 /// Runs tests and counts them.
@@ -109,6 +117,22 @@ fn ending(mut counts: Counts, passed: Result<bool, String>) -> Ending {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_examples_of_one_name_are_refused() {
+        let package = |name: &str, examples: &[&str]| Package {
+            name: name.into(),
+            examples: examples.iter().map(|name| (*name).into()).collect(),
+            ..Package::default()
+        };
+        let names = |packages| {
+            let (root, target) = (".".into(), "target".into());
+            example_names(&Workspace { root, target, packages })
+        };
+        let sound = [package("dtx", &["b"]), package("dtx-sim", &["a"]), package("x", &["a"])];
+        assert_eq!(names(sound.to_vec()), Ok(vec!["a".into(), "b".into()]));
+        assert!(names(vec![package("dtx", &["a"]), package("dtx-sim", &["a"])]).is_err());
+    }
 
     #[test]
     fn results_of_several_test_programs_are_added_up() {

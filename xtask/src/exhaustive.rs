@@ -10,6 +10,7 @@ use crate::{
     process::{cargo, lines, output, succeeds},
     prove,
     steps::Ending,
+    subject::Subject,
     workspace::Workspace,
 };
 
@@ -48,10 +49,10 @@ fn example<'a>(name: &'a str, arguments: &[&'a str]) -> Vec<&'a str> {
     all
 }
 
-/// What is known already of this commit, by its name.
-fn known(root: &Path, tier: &str, commit: &str) -> BTreeMap<String, Value> {
+/// What is known already of this code, by its name.
+fn known(root: &Path, tier: &str, subject: &Subject) -> BTreeMap<String, Value> {
     let Some(result) = prove::read(root, tier) else { return BTreeMap::new() };
-    if result["commit"] != commit || !result["failure"].is_null() {
+    if !subject.is_of(&result) || !result["failure"].is_null() {
         return BTreeMap::new();
     }
     let results = result["results"].as_object().cloned().unwrap_or_default();
@@ -89,9 +90,9 @@ fn states_max(case: &str, participants: u64) -> u64 {
 ///
 /// # Errors
 /// A text when a rule is broken, or when a search could not be run.
-pub(crate) fn model(workspace: &Workspace, commit: &str, _seeds: u64) -> Result<(), String> {
+pub(crate) fn model(workspace: &Workspace, subject: &Subject, _seeds: u64) -> Result<(), String> {
     let root = &workspace.root;
-    let mut results = known(root, "model", commit);
+    let mut results = known(root, "model", subject);
     let mut searches = Vec::new();
     for participants in SIZES {
         let arguments = ["list", &participants.to_string()];
@@ -117,7 +118,7 @@ pub(crate) fn model(workspace: &Workspace, commit: &str, _seeds: u64) -> Result<
             results.insert(name.clone(), result);
             Ok(())
         });
-        write_model(root, commit, &results, searches.len(), outcome.as_ref().err())?;
+        write_model(root, subject, &results, searches.len(), outcome.as_ref().err())?;
         outcome?;
     }
     Ok(())
@@ -125,7 +126,7 @@ pub(crate) fn model(workspace: &Workspace, commit: &str, _seeds: u64) -> Result<
 
 fn write_model(
     root: &Path,
-    commit: &str,
+    subject: &Subject,
     results: &BTreeMap<String, Value>,
     all: usize,
     failure: Option<&String>,
@@ -133,12 +134,11 @@ fn write_model(
     let sum = |field: &str| results.values().filter_map(|r| r[field].as_u64()).sum::<u64>();
     let seconds: f64 = results.values().filter_map(|r| r["seconds"].as_f64()).sum();
     let limited = limited(results);
-    let result = json!({ "tier": "model", "commit": commit, "complete": results.len() == all,
-        "failure": failure, "states": sum("states"), "generated": sum("generated"),
+    let found = json!({ "complete": results.len() == all, "failure": failure, "states": sum("states"), "generated": sum("generated"),
         "seconds": seconds, "searches": results.len(), "searches_in_all": all,
         "searches_to_the_end": results.len() - limited.len(), "searches_at_the_limit": limited,
         "results": results });
-    prove::write(root, "model", &result)
+    prove::write(root, "model", &prove::joined(subject.head(), found))
 }
 
 /// The searches that have stopped at their limit: there are states that they have not seen.
@@ -161,10 +161,10 @@ fn summary(name: &str, result: &Value) -> String {
 ///
 /// # Errors
 /// A text when a run has failed, or when the scenarios could not be run.
-pub(crate) fn faults(workspace: &Workspace, commit: &str, _seeds: u64) -> Result<(), String> {
+pub(crate) fn faults(workspace: &Workspace, subject: &Subject, _seeds: u64) -> Result<(), String> {
     let root = &workspace.root;
     let names = scenarios(root)?;
-    let mut results = known(root, "faults", commit);
+    let mut results = known(root, "faults", subject);
     // They are explored in the order of the list, so the first one that is missing is the next.
     let from = names.iter().position(|name| !results.contains_key(name)).unwrap_or(names.len());
     let (from, count) = (from.to_string(), names.len().to_string());
@@ -173,7 +173,7 @@ pub(crate) fn faults(workspace: &Workspace, commit: &str, _seeds: u64) -> Result
     let outcome = collect(root, "faults", &arguments, |result| {
         let failed = judge(&result)?;
         results.insert(name_of(&result)?, brief(&result));
-        write_faults(root, commit, &results, all, failed.as_ref())?;
+        write_faults(root, subject, &results, all, failed.as_ref())?;
         failed.map_or(Ok(()), Err)
     });
     outcome?;
@@ -218,16 +218,15 @@ fn judge(result: &Value) -> Result<Option<String>, String> {
 
 fn write_faults(
     root: &Path,
-    commit: &str,
+    subject: &Subject,
     results: &BTreeMap<String, Value>,
     all: usize,
     failure: Option<&String>,
 ) -> Result<(), String> {
     let schedules: u64 = results.values().filter_map(|r| r["schedules"].as_u64()).sum();
-    let result = json!({ "tier": "faults", "commit": commit, "complete": results.len() == all,
-        "failure": failure, "faults": 2, "scenarios": results.len(), "scenarios_in_all": all,
+    let found = json!({ "complete": results.len() == all, "failure": failure, "faults": 2, "scenarios": results.len(), "scenarios_in_all": all,
         "schedules": schedules, "results": results });
-    prove::write(root, "faults", &result)
+    prove::write(root, "faults", &prove::joined(subject.head(), found))
 }
 
 /// For `cargo xtask ci`: the small cases of the model check, with pinned numbers of states.

@@ -23,6 +23,7 @@ mod services;
 mod simulator;
 mod source;
 mod steps;
+mod subject;
 mod watchdog;
 mod workspace;
 

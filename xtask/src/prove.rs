@@ -1,5 +1,5 @@
-//! `cargo xtask prove`: the long tiers. Each leaves `docs/proof/TIER.json`, which names the
-//! commit that it is of. A tier that was interrupted goes on where it was, on the same commit.
+//! `cargo xtask prove`: the long tiers. Each leaves `docs/proof/TIER.json`, which names the code
+//! that it is of. A tier that was interrupted goes on where it was, on the same code.
 
 use std::{
     fs,
@@ -15,6 +15,7 @@ use crate::{
     process::{output, program},
     simulator::{self, Presence, Seeds},
     steps::{Ending, Steps},
+    subject::Subject,
     workspace::Workspace,
 };
 
@@ -31,23 +32,55 @@ const NO_CODE: [&str; 4] = [".", ":!docs", ":!*.md", ":!xtask"];
 struct Tier {
     name: &'static str,
     says: &'static str,
-    run: fn(&Workspace, &str, u64) -> Result<(), String>,
+    /// The packages that it runs.
+    packages: &'static [&'static str],
+    run: fn(&Workspace, &Subject, u64) -> Result<(), String>,
 }
 
 const TIERS: [Tier; 6] = [
-    Tier { name: "sim", says: "the simulator over many seeds", run: simulate },
-    Tier { name: "model", says: "all states of small transactions", run: exhaustive::model },
-    Tier { name: "faults", says: "every pair of faults at every step", run: exhaustive::faults },
-    Tier { name: "crash", says: "kill -9 at every crash point and many moments", run: crash },
-    Tier { name: "power", says: "loss of power on the embedded store", run: power },
-    Tier { name: "mutants", says: "planted bugs are found", run: mutants },
+    Tier {
+        name: "sim",
+        says: "the simulator over many seeds",
+        packages: &["dtx-sim"],
+        run: simulate,
+    },
+    Tier {
+        name: "model",
+        says: "all states of small transactions",
+        packages: &["dtx-sim"],
+        run: exhaustive::model,
+    },
+    Tier {
+        name: "faults",
+        says: "every pair of faults at every step",
+        packages: &["dtx-sim"],
+        run: exhaustive::faults,
+    },
+    Tier {
+        name: "crash",
+        says: "kill -9 at every crash point and many moments",
+        packages: &["dtx-shop"],
+        run: crash,
+    },
+    Tier {
+        name: "power",
+        says: "loss of power on the embedded store",
+        packages: &["dtx-shop"],
+        run: power,
+    },
+    Tier {
+        name: "mutants",
+        says: "planted bugs are found",
+        packages: &["dtx-sim", "dtx-testkit"],
+        run: mutants,
+    },
 ];
 
 /// Lists the tiers with what was proven and when.
 pub(crate) fn list(workspace: &Workspace, steps: &mut Steps) {
     steps.run("tiers", || {
         for tier in &TIERS {
-            println!("{:8} {:48} {}", tier.name, tier.says, standing(workspace, tier.name));
+            println!("{:8} {:48} {}", tier.name, tier.says, standing(workspace, tier));
         }
         Ending::of(true)
     });
@@ -69,9 +102,9 @@ pub(crate) fn run(
     if changed_since(workspace, "HEAD")? {
         return Err("commit first: a result is the result of a commit".into());
     }
-    let commit = ci::head(workspace)?;
+    let subject = Subject::of(workspace, tier.name, tier.packages)?;
     steps.run(&format!("tier {name}"), || {
-        (tier.run)(workspace, &commit, seeds).map_or_else(Ending::failed, |()| Ending::of(true))
+        (tier.run)(workspace, &subject, seeds).map_or_else(Ending::failed, |()| Ending::of(true))
     });
     Ok(())
 }
@@ -82,14 +115,14 @@ fn changed_since(workspace: &Workspace, commit: &str) -> Result<bool, String> {
     Ok(!output(&mut git)?.trim().is_empty())
 }
 
-fn standing(workspace: &Workspace, tier: &str) -> String {
-    let Some(result) = read(&workspace.root, tier) else { return "never run".into() };
+fn standing(workspace: &Workspace, tier: &Tier) -> String {
+    let Some(result) = read(&workspace.root, tier.name) else { return "never run".into() };
     let commit = result["commit"].as_str().unwrap_or_default();
     let word = describe(&result);
-    match changed_since(workspace, commit) {
-        Ok(false) => format!("{word} at {commit}"),
-        Ok(true) => format!("STALE: {word} at {commit}, and the code has changed"),
-        Err(_) => format!("STALE: {word} at {commit}, which is not in this repository"),
+    match Subject::of(workspace, tier.name, tier.packages) {
+        Ok(subject) if subject.is_of(&result) => format!("{word} at {commit}"),
+        Ok(_) => format!("STALE: {word} at {commit}, and the code has changed"),
+        Err(error) => format!("UNKNOWN: {word} at {commit}; {error}"),
     }
 }
 
@@ -127,18 +160,18 @@ pub(crate) fn write(root: &Path, tier: &str, result: &Value) -> Result<(), Strin
     fs::write(&path, format!("{result:#}\n")).map_err(|error| format!("{FOLDER}/{tier}: {error}"))
 }
 
-/// How many seeds are done already: those of a sound result of the same commit.
-fn seeds_done(result: Option<&Value>, commit: &str) -> u64 {
-    let same = |result: &&Value| result["commit"] == commit && result["failure"].is_null();
+/// How many seeds are done already: those of a sound result of the same code.
+fn seeds_done(result: Option<&Value>, subject: &Subject) -> u64 {
+    let same = |result: &&Value| subject.is_of(result) && result["failure"].is_null();
     result.filter(same).and_then(|result| result["seeds"].as_u64()).unwrap_or(0)
 }
 
-fn simulate(workspace: &Workspace, commit: &str, seeds: u64) -> Result<(), String> {
+fn simulate(workspace: &Workspace, subject: &Subject, seeds: u64) -> Result<(), String> {
     if let Presence::Absent(reason) = simulator::presence(workspace)? {
         return Err(reason.into());
     }
     let earlier = read(&workspace.root, "sim");
-    let mut done = seeds_done(earlier.as_ref(), commit);
+    let mut done = seeds_done(earlier.as_ref(), subject);
     let mut seconds = match (done, &earlier) {
         (1.., Some(result)) => result["seconds"].as_f64().unwrap_or(0.0),
         _ => 0.0,
@@ -153,26 +186,25 @@ fn simulate(workspace: &Workspace, commit: &str, seeds: u64) -> Result<(), Strin
         }
         let complete = done >= seeds;
         let failure = outcome.as_ref().err();
-        let result = json!({ "tier": "sim", "commit": commit, "complete": complete,
-            "failure": failure, "first_seed": 0, "seeds": done, "seconds": seconds });
-        write(&workspace.root, "sim", &result)?;
+        let found = json!({ "complete": complete, "failure": failure, "first_seed": 0,
+            "seeds": done, "seconds": seconds });
+        write(&workspace.root, "sim", &joined(subject.head(), found))?;
         outcome?;
     }
     Ok(())
 }
 
-fn crash(workspace: &Workspace, commit: &str, _seeds: u64) -> Result<(), String> {
+fn crash(workspace: &Workspace, subject: &Subject, _seeds: u64) -> Result<(), String> {
     let start = Instant::now();
-    let earlier = read(&workspace.root, "crash").filter(|result| result["commit"] == commit);
+    let earlier = read(&workspace.root, "crash").filter(|result| subject.is_of(result));
     let before = earlier.and_then(|result| result["seconds"].as_f64()).unwrap_or(0.0);
     let mut known = json!({});
     let keep = |found: &Value, complete: bool, failure: Option<&str>| {
         let seconds = before + start.elapsed().as_secs_f64();
-        let head = json!({ "tier": "crash", "commit": commit, "complete": complete,
-            "failure": failure, "seconds": seconds });
-        write(&workspace.root, "crash", &joined(head, found.clone()))
+        let head = json!({ "complete": complete, "failure": failure, "seconds": seconds });
+        write(&workspace.root, "crash", &joined(subject.head(), joined(head, found.clone())))
     };
-    let outcome = crash::prove_points(workspace, commit, |found| {
+    let outcome = crash::prove_points(workspace, subject, |found| {
         keep(&found, false, None)?;
         known = found;
         Ok(())
@@ -181,10 +213,10 @@ fn crash(workspace: &Workspace, commit: &str, _seeds: u64) -> Result<(), String>
     outcome
 }
 
-fn power(workspace: &Workspace, commit: &str, _seeds: u64) -> Result<(), String> {
+fn power(workspace: &Workspace, subject: &Subject, _seeds: u64) -> Result<(), String> {
     let start = Instant::now();
     let earlier = read(&workspace.root, "power");
-    let earlier = earlier.filter(|all| all["commit"] == commit && all["failure"].is_null());
+    let earlier = earlier.filter(|all| subject.is_of(all) && all["failure"].is_null());
     let before = earlier.as_ref().and_then(|all| all["seconds"].as_f64()).unwrap_or(0.0);
     let mut cycles = earlier.map_or_else(Vec::new, |mut all| match all["all"].take() {
         Value::Array(cycles) => cycles,
@@ -193,10 +225,9 @@ fn power(workspace: &Workspace, commit: &str, _seeds: u64) -> Result<(), String>
     let done = cycles.iter().filter(|cycle| cycle["honest_disk"] == true).count() as u64;
     let keep = |cycles: &[Value], complete: bool, failure: Option<&str>| {
         let seconds = before + start.elapsed().as_secs_f64();
-        let head = json!({ "tier": "power", "commit": commit, "complete": complete,
-            "failure": failure, "seconds": seconds });
+        let head = json!({ "complete": complete, "failure": failure, "seconds": seconds });
         let found = joined(crash::sum_of_cycles(cycles), json!({ "all": cycles }));
-        write(&workspace.root, "power", &joined(head, found))
+        write(&workspace.root, "power", &joined(subject.head(), joined(head, found)))
     };
     let outcome = crash::prove_power(workspace, done, |cycle| {
         cycles.push(cycle);
@@ -206,20 +237,19 @@ fn power(workspace: &Workspace, commit: &str, _seeds: u64) -> Result<(), String>
     outcome
 }
 
-/// Goes on with what another run has found on the same commit. Its page is written with it.
-fn mutants(workspace: &Workspace, commit: &str, _seeds: u64) -> Result<(), String> {
+/// Goes on with what another run has found on the same code. Its page is written with it.
+fn mutants(workspace: &Workspace, subject: &Subject, _seeds: u64) -> Result<(), String> {
     let start = Instant::now();
-    let earlier = read(&workspace.root, "mutants").filter(|result| result["commit"] == commit);
+    let earlier = read(&workspace.root, "mutants").filter(|result| subject.is_of(result));
     let before = earlier.as_ref().and_then(|result| result["seconds"].as_f64()).unwrap_or(0.0);
     let mut known = if earlier.is_some() { mutants::results(workspace) } else { Vec::new() };
     let facts = workspace.facts()?;
     let keep = |known: &[Value], complete: bool, failure: Option<&str>| {
         let seconds = before + start.elapsed().as_secs_f64();
         let enough = known.iter().filter(|result| mutants::is_found_enough(result)).count();
-        let result = json!({ "tier": "mutants", "commit": commit, "complete": complete,
-            "failure": failure, "seconds": seconds, "mutants": known.len(), "found": enough,
-            "all": known });
-        write(&workspace.root, "mutants", &result)
+        let found = json!({ "complete": complete, "failure": failure, "seconds": seconds,
+            "mutants": known.len(), "found": enough, "all": known });
+        write(&workspace.root, "mutants", &joined(subject.head(), found))
     };
     let outcome = mutants::prove(workspace, &facts, known.clone(), |found| {
         known = found.to_vec();
@@ -232,7 +262,7 @@ fn mutants(workspace: &Workspace, commit: &str, _seeds: u64) -> Result<(), Strin
 }
 
 /// One object with the fields of both.
-fn joined(mut first: Value, second: Value) -> Value {
+pub(crate) fn joined(mut first: Value, second: Value) -> Value {
     if let (Some(all), Value::Object(more)) = (first.as_object_mut(), second) {
         all.extend(more);
     }
@@ -244,13 +274,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tier_goes_on_only_from_a_sound_result_of_the_same_commit() {
-        let result = json!({ "commit": "a", "seeds": 7, "failure": null });
-        assert_eq!(seeds_done(Some(&result), "a"), 7);
-        assert_eq!(seeds_done(Some(&result), "b"), 0);
-        let failed = json!({ "commit": "a", "seeds": 7, "failure": "1 seed has failed" });
-        assert_eq!(seeds_done(Some(&failed), "a"), 0);
-        assert_eq!(seeds_done(None, "a"), 0);
+    fn a_tier_goes_on_only_from_a_sound_result_of_the_same_code() {
+        let subject = |code: &str| Subject::for_tests("sim", "a", code);
+        let result = joined(subject("1").head(), json!({ "seeds": 7, "failure": null }));
+        assert_eq!(seeds_done(Some(&result), &subject("1")), 7);
+        assert_eq!(seeds_done(Some(&result), &subject("2")), 0);
+        let failed = joined(result, json!({ "failure": "1 seed has failed" }));
+        assert_eq!(seeds_done(Some(&failed), &subject("1")), 0);
+        assert_eq!(seeds_done(None, &subject("1")), 0);
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub(crate) struct Package {
     pub(crate) features: Vec<String>,
     /// Targets as (kind, name): `("test", "kill")`.
     pub(crate) targets: Vec<(String, String)>,
+    /// The examples that need no feature.
+    pub(crate) examples: Vec<String>,
 }
 
 /// A dependency as the manifest names it.
@@ -199,6 +201,13 @@ fn parse_package(value: &Value) -> Package {
             .iter()
             .map(|target| (text(&target["kind"][0]), text(&target["name"])))
             .collect(),
+        examples: list(&value["targets"])
+            .iter()
+            .filter(|target| {
+                target["kind"][0] == "example" && target["required-features"].is_null()
+            })
+            .map(|target| text(&target["name"]))
+            .collect(),
     }
 }
 
@@ -211,11 +220,13 @@ mod tests {
         let text = r#"{"packages": [{"name": "dtx", "features": {"default": [], "redb": []},
             "dependencies": [{"name": "serde", "kind": null}, {"name": "x", "kind": "dev"},
                 {"name": "cc", "kind": "build"}],
-            "targets": [{"kind": ["test"], "name": "kill"}]}]}"#;
+            "targets": [{"kind": ["test"], "name": "kill"}, {"kind": ["example"], "name": "a"},
+                {"kind": ["example"], "name": "b", "required-features": ["x"]}]}]}"#;
         let packages = parse_packages(text).expect("it is right");
         let kinds: Vec<_> = packages[0].dependencies.iter().map(|found| found.kind).collect();
         assert_eq!(kinds, [DependencyKind::Normal, DependencyKind::Dev, DependencyKind::Build]);
         assert_eq!(packages[0].features, ["default", "redb"]);
+        assert_eq!(packages[0].examples, ["a"]);
         let workspace = Workspace { root: PathBuf::new(), target: PathBuf::new(), packages };
         assert!(workspace.has("dtx") && workspace.has_target("dtx", "test", "kill"));
         assert!(!workspace.has_target("dtx", "bin", "kill"));

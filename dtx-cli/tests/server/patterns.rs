@@ -8,8 +8,8 @@ use crate::{
 #[test]
 fn every_pattern_is_sound_without_faults() {
     for pattern in PATTERNS {
-        let found = report(&mut Shop::new(200).run(pattern, "0"));
-        assert_eq!(count(&found, "committed") + count(&found, "dispatched"), 200, "{found}");
+        let found = report(&mut Shop::new(100).run(pattern, "0"));
+        assert_eq!(count(&found, "committed") + count(&found, "dispatched"), 100, "{found}");
         assert_eq!(found["store"], NAME);
     }
 }
@@ -17,10 +17,10 @@ fn every_pattern_is_sound_without_faults() {
 #[test]
 fn every_pattern_is_sound_with_faults() {
     for pattern in PATTERNS {
-        let found = report(&mut Shop::new(200).run(pattern, "0.2"));
-        assert_eq!(count(&found, "transactions"), 200, "{found}");
+        let found = report(&mut Shop::new(100).run(pattern, "0.2"));
+        assert_eq!(count(&found, "transactions"), 100, "{found}");
         let went = count(&found, "committed") + count(&found, "dispatched");
-        assert!(went > 200 / 3, "{found}");
+        assert!(went > 100 / 3, "{found}");
     }
 }
 

@@ -423,13 +423,20 @@ impl Turn<'_, '_> {
     }
 
     /// The accept met a row. With the same definition it is its own, which has landed and was
-    /// signalled to since; else the id is taken, by the abort of an inquiry or by another.
+    /// signalled to since, or has even ended under another owner; else the id is taken, by the
+    /// abort of an inquiry or by another.
     fn adopt_accept(&mut self, record: TxRecord) {
         let definition = self.open.unsettled.as_ref().and_then(|write| write.definition.clone());
         let state = StoredState::decode(&record.state);
         match (state, definition) {
             (Ok(state), Some(definition)) if definition == record.definition => {
                 self.open.version = record.version;
+                if record.due.is_none() {
+                    // Its verdict may be younger than its end: an inquiry about an abandoned one.
+                    self.out.notices.push(Notice::Accepted(self.tx));
+                    self.over(record.summary.status);
+                    return;
+                }
                 self.open.state.signals = state.signals;
                 self.open.unsettled = None;
                 self.durable(RecordKind::Accepted, record.verdict, None);

@@ -1,10 +1,13 @@
 //! An operator gives a transaction up: what is told, when, and what it may not undo.
 
+use std::time::Duration;
+
 use dtx_core::{
     answer::Reason,
     engine::{Notice, Signal},
+    ids::{HolderId, WriteId},
     pattern::{Pattern, Phase},
-    store::{CommitResult, Outcome, RecordKind, Status, Verdict},
+    store::{CommitResult, Expect, LeaseRequest, Outcome, RecordKind, Status, Verdict},
     transaction::{OperationDraft, StepKind, Transaction},
 };
 
@@ -101,4 +104,35 @@ fn a_pivot_that_landed_unheard_is_not_given_up() {
     let executes =
         |command: &&std::sync::Arc<dtx_core::transport::Command>| command.phase == Phase::Execute;
     assert_eq!(commands(&out).iter().filter(executes).count(), 1, "it is durable: {out:?}");
+}
+
+#[test]
+fn whoever_hears_late_of_its_own_accept_tells_what_was_told() {
+    let mut rig = Rig::new();
+    let accept = rig.submit(two(Transaction::builder(Pattern::TwoPhaseCommit))).writes.remove(0);
+    assert!(matches!(rig.land(&accept), CommitResult::Committed(_)));
+    // The answer stays out so long that another owner gives it up, as an operator wants it. Then
+    // a participant asks, and what it holds is released.
+    let mut given_up = accept.clone();
+    given_up.id = WriteId { writer: HolderId(2), number: 1 };
+    given_up.kind = RecordKind::Progress;
+    given_up.expect = Expect::Version(rig.record().version);
+    let shards = vec![rig.tx.shard(rig.store.info().shards)];
+    let request = LeaseRequest { holder: HolderId(2), shards, ttl: Duration::from_secs(1) };
+    let leases = rig.store.acquire(&request, rig.now).expect("the shard exists");
+    given_up.fence = Some(leases[0].fence());
+    (given_up.key, given_up.definition, given_up.due) = (None, None, None);
+    given_up.summary.status = Status::Finished(Outcome::Abandoned);
+    let landed = rig.land(&given_up);
+    assert!(matches!(landed, CommitResult::Committed(_)), "{landed:?}");
+    rig.abort_by_inquiry();
+    assert_eq!(rig.record().verdict, Some(Verdict::Abort));
+    let conflict = rig.land(&accept);
+    rig.written(&accept, conflict);
+    let out = rig.load();
+    assert!(has(&out, |notice| matches!(notice, Notice::Accepted(_))), "{out:?}");
+    assert!(has(&out, tells(Outcome::Abandoned)), "{out:?}");
+    assert!(!has(&out, tells(Outcome::Aborted)), "one outcome only: {out:?}");
+    assert!(out.commands.is_empty() && out.writes.is_empty(), "it is over: {out:?}");
+    assert_eq!(rig.engine.open_count(), 0);
 }

@@ -65,16 +65,29 @@ impl Processes {
                 let recorder = recorder.clone();
                 scope.spawn(move || serve(connection, &recorder));
             }
-            for n in 0..self.here {
-                let (recorder, target) = (recorder.clone(), target.clone());
-                let it = Work { client: n + 1, calls: self.calls, keys: self.keys };
-                scope.spawn(move || block_on(async { work(&target, it, &mut &*recorder).await }));
-            }
+            self.run_here(&recorder, target);
         });
         for child in &mut children {
             assert!(child.wait().expect("it ends").success(), "a child failed");
         }
         self.judge(&recorder);
+    }
+
+    /// Runs the clients of this process on two threads, each of them taking turns call by call.
+    /// On threads of their own those of a fast store would hardly meet.
+    fn run_here(&self, recorder: &Arc<Recorder>, target: &Target) {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        let runtime = builder.worker_threads(2).enable_all().build().expect("a runtime starts");
+        let clients: Vec<_> = (1..=self.here)
+            .map(|client| {
+                let (recorder, target) = (recorder.clone(), target.clone());
+                let it = Work { client, calls: self.calls, keys: self.keys };
+                runtime.spawn(async move { work(&target, it, &mut &*recorder).await })
+            })
+            .collect();
+        for client in clients {
+            runtime.block_on(client).expect("a client did its work");
+        }
     }
 
     fn judge(&self, recorder: &Recorder) {

@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::{
+    env,
     path::PathBuf,
     process::{Command, ExitCode},
 };
@@ -125,6 +126,13 @@ fn exec(
     let mut started = Vec::new();
     let mut child = Command::new(command.first().map_or("", String::as_str));
     child.args(command.iter().skip(1));
+    // What cargo sets for this package would make a cargo that is run here build others anew.
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            child.env_remove(&name);
+        }
+    }
     let mut ending = ExitCode::SUCCESS;
     for service in services {
         match there.up(*service, install) {

@@ -1,7 +1,7 @@
 //! A participant of one's own under the simulator: a car park that must never hold more cars than
 //! it has places, whatever is lost, doubled or crashes.
 //!
-//! `cargo run --profile checked -p dtx-sim --example own_participant`
+//! `cargo run --profile checked -p dtx-sim --example car_park`
 
 use std::{collections::BTreeMap, process::ExitCode};
 
@@ -64,7 +64,6 @@ fn never_too_many(run: &Run<'_>) -> Result<(), String> {
 fn main() -> ExitCode {
     let explorer = |seeds| {
         Sim::explore(seeds)
-            .faults(Faults::all())
             .participant("car-park", CarPark::default)
             .transactions(bookings)
             .check(never_too_many)
