@@ -211,7 +211,8 @@ pub(crate) async fn open(pool: PgPool, config: PgConfig) -> Result<PgStore, Stor
         opening: None,
     };
     // Handlers keep connections: the store's own calls must not wait for them alone.
-    let units = config.units_max.unwrap_or(pool.options().get_max_connections() / 2).max(1);
+    let half = pool.options().get_max_connections() / 2;
+    let units = config.units_max.unwrap_or(half).max(1);
     let units = usize::try_from(units).unwrap_or(Semaphore::MAX_PERMITS);
     let mut inner = Inner {
         pool,

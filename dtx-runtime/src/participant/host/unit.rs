@@ -114,10 +114,10 @@ impl<U: Unit> UnitService for UnitHost<U> {
             }
             let branches = self.branches.as_deref();
             let command = &*job.command;
-            if let (Some(branches), Origin::Inquiry) = (branches, job.origin) {
-                if !self.is_own_abort(command) {
-                    return self.abort(shared, job, branches).await;
-                }
+            if let (Some(branches), Origin::Inquiry) = (branches, job.origin)
+                && !self.is_own_abort(command)
+            {
+                return self.abort(shared, job, branches).await;
             }
             let (pattern, version) = (command.pattern, command.action_version);
             let found = self.offers.find(&command.action, version, pattern, command.phase);
