@@ -17,6 +17,7 @@ pub mod json;
 pub mod modifier;
 pub mod mutant;
 pub mod name;
+pub mod outbox;
 pub mod pattern;
 pub mod resource;
 pub mod store;

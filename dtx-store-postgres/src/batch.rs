@@ -8,7 +8,7 @@ use dtx_core::{
     store::{CommitResult, StoreInfo, TxWrite, check_write},
     transaction::Key,
 };
-use sqlx::Row;
+use sqlx::{PgConnection, Postgres, Row, postgres::PgArguments, query::Query};
 use uuid::Uuid;
 
 use crate::{
@@ -179,9 +179,35 @@ async fn run_part(inner: &Inner, columns: &Columns) -> Answer {
     Err(Failure::new(ErrorKind::Unavailable, Effect::None, context))
 }
 
+/// Commits one write over a connection of the caller's, as a part of its transaction.
+pub(crate) async fn commit_over(
+    inner: &Inner,
+    connection: &mut PgConnection,
+    write: &TxWrite,
+) -> CommitResult {
+    if let Err(error) = check_write(write, &inner.info.limits, inner.info.shards) {
+        return CommitResult::Failed(error.into_error(NAME, "begin_in"));
+    }
+    let mut part = Part::default();
+    part.push(0, write, &inner.info);
+    // A failure would cost the caller's transaction, so it is looked for everywhere at once.
+    let rows = query(inner, part.columns, true).fetch_all(connection).await;
+    let rows = rows.map_err(|error| Failure::of(&error, Effect::None));
+    match rows.and_then(|rows| rows.first().map(decided).transpose()) {
+        Ok(Some(decided)) => decided,
+        Ok(None) => failed(Failure::new(ErrorKind::Internal, Effect::None, "no answer for it")),
+        Err(failure) => failed(failure),
+    }
+}
+
 async fn send(inner: &Inner, columns: Columns, careful: bool) -> Answer {
+    let rows = inner.fetch(query(inner, columns, careful), Effect::Unknown).await?;
+    rows.iter().map(decided).collect()
+}
+
+fn query(inner: &Inner, columns: Columns, careful: bool) -> Query<'static, Postgres, PgArguments> {
     let query = inner.sql.commit.query();
-    let query = query
+    query
         .bind(careful)
         .bind(columns.tx)
         .bind(columns.shard)
@@ -200,9 +226,7 @@ async fn send(inner: &Inner, columns: Columns, careful: bool) -> Answer {
         .bind(columns.exceptions)
         .bind(columns.summary)
         .bind(columns.state)
-        .bind(columns.journal);
-    let rows = inner.fetch(query, Effect::Unknown).await?;
-    rows.iter().map(decided).collect()
+        .bind(columns.journal)
 }
 
 /// Reads what became of one write.

@@ -28,6 +28,7 @@ pub struct PgConfig {
     pub(crate) connections_max: u32,
     pub(crate) connect_timeout: Duration,
     pub(crate) call_timeout: Duration,
+    pub(crate) units_max: Option<u32>,
     pub(crate) migrate: bool,
 }
 
@@ -55,10 +56,15 @@ impl PgConfig {
     /// `Invalid` when it is no such URL. The message does not repeat it: it may hold a password.
     pub fn from_url(url: &str) -> Result<Self, StoreError> {
         let (url, schema) = without_schema(url);
-        let options = url.parse::<PgConnectOptions>().map_err(|_| {
+        let wrong = || {
             let form = "postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full";
             invalid("connect", format!("the URL cannot be read; it looks like {form}"))
-        })?;
+        };
+        // sqlx takes any scheme, and then the rest for the name of a database.
+        if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+            return Err(wrong());
+        }
+        let options = url.parse::<PgConnectOptions>().map_err(|_| wrong())?;
         let config = Self::new(options);
         match schema.map(SchemaName::new) {
             Some(Ok(schema)) => Ok(config.schema(schema)),
@@ -80,6 +86,7 @@ impl PgConfig {
             connections_max: CONNECTIONS_MAX_DEFAULT,
             connect_timeout: CONNECT_TIMEOUT_DEFAULT,
             call_timeout: CALL_TIMEOUT_DEFAULT,
+            units_max: None,
             migrate: true,
         }
     }
@@ -133,6 +140,15 @@ impl PgConfig {
     #[must_use]
     pub fn call_timeout(mut self, wait: Duration) -> Self {
         self.call_timeout = wait;
+        self
+    }
+
+    /// How many transactions of handlers are open at a time; each has a connection until its
+    /// handler has ended. More of them wait. At least 1; half of the connections if not given, so
+    /// that the store's own calls never wait for handlers alone.
+    #[must_use]
+    pub fn units_max(mut self, units: u32) -> Self {
+        self.units_max = Some(units.max(1));
         self
     }
 

@@ -15,6 +15,8 @@
 #![forbid(unsafe_code)]
 
 mod batch;
+mod branch;
+mod caller;
 mod catalog;
 mod codec;
 mod config;
@@ -22,6 +24,7 @@ mod error;
 mod hints;
 mod migration;
 mod opening;
+mod outbox;
 mod participant;
 mod partitions;
 mod records;
@@ -30,12 +33,20 @@ mod schema;
 mod state;
 mod statements;
 mod store;
+mod unit;
 
+pub use branch::GID_BYTES_MAX;
+pub use caller::{ONCE_BYTES_MAX, Once, PgInbox};
 pub use config::{
     BATCH_WRITES_MAX_DEFAULT, CALL_TIMEOUT_DEFAULT, CONNECT_TIMEOUT_DEFAULT,
     CONNECTIONS_MAX_DEFAULT, PgConfig, VALUE_BYTES_MAX_DEFAULT,
 };
 pub use migration::{Migration, migrations};
 pub use opening::{Finding, ServerReport};
+pub use outbox::{
+    DeadMessage, PgOutbox, Relay, RelayHandle, RelaySettings, RelaySettingsError, RelayStats,
+};
 pub use schema::{SCHEMA_BYTES_MAX, SchemaError, SchemaName};
+pub use sqlx::PgConnection;
 pub use store::PgStore;
+pub use unit::{Pg, PgOpen};

@@ -19,9 +19,10 @@ pub struct Migration {
     pub sql: String,
 }
 
-const STEPS: [(&str, &str); 2] = [
+const STEPS: [(&str, &str); 3] = [
     ("tables", include_str!("sql/0001_tables.sql")),
     ("functions", include_str!("sql/0002_functions.sql")),
+    ("units of work and outbox", include_str!("sql/0003_units.sql")),
 ];
 
 /// Remembers which steps were applied.

@@ -11,6 +11,7 @@ use dtx_core::{
     store::{Durability, StoreCapabilities, StoreInfo},
 };
 use sqlx::{PgConnection, PgPool, Row, postgres::PgPoolOptions};
+use tokio::sync::Semaphore;
 
 use crate::{
     config::PgConfig,
@@ -46,6 +47,23 @@ pub struct ServerReport {
     pub asynchronous_standbys: i64,
     /// `max_prepared_transactions`.
     pub max_prepared_transactions: i64,
+}
+
+#[cfg(test)]
+impl ServerReport {
+    /// A server whose settings are as they should be.
+    pub(crate) fn sample() -> Self {
+        Self {
+            version: "15".into(),
+            synchronous_commit: "on".into(),
+            fsync: true,
+            full_page_writes: true,
+            standby: false,
+            waits_for_standbys: false,
+            asynchronous_standbys: 0,
+            max_prepared_transactions: 0,
+        }
+    }
 }
 
 impl ServerReport {
@@ -193,12 +211,17 @@ pub(crate) async fn open(pool: PgPool, config: PgConfig) -> Result<PgStore, Stor
         shards,
         opening: None,
     };
+    // Handlers keep connections: the store's own calls must not wait for them alone.
+    let half = pool.options().get_max_connections() / 2;
+    let units = config.units_max.unwrap_or(half).max(1);
+    let units = usize::try_from(units).unwrap_or(Semaphore::MAX_PERMITS);
     let mut inner = Inner {
         pool,
         info,
         schema: config.schema,
         report,
         sql,
+        units: Arc::new(Semaphore::new(units)),
         call_timeout: config.call_timeout.max(Duration::from_millis(1)),
         latest: AtomicU64::new(0),
         upkeep: None,
@@ -241,16 +264,7 @@ mod tests {
     use super::*;
 
     fn safe() -> ServerReport {
-        ServerReport {
-            version: "15".into(),
-            synchronous_commit: "on".into(),
-            fsync: true,
-            full_page_writes: true,
-            standby: false,
-            waits_for_standbys: false,
-            asynchronous_standbys: 0,
-            max_prepared_transactions: 0,
-        }
+        ServerReport::sample()
     }
 
     #[test]

@@ -39,6 +39,11 @@ macro_rules! statements {
 const RECORD: &str = "h.tx, h.namespace, h.key, h.accepted_at, h.definition, r.version, r.writer, \
     r.number, r.verdict, r.written_at, r.due, r.summary, r.state";
 
+/// Whether message `o` can be sent: it is due, and so is all before it of its key.
+const SENDABLE: &str = "NOT o.dead AND o.due <= {schema}.now_us() AND (o.key IS NULL OR NOT \
+    EXISTS (SELECT 1 FROM {schema}.outbox AS e WHERE e.lane = o.lane AND e.key = o.key AND \
+    NOT e.dead AND e.due > 0 AND e.position < o.position AND e.due > {schema}.now_us()))";
+
 statements! {
     now: "SELECT {schema}.now_us()";
     commit: "SELECT code, version, verdict, owner FROM {schema}.commit_1($1, $2, $3, $4, $5, $6, \
@@ -114,7 +119,7 @@ statements! {
             SELECT i.n, r.version, r.value \
             FROM unnest($1::text[], $2::bytea[]) WITH ORDINALITY AS i (scope, key, n) \
                 JOIN {schema}.scope_row AS r ON r.scope = i.scope AND r.key = i.key) AS r ON true";
-    write_rows: "SELECT code FROM {schema}.write_rows_1($1, $2, $3, $4, $5, $6, $7)";
+    write_rows: "SELECT code FROM {schema}.write_rows_2($1, $2, $3, $4, $5, $6, $7)";
     scan_rows: "SELECT key, version, value FROM {schema}.scope_row WHERE scope = $1 \
         AND key >= $2 AND ($3::bytea IS NULL OR key > $3) AND ($4::bytea IS NULL OR key < $4) \
         ORDER BY key LIMIT $5";
@@ -126,6 +131,36 @@ statements! {
                 ORDER BY r.scope LIMIT 1) \
             FROM s WHERE starts_with(s.scope, $1)) \
         SELECT scope FROM s WHERE starts_with(scope, $1) LIMIT $3";
+    claim_row: "SELECT taken, began, now, version, value, mark_version, mark \
+        FROM {schema}.claim_row_1($1, $2, $3)";
+    finish_row: "SELECT {schema}.finish_row_1($1, $2, $3, $4, $5)";
+    branches: "SELECT gid FROM pg_catalog.pg_prepared_xacts \
+        WHERE database = current_database() AND starts_with(gid, $1) ORDER BY prepared";
+    once: "INSERT INTO {schema}.done_once (tx, operation, done_at) \
+        VALUES ($1, $2, {schema}.now_us()) ON CONFLICT DO NOTHING";
+    forget_once: "DELETE FROM {schema}.done_once AS d USING ( \
+            SELECT tx, operation FROM {schema}.done_once WHERE done_at < {schema}.now_us() - $1 \
+            ORDER BY done_at LIMIT $2 FOR UPDATE SKIP LOCKED) AS i \
+        WHERE d.tx = i.tx AND d.operation = i.operation RETURNING 1";
+    append: "SELECT {schema}.append_1($1, $2, $3, $4)";
+    outbox_waiting: "SELECT count(*) FROM {schema}.outbox WHERE NOT dead";
+    outbox_dead: "SELECT id, key, topic, payload, attempts, error FROM {schema}.outbox \
+        WHERE dead ORDER BY position LIMIT $1";
+    outbox_revive: "UPDATE {schema}.outbox SET dead = false, attempts = 0, due = 0 \
+        WHERE id = $1 AND dead RETURNING 1";
+    outbox_discard: "DELETE FROM {schema}.outbox WHERE id = $1 AND dead RETURNING 1";
+    relay_idle: "SELECT set_config('idle_in_transaction_session_timeout', $1, true)";
+    relay_take: &format!("SELECT l.lane FROM {{schema}}.outbox_lane AS l WHERE EXISTS ( \
+            SELECT 1 FROM {{schema}}.outbox AS o WHERE o.lane = l.lane AND {SENDABLE}) \
+        ORDER BY random() LIMIT 1 FOR UPDATE OF l SKIP LOCKED");
+    relay_read: &format!("SELECT o.position, o.id, o.key, o.topic, o.payload, o.attempts \
+        FROM {{schema}}.outbox AS o WHERE o.lane = $1 AND {SENDABLE} \
+        ORDER BY o.position LIMIT $2");
+    relay_sent: "DELETE FROM {schema}.outbox WHERE position = ANY ($1)";
+    relay_failed: "UPDATE {schema}.outbox AS o SET attempts = i.attempts, dead = i.dead, \
+            error = i.error, due = {schema}.now_us() + i.pause \
+        FROM unnest($1::bigint[], $2::integer[], $3::bigint[], $4::boolean[], $5::text[]) \
+            AS i (position, attempts, pause, dead, error) WHERE o.position = i.position";
     make: "INSERT INTO {schema}.store (shards) VALUES ($1) ON CONFLICT DO NOTHING";
     make_leases: "INSERT INTO {schema}.lease (shard, epoch, until) \
         SELECT shard, 0, 0 FROM generate_series(0, (SELECT shards FROM {schema}.store) - 1) \

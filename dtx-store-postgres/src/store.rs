@@ -19,7 +19,7 @@ use sqlx::{
     postgres::{PgArguments, PgRow},
     query::Query,
 };
-use tokio::task::AbortHandle;
+use tokio::{sync::Semaphore, task::AbortHandle};
 
 use crate::{
     codec,
@@ -45,6 +45,8 @@ pub(crate) struct Inner {
     pub(crate) report: ServerReport,
     pub(crate) sql: Statements,
     pub(crate) call_timeout: Duration,
+    /// How many transactions of handlers may be open.
+    pub(crate) units: Arc<Semaphore>,
     /// The latest time that this process has seen: the server's clock may be set back.
     pub(crate) latest: AtomicU64,
     pub(crate) upkeep: Option<AbortHandle>,

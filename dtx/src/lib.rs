@@ -2,14 +2,18 @@
 //! 1.5PS, 2PS, 3PS and 2PC, over one participant contract, any state store and any transport.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "postgres")]
+pub use begin_in::BeginIn;
 pub use dtx_core::{
-    answer, engine, error, frame, ids, modifier, name, pattern, resource, store, time, transaction,
-    transport,
+    answer, engine, error, frame, ids, modifier, name, outbox, pattern, resource, store, time,
+    transaction, transport,
 };
 pub use dtx_runtime::{coordinator, operator, participant};
 #[cfg(feature = "postgres")]
 pub use dtx_store_postgres::{
-    Finding, Migration, PgConfig, PgStore, SchemaError, SchemaName, ServerReport, migrations,
+    DeadMessage, Finding, Migration, Once, Pg, PgConfig, PgInbox, PgOpen, PgOutbox, PgStore, Relay,
+    RelayHandle, RelaySettings, RelaySettingsError, RelayStats, SchemaError, SchemaName,
+    ServerReport, migrations,
 };
 #[cfg(all(feature = "redb", unix))]
 pub use dtx_store_redb::{OwnerInfo, RedbOwner};
@@ -20,6 +24,8 @@ pub use dtx_store_redis::{KeyPrefix, KeyPrefixError, RedisSettings, RedisStore};
 #[cfg(feature = "inmem")]
 pub use dtx_transport_inmem::InMemoryTransport;
 
+#[cfg(feature = "postgres")]
+mod begin_in;
 pub mod prelude;
 #[cfg(doctest)]
 mod readme;

@@ -21,3 +21,8 @@ pub use dtx_runtime::{
 pub use dtx_store_redb::RedbStore;
 #[cfg(feature = "inmem")]
 pub use dtx_transport_inmem::InMemoryTransport;
+
+#[cfg(feature = "postgres")]
+pub use crate::BeginIn;
+#[cfg(feature = "postgres")]
+pub use dtx_store_postgres::{Pg, PgConfig, PgStore};

@@ -1,5 +1,7 @@
 //! What a store must offer, and the rules that every store follows.
 
+mod branch;
+mod caller;
 mod evaluate;
 mod lease;
 mod lease_table;
@@ -8,8 +10,11 @@ mod participant;
 mod query;
 mod rows;
 mod state;
+mod unit;
 mod write;
 
+pub use branch::{Branch, BranchEnd, BranchStore};
+pub use caller::CallerStore;
 pub use evaluate::{
     Decision, Facts, InvalidWrite, KeyFacts, LeaseFacts, RowFacts, WriteClaim, check_batch,
     check_write, evaluate,
@@ -31,4 +36,5 @@ pub use rows::{
 pub use state::{
     Catalog, Durability, Hints, StateStore, StoreCapabilities, StoreInfo, StoreLimits,
 };
+pub use unit::{Begun, Detached, Opened, Unit, UnitStore};
 pub use write::{CommitResult, Expect, RecordKind, TxRecord, TxWrite, Verdict};

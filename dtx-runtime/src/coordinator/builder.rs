@@ -1,6 +1,7 @@
 //! Building a coordinator.
 
 use std::{
+    any::Any,
     collections::{BTreeMap, BTreeSet},
     fmt,
     panic::resume_unwind,
@@ -45,6 +46,7 @@ struct Stores {
     state: Arc<dyn StateStore>,
     catalog: Arc<dyn Catalog>,
     rows: Arc<dyn ParticipantStore>,
+    whole: Arc<dyn Any + Send + Sync>,
 }
 
 impl fmt::Debug for DtxBuilder {
@@ -57,7 +59,12 @@ impl DtxBuilder {
     /// The store of the transactions, and of the inboxes of participants that name none.
     pub fn store<S: StateStore + Catalog + ParticipantStore>(mut self, store: S) -> Self {
         let store = Arc::new(store);
-        self.store = Some(Stores { state: store.clone(), catalog: store.clone(), rows: store });
+        self.store = Some(Stores {
+            state: store.clone(),
+            catalog: store.clone(),
+            rows: store.clone(),
+            whole: store,
+        });
         self
     }
 
@@ -73,8 +80,8 @@ impl DtxBuilder {
     }
 
     /// Hosts a participant in this process.
-    pub fn participant(mut self, participant: Participant) -> Self {
-        self.participants.push(participant);
+    pub fn participant(mut self, participant: impl Into<Participant>) -> Self {
+        self.participants.push(participant.into());
         self
     }
 
@@ -161,6 +168,7 @@ impl DtxBuilder {
         let inner = Arc::new(Inner {
             shared,
             catalog: stores.catalog,
+            whole: stores.whole,
             hosts: tokio::sync::Mutex::new(hosts),
             offers,
             receiving,

@@ -1,6 +1,6 @@
 //! The coordinator as its users see it.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{any::Any, collections::BTreeMap, sync::Arc, time::Duration};
 
 use dtx_core::{
     error::StoreError,
@@ -39,6 +39,8 @@ pub struct Dtx {
 pub(super) struct Inner {
     pub(super) shared: Arc<Shared>,
     pub(super) catalog: Arc<dyn Catalog>,
+    /// The store as it was given, for what only its own type can do.
+    pub(super) whole: Arc<dyn Any + Send + Sync>,
     pub(super) hosts: tokio::sync::Mutex<Vec<HostHandle>>,
     pub(super) offers: BTreeMap<ParticipantName, Vec<Capability>>,
     pub(super) receiving: CancellationToken,
@@ -104,7 +106,7 @@ impl Dtx {
         self.accept(transaction, permit).await
     }
 
-    fn check(&self, transaction: &Transaction) -> Result<(), SubmitError> {
+    pub(super) fn check(&self, transaction: &Transaction) -> Result<(), SubmitError> {
         if self.inner.is_stopped() {
             return Err(SubmitError::Closed);
         }
@@ -174,15 +176,24 @@ impl Dtx {
         }
     }
 
-    /// The key is known: the same definition is the same transaction.
     async fn same_key(
         &self,
         existing: TxId,
         definition: Option<Arc<Transaction>>,
     ) -> Result<Handle, SubmitError> {
+        self.check_same(existing, definition.as_deref()).await?;
+        Ok(self.inner.attach(existing, false).await)
+    }
+
+    /// The key is known: the same definition is the same transaction.
+    pub(super) async fn check_same(
+        &self,
+        existing: TxId,
+        definition: Option<&Transaction>,
+    ) -> Result<(), SubmitError> {
         let records = self.inner.shared.store.load(&[existing]).await;
         let record = records.map_err(SubmitError::Store)?.pop().flatten();
-        let same = match (&record, &definition) {
+        let same = match (&record, definition) {
             (Some(record), Some(definition)) => record.definition == codec::encode(definition),
             // The transaction is purged and only its key is left: it cannot be compared.
             (None, _) => true,
@@ -191,11 +202,13 @@ impl Dtx {
         if !same {
             return Err(SubmitError::KeyConflict(existing));
         }
-        Ok(self.inner.attach(existing, false).await)
+        Ok(())
     }
 
     /// A handle on a transaction that was accepted before, here or elsewhere.
     pub async fn attach(&self, tx: TxId) -> Handle {
+        // It may have been accepted a moment ago by somebody who owns no shard.
+        self.inner.shared.look.notify_one();
         self.inner.attach(tx, false).await
     }
 

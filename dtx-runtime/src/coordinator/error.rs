@@ -90,6 +90,9 @@ pub enum SubmitError {
     /// The key belongs to a transaction with another definition.
     #[error("the key belongs to transaction {0}, which has another definition")]
     KeyConflict(TxId),
+    /// The store of this coordinator is not of the type that the connection is for.
+    #[error("this coordinator's store is not one of the connection's kind")]
+    OtherStore,
     /// The store refused or failed.
     #[error("the store did not accept the transaction")]
     Store(#[source] StoreError),

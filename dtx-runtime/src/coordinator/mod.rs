@@ -1,6 +1,7 @@
 //! The coordinator: drives the shard engines of `dtx-core` under tokio.
 
 mod balance;
+mod begin_in;
 mod builder;
 mod clock;
 mod crash_points;
@@ -13,6 +14,7 @@ mod lane;
 mod lanes;
 mod leases;
 mod operate;
+mod outbox;
 mod receive;
 mod settings;
 mod stats;

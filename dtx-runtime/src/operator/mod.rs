@@ -10,5 +10,5 @@ pub use access::Operator;
 pub(crate) use access::fresh_write_id;
 pub use holds::HoldError;
 pub(crate) use holds::held;
-pub(crate) use undo::UndoPlan;
 pub use undo::{UndoError, Undone};
+pub(crate) use undo::{UndoPlan, new_id};

@@ -114,7 +114,8 @@ impl Operator {
     }
 }
 
-fn new_id() -> TxId {
+/// An id for whoever owns no shard.
+pub(crate) fn new_id() -> TxId {
     let random = uuid::Uuid::new_v4();
     let mut bytes = [0; 10];
     bytes.copy_from_slice(&random.as_bytes()[..10]);

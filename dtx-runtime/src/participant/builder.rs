@@ -6,13 +6,15 @@ use dtx_core::{
     name::{ActionName, NameError, ParticipantName},
     pattern::{Pattern, Phase},
     resource::Resource,
-    store::ParticipantStore,
+    store::{Detached, ParticipantStore},
     transaction::Action,
 };
 use thiserror::Error;
 
 use super::{
+    host::UnitService,
     offer::{Capability, Offers},
+    offering::offering,
     phases::{Compensate, Deliver, Execute, Prepare, Reserve, Status, TwoPhaseCommit, Validate},
 };
 
@@ -56,7 +58,11 @@ use super::{
 /// #[derive(Debug)]
 /// struct OwnDatabase;
 /// impl Unit for OwnDatabase {
+///     type Open = u64;
 ///     type Tx<'a> = &'a mut u64;
+///     fn tx(open: &mut u64) -> &mut u64 {
+///         open
+///     }
 /// }
 /// # struct Pay;
 /// # impl Action for Pay {
@@ -78,7 +84,7 @@ pub struct Participant {
     pub(crate) offers: Offers,
     pub(crate) resource: Option<(Arc<dyn Resource>, Arc<dyn ParticipantStore>)>,
     pub(crate) memory: Memory,
-    fault: Option<ParticipantError>,
+    pub(super) fault: Option<ParticipantError>,
 }
 
 /// Where a participant with handlers remembers what it has answered.
@@ -89,6 +95,8 @@ pub(crate) enum Memory {
     Host,
     /// In a store of its own.
     Own(Arc<dyn ParticipantStore>),
+    /// In the transactions of the handlers.
+    Unit(Arc<dyn UnitService>),
     /// In this process alone.
     Volatile,
     /// Nowhere.
@@ -121,6 +129,9 @@ pub enum ParticipantError {
     /// It has a resource and handlers; it can have one of the two.
     #[error("participant {0} has a resource and handlers; make two participants of it")]
     Mixed(ParticipantName),
+    /// It offers work that a database prepares, and has none.
+    #[error("participant {0} offers prepared work and is no resource_manager")]
+    NoResourceManager(ParticipantName),
     /// It offers nothing.
     #[error("participant {0} offers no action")]
     Empty(ParticipantName),
@@ -144,60 +155,6 @@ impl Participant {
     /// Its name.
     pub fn name(&self) -> &ParticipantName {
         &self.name
-    }
-
-    /// Offers a compensatable step: execute and compensate.
-    #[must_use]
-    pub fn saga<A: Execute + Compensate>(self, action: A) -> Self {
-        self.offer::<A>(action, |offers, name, action| {
-            offers.execute(name, action) & offers.compensate(name, action)
-        })
-    }
-
-    /// Offers a step that is never taken back: execute alone. For pivots, retriable steps, and
-    /// to add `execute` to what else an action offers.
-    #[must_use]
-    pub fn retriable<A: Execute>(self, action: A) -> Self {
-        self.offer::<A>(action, |offers, name, action| offers.execute(name, action))
-    }
-
-    /// Offers the two-phase saga: prepare and cancel, execute and compensate.
-    #[must_use]
-    pub fn two_phase<A: Prepare + Execute + Compensate>(self, action: A) -> Self {
-        self.offer::<A>(action, |offers, name, action| {
-            offers.prepare(name, action)
-                & offers.execute(name, action)
-                & offers.compensate(name, action)
-        })
-    }
-
-    /// Offers the three-phase saga: reserve and release, validate, execute. For
-    /// `Gate::Independent` add [`Self::saga`], which offers to compensate.
-    #[must_use]
-    pub fn three_phase<A: Reserve + Validate + Execute>(self, action: A) -> Self {
-        self.offer::<A>(action, |offers, name, action| {
-            offers.reserve(name, action)
-                & offers.validate(name, action)
-                & offers.execute(name, action)
-        })
-    }
-
-    /// Offers two-phase commit: prepare, commit and abort.
-    #[must_use]
-    pub fn two_phase_commit<A: TwoPhaseCommit>(self, action: A) -> Self {
-        self.offer::<A>(action, |offers, name, action| offers.vote(name, action))
-    }
-
-    /// Offers to take messages in: fire-and-forget, and eventual operations.
-    #[must_use]
-    pub fn deliver<A: Deliver>(self, action: A) -> Self {
-        self.offer::<A>(action, |offers, name, action| offers.deliver(name, action))
-    }
-
-    /// Offers to say what is known. Without it, the inbox answers.
-    #[must_use]
-    pub fn status<A: Status>(self, action: A) -> Self {
-        self.offer::<A>(action, |offers, name, action| offers.status(name, action))
     }
 
     /// Serves a built-in resource, whose rows and inbox are in `store`. Such a participant has no
@@ -249,7 +206,10 @@ impl Participant {
 
     /// What its handlers offer, by action and version; empty for a resource.
     pub fn capabilities(&self) -> Vec<Capability> {
-        self.offers.capabilities()
+        match &self.memory {
+            Memory::Unit(service) => service.capabilities(),
+            _ => self.offers.capabilities(),
+        }
     }
 
     /// Whether a command would find a handler. Always true for a resource, which answers for
@@ -261,9 +221,10 @@ impl Participant {
         pattern: Pattern,
         phase: Phase,
     ) -> bool {
-        self.is_resource()
-            || phase == Phase::Status
-            || self.offers.find(action, version, pattern, phase).is_ok()
+        let offers = |offer: &Capability| {
+            offer.action == *action && offer.version == version && offer.offers(pattern, phase)
+        };
+        self.is_resource() || phase == Phase::Status || self.capabilities().iter().any(offers)
     }
 
     /// Checks that it can be served. A host does this when it starts.
@@ -274,29 +235,16 @@ impl Participant {
         if let Some(fault) = &self.fault {
             return Err(fault.clone());
         }
-        match (self.offers.is_empty(), self.resource.is_some()) {
+        match (self.capabilities().is_empty(), self.resource.is_some()) {
             (true, false) => Err(ParticipantError::Empty(self.name.clone())),
             (false, true) => Err(ParticipantError::Mixed(self.name.clone())),
             _ => Ok(()),
         }
     }
+}
 
-    fn offer<A: Action>(
-        mut self,
-        action: A,
-        add: impl FnOnce(&mut Offers, &ActionName, &Arc<A>) -> bool,
-    ) -> Self {
-        let participant = self.name.clone();
-        let fault = match ActionName::new(A::NAME) {
-            Ok(name) if add(&mut self.offers, &name, &Arc::new(action)) => None,
-            Ok(action) => {
-                Some(ParticipantError::Twice { participant, action, version: A::VERSION })
-            }
-            Err(error) => Some(ParticipantError::Action { participant, error }),
-        };
-        self.fault = self.fault.or(fault);
-        self
-    }
+impl Participant {
+    offering!(Detached);
 }
 
 #[cfg(test)]
@@ -357,7 +305,11 @@ mod tests {
     struct Table;
 
     impl Unit for Table {
+        type Open = u64;
         type Tx<'a> = &'a mut u64;
+        fn tx(open: &mut u64) -> &mut u64 {
+            open
+        }
     }
 
     struct Pay;

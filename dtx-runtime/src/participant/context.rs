@@ -11,13 +11,12 @@ use dtx_core::{
     answer::{Answer, NotDone},
     ids::{Epoch, OperationIndex, TxId},
     pattern::{Pattern, Phase},
+    store::{Detached, Unit},
     transport::{Command, Headers, TraceContext},
 };
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-
-use super::unit::{Detached, Unit};
 
 /// The part of a call that does not depend on the unit of work.
 #[derive(Clone, Debug)]

@@ -1,5 +1,6 @@
 //! The host: serves a participant over a transport.
 
+mod branch;
 mod collector;
 mod crash_points;
 mod dead_letters;
@@ -17,6 +18,7 @@ mod shared;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod unit;
 mod volatile;
 mod watch;
 
@@ -44,6 +46,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use dead_letters::DeadLetter;
 pub use shared::HostStats;
+pub(super) use unit::{UnitHost, UnitService};
 
 use self::{
     collector::Watermarks,
@@ -135,15 +138,20 @@ impl Host {
     /// # Cancel safety
     /// Cancel safe: a dropped start serves nothing.
     pub async fn start(
-        participant: Participant,
+        participant: impl Into<Participant>,
         transport: Arc<dyn Transport>,
         store: Option<Arc<dyn ParticipantStore>>,
         settings: HostSettings,
     ) -> Result<HostHandle, HostError> {
+        let participant = participant.into();
         participant.check()?;
         settings.check()?;
         let name = participant.name.clone();
         let shared = Arc::new(share(participant, transport, store, settings)?);
+        if let Service::Unit(service) = &shared.service {
+            let checked = service.check();
+            checked.map_err(|source| HostError::Store { participant: name.clone(), source })?;
+        }
         if let Some(store) = shared.store() {
             let loaded = shared.dead_letters.load(&**store).await;
             loaded.map_err(|source| HostError::Store { participant: name.clone(), source })?;
@@ -174,6 +182,8 @@ fn share(
     let scopes = Arc::new(InboxScopes::new(name.clone()));
     let service = if let Some((resource, store)) = resource {
         Service::Resource(Served { resource, store })
+    } else if let Memory::Unit(service) = memory {
+        Service::Unit(service)
     } else {
         let stored = |store| {
             Inbox::Stored(StoredInbox {
@@ -190,7 +200,7 @@ fn share(
             Memory::Volatile => {
                 Inbox::Volatile(VolatileInbox::new(incarnation.id(), settings.volatile_rows_max))
             }
-            Memory::Nothing => Inbox::Nothing,
+            Memory::Nothing | Memory::Unit(_) => Inbox::Nothing,
         };
         Service::Handlers { offers, inbox: Box::new(inbox) }
     };
@@ -237,7 +247,7 @@ fn spawn(
     let (ran, finished) = mpsc::channel(shared.settings.concurrency);
     let (own_sender, own) = mpsc::channel(inquirer::ANSWERS_MAX);
     let reports = Reports { tasks: tasks.clone(), ran, completions: completions.clone() };
-    if matches!(shared.service, Service::Handlers { .. }) {
+    if !matches!(shared.service, Service::Resource(_)) {
         let (shared, tasks) = (Arc::clone(&shared), tasks.clone());
         tasks.clone().spawn(finish_all(shared, finished, completions, tasks));
     }
@@ -272,9 +282,11 @@ async fn finish_all(
         }
         let (shared, completions) = (Arc::clone(&shared), completions.clone());
         tasks.spawn(async move {
-            if let Service::Handlers { inbox, .. } = &shared.service {
-                handlers::finish(&shared, inbox, batch, &completions).await;
-            }
+            let inbox = match &shared.service {
+                Service::Handlers { inbox, .. } => Some(&**inbox),
+                Service::Resource(_) | Service::Unit(_) => None,
+            };
+            handlers::finish(&shared, inbox, batch, &completions).await;
             drop(permit);
         });
     }

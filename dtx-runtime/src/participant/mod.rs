@@ -5,6 +5,7 @@ mod builtin;
 mod context;
 mod host;
 mod offer;
+mod offering;
 mod phases;
 mod settings;
 mod unit;
@@ -18,4 +19,6 @@ pub use phases::{
     Compensate, Deliver, Execute, Handled, Prepare, Reserve, Status, TwoPhaseCommit, Validate, Vote,
 };
 pub use settings::{HostSettings, SettingsError};
-pub use unit::{Detached, Unit};
+pub use unit::UnitParticipant;
+
+pub use dtx_core::store::{Detached, Unit};

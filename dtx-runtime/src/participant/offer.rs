@@ -7,6 +7,7 @@ use dtx_core::{
     json,
     name::ActionName,
     pattern::{Pattern, Phase},
+    store::{Detached, Unit},
     transaction::Action,
     transport::Command,
 };
@@ -19,12 +20,18 @@ use super::{
     },
 };
 
-/// The running call of a handler.
-pub(crate) type HandlerFuture = Pin<Box<dyn Future<Output = PhaseAnswer> + Send>>;
+/// The running call of a handler, which gives its unit of work back with the answer.
+pub(crate) type HandlerFuture<U> =
+    Pin<Box<dyn Future<Output = (PhaseAnswer, <U as Unit>::Open)> + Send>>;
 
 /// A handler of one phase of one action.
-pub(crate) trait Handler: Send + Sync {
-    fn call(self: Arc<Self>, call: Call) -> HandlerFuture;
+pub(crate) trait Handler<U: Unit>: Send + Sync {
+    fn call(self: Arc<Self>, call: Call, open: U::Open) -> HandlerFuture<U>;
+
+    /// Whether the database prepares what it does, and ends it.
+    fn is_branch(&self) -> bool {
+        false
+    }
 }
 
 /// Which prepare it is: the two patterns that have the phase ask for different promises.
@@ -59,16 +66,32 @@ impl Capability {
     }
 }
 
-#[derive(Clone)]
-struct Offered {
-    handler: Arc<dyn Handler>,
+struct Offered<U: Unit> {
+    handler: Arc<dyn Handler<U>>,
     of: TypeId,
 }
 
+impl<U: Unit> Clone for Offered<U> {
+    fn clone(&self) -> Self {
+        Self { handler: Arc::clone(&self.handler), of: self.of }
+    }
+}
+
 /// The handlers of one participant.
-#[derive(Clone, Default)]
-pub(crate) struct Offers {
-    actions: HashMap<ActionName, HashMap<u32, HashMap<Slot, Offered>>>,
+pub(crate) struct Offers<U: Unit = Detached> {
+    actions: HashMap<ActionName, HashMap<u32, HashMap<Slot, Offered<U>>>>,
+}
+
+impl<U: Unit> Clone for Offers<U> {
+    fn clone(&self) -> Self {
+        Self { actions: self.actions.clone() }
+    }
+}
+
+impl<U: Unit> Default for Offers<U> {
+    fn default() -> Self {
+        Self { actions: HashMap::new() }
+    }
 }
 
 /// Why no handler was found. Never stored: a newer instance may have one.
@@ -89,14 +112,14 @@ impl Missing {
     }
 }
 
-impl Offers {
+impl<U: Unit> Offers<U> {
     /// Adds a handler. Says whether the place was free or held by the same type.
     fn add<A: Action + 'static>(
         &mut self,
         action: &ActionName,
         pattern: Pattern,
         phase: Phase,
-        handler: impl Handler + 'static,
+        handler: impl Handler<U> + 'static,
     ) -> bool {
         let of = TypeId::of::<A>();
         let versions = self.actions.entry(action.clone()).or_default();
@@ -115,15 +138,11 @@ impl Offers {
         version: u32,
         pattern: Pattern,
         phase: Phase,
-    ) -> Result<Arc<dyn Handler>, Missing> {
+    ) -> Result<Arc<dyn Handler<U>>, Missing> {
         let versions = self.actions.get(action).ok_or(Missing::Action)?;
         let slots = versions.get(&version).ok_or(Missing::Version)?;
         let offered = slots.get(&Slot::of(pattern, phase)).ok_or(Missing::Phase)?;
         Ok(Arc::clone(&offered.handler))
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.actions.is_empty()
     }
 
     pub(crate) fn capabilities(&self) -> Vec<Capability> {
@@ -142,7 +161,7 @@ impl Offers {
     }
 }
 
-impl fmt::Debug for Offers {
+impl<U: Unit> fmt::Debug for Offers<U> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.capabilities()).finish()
     }
@@ -173,12 +192,16 @@ macro_rules! handler {
     ($type:ident, $trait:ident, $method:ident) => {
         struct $type<A>(Arc<A>);
 
-        impl<A: $trait> Handler for $type<A> {
-            fn call(self: Arc<Self>, call: Call) -> HandlerFuture {
+        impl<U: Unit, A: $trait<U>> Handler<U> for $type<A> {
+            fn call(self: Arc<Self>, call: Call, mut open: U::Open) -> HandlerFuture<U> {
                 Box::pin(async move {
-                    let input = decode::<A>(&call.command)?;
-                    let mut cx = Context::new(&call, ());
-                    encode(&$trait::$method(&*self.0, &mut cx, &input).await?)
+                    let answer = async {
+                        let input = decode::<A>(&call.command)?;
+                        let mut cx = Context::new(&call, U::tx(&mut open));
+                        encode(&$trait::$method(&*self.0, &mut cx, &input).await?)
+                    };
+                    let answer = answer.await;
+                    (answer, open)
                 })
             }
         }
@@ -198,21 +221,29 @@ handler!(OnStatus, Status, status);
 
 struct OnVote<A>(Arc<A>);
 
-impl<A: TwoPhaseCommit> Handler for OnVote<A> {
-    fn call(self: Arc<Self>, call: Call) -> HandlerFuture {
+impl<U: Unit, A: TwoPhaseCommit<U>> Handler<U> for OnVote<A> {
+    fn call(self: Arc<Self>, call: Call, mut open: U::Open) -> HandlerFuture<U> {
         Box::pin(async move {
-            let input = decode::<A>(&call.command)?;
-            let vote = self.0.prepare(&mut Context::new(&call, ()), &input).await?;
-            Ok(Done { read_only: vote == Vote::ReadOnly, ..Done::default() })
+            let answer = async {
+                let input = decode::<A>(&call.command)?;
+                let mut cx = Context::new(&call, U::tx(&mut open));
+                let vote = self.0.prepare(&mut cx, &input).await?;
+                Ok(Done { read_only: vote == Vote::ReadOnly, ..Done::default() })
+            };
+            let answer = answer.await;
+            (answer, open)
         })
     }
 }
 
 struct OnCommit<A>(Arc<A>);
 
-impl<A: TwoPhaseCommit> OnCommit<A> {
+impl<A> OnCommit<A> {
     /// Prepares and commits in one go. What was prepared is taken back before a no is told.
-    async fn one_phase(&self, cx: &mut Context<'_>, input: &A::Input) -> PhaseAnswer {
+    async fn one_phase<U: Unit>(&self, cx: &mut Context<'_, U>, input: &A::Input) -> PhaseAnswer
+    where
+        A: TwoPhaseCommit<U>,
+    {
         if self.0.prepare(cx, input).await? == Vote::ReadOnly {
             return Ok(Done { read_only: true, ..Done::default() });
         }
@@ -230,61 +261,92 @@ impl<A: TwoPhaseCommit> OnCommit<A> {
     }
 }
 
-impl<A: TwoPhaseCommit> Handler for OnCommit<A> {
-    fn call(self: Arc<Self>, call: Call) -> HandlerFuture {
+impl<U: Unit, A: TwoPhaseCommit<U>> Handler<U> for OnCommit<A> {
+    fn call(self: Arc<Self>, call: Call, mut open: U::Open) -> HandlerFuture<U> {
         Box::pin(async move {
-            let input = decode::<A>(&call.command)?;
-            let mut cx = Context::new(&call, ());
-            if call.command.one_phase {
-                self.one_phase(&mut cx, &input).await
-            } else {
-                encode(&self.0.commit(&mut cx, &input).await?)
-            }
+            let answer = async {
+                let input = decode::<A>(&call.command)?;
+                let mut cx = Context::new(&call, U::tx(&mut open));
+                if call.command.one_phase {
+                    self.one_phase(&mut cx, &input).await
+                } else {
+                    encode(&self.0.commit(&mut cx, &input).await?)
+                }
+            };
+            let answer = answer.await;
+            (answer, open)
         })
     }
 }
 
+/// The work of a branch that the database prepares and ends.
+struct OnBranch<A>(Arc<A>);
+
+impl<U: Unit, A: Execute<U>> Handler<U> for OnBranch<A> {
+    fn call(self: Arc<Self>, call: Call, open: U::Open) -> HandlerFuture<U> {
+        Arc::new(OnExecute(Arc::clone(&self.0))).call(call, open)
+    }
+
+    fn is_branch(&self) -> bool {
+        true
+    }
+}
+
 /// Groups of phases, as they are given to a participant. Each says whether every place was free.
-impl Offers {
-    pub(crate) fn execute<A: Execute>(&mut self, name: &ActionName, action: &Arc<A>) -> bool {
+impl<U: Unit> Offers<U> {
+    pub(crate) fn execute<A: Execute<U>>(&mut self, name: &ActionName, action: &Arc<A>) -> bool {
         // The pattern matters for `prepare` alone.
         self.add::<A>(name, Pattern::Saga, Phase::Execute, OnExecute(Arc::clone(action)))
     }
 
-    pub(crate) fn compensate<A: Compensate>(&mut self, name: &ActionName, action: &Arc<A>) -> bool {
+    pub(crate) fn compensate<A: Compensate<U>>(
+        &mut self,
+        name: &ActionName,
+        action: &Arc<A>,
+    ) -> bool {
         self.add::<A>(name, Pattern::Saga, Phase::Compensate, OnCompensate(Arc::clone(action)))
     }
 
-    pub(crate) fn prepare<A: Prepare>(&mut self, name: &ActionName, action: &Arc<A>) -> bool {
+    pub(crate) fn prepare<A: Prepare<U>>(&mut self, name: &ActionName, action: &Arc<A>) -> bool {
         let pattern = Pattern::TwoPhaseSaga;
         self.add::<A>(name, pattern, Phase::Prepare, OnPrepare(Arc::clone(action)))
             & self.add::<A>(name, pattern, Phase::Cancel, OnCancel(Arc::clone(action)))
     }
 
-    pub(crate) fn reserve<A: Reserve>(&mut self, name: &ActionName, action: &Arc<A>) -> bool {
+    pub(crate) fn reserve<A: Reserve<U>>(&mut self, name: &ActionName, action: &Arc<A>) -> bool {
         let pattern = Pattern::ThreePhaseSaga;
         self.add::<A>(name, pattern, Phase::Reserve, OnReserve(Arc::clone(action)))
             & self.add::<A>(name, pattern, Phase::Release, OnRelease(Arc::clone(action)))
     }
 
-    pub(crate) fn validate<A: Validate>(&mut self, name: &ActionName, action: &Arc<A>) -> bool {
+    pub(crate) fn validate<A: Validate<U>>(&mut self, name: &ActionName, action: &Arc<A>) -> bool {
         let pattern = Pattern::ThreePhaseSaga;
         self.add::<A>(name, pattern, Phase::Validate, OnValidate(Arc::clone(action)))
     }
 
-    pub(crate) fn vote<A: TwoPhaseCommit>(&mut self, name: &ActionName, action: &Arc<A>) -> bool {
+    pub(crate) fn vote<A: TwoPhaseCommit<U>>(
+        &mut self,
+        name: &ActionName,
+        action: &Arc<A>,
+    ) -> bool {
         let pattern = Pattern::TwoPhaseCommit;
         self.add::<A>(name, pattern, Phase::Prepare, OnVote(Arc::clone(action)))
             & self.add::<A>(name, pattern, Phase::Commit, OnCommit(Arc::clone(action)))
             & self.add::<A>(name, pattern, Phase::Abort, OnAbort(Arc::clone(action)))
     }
 
-    pub(crate) fn deliver<A: Deliver>(&mut self, name: &ActionName, action: &Arc<A>) -> bool {
+    pub(crate) fn branch<A: Execute<U>>(&mut self, name: &ActionName, action: &Arc<A>) -> bool {
+        let pattern = Pattern::TwoPhaseCommit;
+        let mut add = |phase| self.add::<A>(name, pattern, phase, OnBranch(Arc::clone(action)));
+        add(Phase::Prepare) & add(Phase::Commit) & add(Phase::Abort)
+    }
+
+    pub(crate) fn deliver<A: Deliver<U>>(&mut self, name: &ActionName, action: &Arc<A>) -> bool {
         let pattern = Pattern::FireAndForget;
         self.add::<A>(name, pattern, Phase::Deliver, OnDeliver(Arc::clone(action)))
     }
 
-    pub(crate) fn status<A: Status>(&mut self, name: &ActionName, action: &Arc<A>) -> bool {
+    pub(crate) fn status<A: Status<U>>(&mut self, name: &ActionName, action: &Arc<A>) -> bool {
         self.add::<A>(name, Pattern::Saga, Phase::Status, OnStatus(Arc::clone(action)))
     }
 }

@@ -37,12 +37,13 @@
 
 use std::future::Future;
 
-use dtx_core::{answer::Answer, transaction::Action};
-
-use super::{
-    context::Context,
-    unit::{Detached, Unit},
+use dtx_core::{
+    answer::Answer,
+    store::{Detached, Unit},
+    transaction::Action,
 };
+
+use super::context::Context;
 
 /// An action whose input and output can travel between threads.
 ///

@@ -1,8 +1,9 @@
 //! Commands of user handlers: the claim is stored, the handler runs, its answer is stored.
 
 use std::{
-    future::poll_fn,
+    future::{Future, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
     sync::Arc,
     task::{Context as PollContext, Poll, Waker},
     time::Duration,
@@ -13,6 +14,7 @@ use dtx_core::{
     crash_point,
     pattern::Phase,
     resource::barrier,
+    store::Detached,
     transport::Command,
 };
 use tokio::{sync::mpsc, time::Instant};
@@ -31,16 +33,28 @@ use crate::participant::{
 
 /// A handler that was begun.
 struct Run {
-    handling: HandlerFuture,
+    handling: HandlerFuture<Detached>,
     job: Job,
     held: Option<Held>,
 }
 
-/// A handler that has ended.
+/// A command whose handler has ended.
 pub(crate) struct Ran {
     job: Job,
-    held: Option<Held>,
-    answer: PhaseAnswer,
+    ended: Ended,
+}
+
+enum Ended {
+    /// The answer is to be stored under this claim.
+    Claimed(Held, PhaseAnswer),
+    Settled(Settled),
+}
+
+impl Ran {
+    /// A command that nothing is to be stored of.
+    pub(crate) fn settled(job: Job, settled: Settled) -> Self {
+        Self { job, ended: Ended::Settled(settled) }
+    }
 }
 
 /// Where the parts of a batch report to.
@@ -98,7 +112,7 @@ pub(crate) async fn handle_batch(
     while runs.len() > 0 {
         let ran = start(&shared, &mut runs, &reports);
         if !ran.is_empty() {
-            finish(&shared, inbox, ran, &reports.completions).await;
+            finish(&shared, Some(inbox), ran, &reports.completions).await;
         }
         tokio::task::yield_now().await;
     }
@@ -107,7 +121,7 @@ pub(crate) async fn handle_batch(
 }
 
 /// The handler of a command; `None` for a `status` that the inbox answers.
-fn find(offers: &Offers, command: &Command) -> Result<Option<Arc<dyn Handler>>, NotDone> {
+fn find(offers: &Offers, command: &Command) -> Result<Option<Arc<dyn Handler<Detached>>>, NotDone> {
     let found =
         offers.find(&command.action, command.action_version, command.pattern, command.phase);
     match found {
@@ -119,7 +133,7 @@ fn find(offers: &Offers, command: &Command) -> Result<Option<Arc<dyn Handler>>, 
 
 fn run(
     shared: &Shared,
-    handler: Arc<dyn Handler>,
+    handler: Arc<dyn Handler<Detached>>,
     job: Job,
     held: Option<Held>,
     forward: Option<Done>,
@@ -128,39 +142,61 @@ fn run(
     let forward = forward.filter(|_| job.command.phase.is_backward()).map(|done| done.output);
     let (command, headers) = (Arc::clone(&job.command), job.headers.clone());
     let call = Call::new(command, headers, forward, job.expires, shared.stop.clone());
-    Run { handling: handler.call(call), job, held }
+    Run { handling: handler.call(call, ()), job, held }
 }
 
 impl Run {
     fn ended(self, answer: PhaseAnswer) -> Ran {
         crash_point!("host.handled");
         let Self { job, held, .. } = self;
-        let answer = match &held {
-            Some(held) => barrier::stamp(&held.row, &job.command, answer),
-            None => unremembered(&job.command, answer),
-        };
-        Ran { job, held, answer }
+        match held {
+            Some(held) => {
+                let answer = barrier::stamp(&held.row, &job.command, answer);
+                Ran { job, ended: Ended::Claimed(held, answer) }
+            }
+            None => {
+                let answer = unremembered(&job.command, answer);
+                Ran::settled(job, Settled::Answer(answer))
+            }
+        }
     }
 
-    /// A handler that panics has an unknown effect, like one that fails.
     fn poll(&mut self, cx: &mut PollContext<'_>) -> Poll<PhaseAnswer> {
-        let poll = catch_unwind(AssertUnwindSafe(|| self.handling.as_mut().poll(cx)));
-        poll.unwrap_or_else(|_| Poll::Ready(Err(NotDone::unknown("the handler panicked"))))
+        poll(&mut self.handling, cx).map(|ended| ended.and_then(|(answer, ())| answer))
     }
 
     /// Goes on until the handler has ended, its time is over or the host is stopped.
     async fn finish(mut self, shared: &Shared) -> Ran {
-        let limit = Instant::now() + Duration::from_millis(shared.settings.handler_ms_max);
-        let limit = self.job.expires.map_or(limit, |expires| expires.min(limit));
-        let answer = tokio::select! {
-            biased;
-            answer = poll_fn(|cx| self.poll(cx)) => answer,
-            () = shared.kill.cancelled() => Err(NotDone::unknown("the host was stopped")),
-            () = tokio::time::sleep_until(limit) => {
-                Err(NotDone::unknown("the handler took too long"))
-            }
-        };
-        self.ended(answer)
+        let ended = guarded(shared, &self.job, &mut self.handling).await;
+        self.ended(ended.and_then(|(answer, ())| answer))
+    }
+}
+
+/// A handler that panics has an unknown effect, like one that fails.
+fn poll<T>(
+    handling: &mut Pin<Box<dyn Future<Output = T> + Send>>,
+    cx: &mut PollContext<'_>,
+) -> Poll<Result<T, NotDone>> {
+    let poll = catch_unwind(AssertUnwindSafe(|| handling.as_mut().poll(cx)));
+    match poll {
+        Ok(poll) => poll.map(Ok),
+        Err(_) => Poll::Ready(Err(NotDone::unknown("the handler panicked"))),
+    }
+}
+
+/// Waits until a handler has ended, its time is over or the host is stopped.
+pub(crate) async fn guarded<T>(
+    shared: &Shared,
+    job: &Job,
+    handling: &mut Pin<Box<dyn Future<Output = T> + Send>>,
+) -> Result<T, NotDone> {
+    let limit = Instant::now() + Duration::from_millis(shared.settings.handler_ms_max);
+    let limit = job.expires.map_or(limit, |expires| expires.min(limit));
+    tokio::select! {
+        biased;
+        ended = poll_fn(|cx| poll(handling, cx)) => ended,
+        () = shared.kill.cancelled() => Err(NotDone::unknown("the host was stopped")),
+        () = tokio::time::sleep_until(limit) => Err(NotDone::unknown("the handler took too long")),
     }
 }
 
@@ -193,33 +229,33 @@ fn start(shared: &Arc<Shared>, runs: &mut std::vec::IntoIter<Run>, reports: &Rep
     ran
 }
 
-/// Stores answers, tells them, and reports.
+/// Stores answers, tells them, and reports. Where claim, effect and answer are one transaction
+/// there is nothing left to store.
 pub(crate) async fn finish(
     shared: &Shared,
-    inbox: &Inbox,
+    inbox: Option<&Inbox>,
     ran: Vec<Ran>,
     completions: &mpsc::Sender<Completion>,
 ) {
     let mut settled = Vec::with_capacity(ran.len());
     let mut jobs = Vec::with_capacity(ran.len());
     let mut held = Vec::with_capacity(ran.len());
-    for one in ran {
-        let Ran { job, held: claim, answer } = one;
-        match claim {
-            Some(claim) => {
+    for Ran { job, ended } in ran {
+        match ended {
+            Ended::Claimed(claim, answer) => {
                 jobs.push(job);
                 held.push((claim, answer));
             }
-            None => settled.push((job, Settled::Answer(answer))),
+            Ended::Settled(one) => settled.push((job, one)),
         }
     }
-    let items = jobs.iter().zip(held).map(|(job, (claim, answer))| (&*job.command, claim, answer));
-    let finished = inbox.finish(items.collect()).await;
-    settled.extend(
-        jobs.into_iter()
-            .zip(finished)
-            .map(|(job, finished)| (job, finished.map_or_else(Settled::Fault, Settled::Answer))),
-    );
+    if let Some(inbox) = inbox {
+        let items = jobs.iter().zip(held);
+        let items = items.map(|(job, (claim, answer))| (&*job.command, claim, answer));
+        let finished = inbox.finish(items.collect()).await;
+        let finished = finished.into_iter().map(|f| f.map_or_else(Settled::Fault, Settled::Answer));
+        settled.extend(jobs.into_iter().zip(finished));
+    }
     report(shared, settled, completions).await;
 }
 
@@ -233,7 +269,7 @@ async fn report(
     send(completions, completion).await;
 }
 
-async fn send(completions: &mpsc::Sender<Completion>, completion: Completion) {
+pub(crate) async fn send(completions: &mpsc::Sender<Completion>, completion: Completion) {
     // The intake is gone only after it gave up waiting for this.
     let _ = completions.send(completion).await;
 }

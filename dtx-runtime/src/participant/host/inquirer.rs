@@ -8,13 +8,15 @@ use dtx_core::{
     pattern::{Pattern, Phase},
     resource::barrier::{ASK_AFTER_DEFAULT, INBOX_PREFIX, InboxRow, inbox_key, parse_inbox_key},
     store::{ParticipantStore, Scope, ScopeRead},
-    transport::{Body, Delivery, Envelope, Inquiry, InquiryAnswer, Subscription},
+    transport::{Body, Command, Delivery, Envelope, Inquiry, InquiryAnswer, Subscription},
 };
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{
+    branch,
     job::{Job, OperationKey},
-    shared::{Shared, count},
+    shared::{Service, Shared, count},
+    watch::Watched,
 };
 
 /// How many answers are received at a time.
@@ -31,10 +33,11 @@ pub(crate) async fn inquire(
 ) {
     let interval = Duration::from_millis(shared.settings.inquiry_interval_ms);
     let mut next = Instant::now();
+    let mut next_branches = next;
     while !shared.stop.is_cancelled() {
         if Instant::now() >= next {
             next = Instant::now() + interval;
-            look(&shared, interval).await;
+            look(&shared, interval, &mut next_branches).await;
         }
         tokio::select! {
             () = shared.stop.cancelled() => break,
@@ -57,13 +60,23 @@ pub(crate) async fn inquire(
     }
 }
 
-async fn look(shared: &Shared, interval: Duration) {
+async fn look(shared: &Shared, interval: Duration, next_branches: &mut Instant) {
+    let failed = |error: &StoreError| {
+        shared.watch.set_partial();
+        tracing::warn!(participant = %shared.participant, %error, "the scan for claims failed");
+    };
     if let Some(store) = shared.store()
         && shared.watch.take_partial()
         && let Err(error) = scan(shared, &**store).await
     {
-        shared.watch.set_partial();
-        tracing::warn!(participant = %shared.participant, %error, "the scan for claims failed");
+        failed(&error);
+    }
+    if *next_branches <= Instant::now() {
+        *next_branches = Instant::now() + ASK_AFTER_DEFAULT;
+        if let Err(error) = scan_branches(shared).await {
+            *next_branches = Instant::now();
+            failed(&error);
+        }
     }
     let inquiry = |((tx, operation), pattern)| {
         let participant = shared.participant.clone();
@@ -118,6 +131,18 @@ async fn scan_scope(
     }
 }
 
+/// Finds prepared branches, those of hosts that are gone among them: nobody sees their rows. To
+/// ask early does no harm.
+async fn scan_branches(shared: &Shared) -> Result<(), StoreError> {
+    let Service::Unit(service) = &shared.service else { return Ok(()) };
+    for branch in service.branches(shared, None).await? {
+        let key = (branch.tx, branch.operation);
+        let scope = shared.scopes.of(branch.shard);
+        shared.watch.begin(key, scope, Pattern::TwoPhaseCommit, Duration::ZERO);
+    }
+    Ok(())
+}
+
 async fn take_in(
     shared: &Shared,
     subscription: &mut dyn Subscription,
@@ -148,14 +173,8 @@ async fn carry_out(shared: &Shared, answer: &InquiryAnswer, own: &mpsc::Sender<J
     match answer.verdict {
         None => shared.watch.put_off(key, answer.retry_after),
         Some(verdict) if !verdict.is_backward() => shared.watch.put_off(key, ASK_AFTER_DEFAULT),
-        Some(_) => match row(shared, key, &watched.scope).await {
-            Ok(row) => {
-                let phase = match watched.pattern {
-                    Pattern::TwoPhaseCommit => Phase::Abort,
-                    _ => Phase::Release,
-                };
-                let command =
-                    row.and_then(|row| row.recalled(key.0, key.1, &shared.participant, phase));
+        Some(_) => match recalled(shared, key, &watched).await {
+            Ok(command) => {
                 crash_point!("inquiry.carry-out", command.is_some());
                 match command {
                     // The intake is gone only when the host stops; the next run asks again.
@@ -168,6 +187,25 @@ async fn carry_out(shared: &Shared, answer: &InquiryAnswer, own: &mpsc::Sender<J
             }
         },
     }
+}
+
+/// The command that takes a claim back; `None` when it has ended.
+async fn recalled(
+    shared: &Shared,
+    key: OperationKey,
+    watched: &Watched,
+) -> Result<Option<Command>, StoreError> {
+    if let Service::Unit(service) = &shared.service
+        && let Some(branch) = service.branches(shared, Some(key)).await?.first()
+    {
+        return Ok(Some(branch::recalled(branch)));
+    }
+    let phase = match watched.pattern {
+        Pattern::TwoPhaseCommit => Phase::Abort,
+        _ => Phase::Release,
+    };
+    let row = row(shared, key, &watched.scope).await?;
+    Ok(row.and_then(|row| row.recalled(key.0, key.1, &shared.participant, phase)))
 }
 
 async fn row(

@@ -24,6 +24,7 @@ use super::{
     resources,
     settle::Completion,
     shared::{Service, Shared, count},
+    unit,
 };
 
 /// How long an empty `receive` waits.
@@ -79,7 +80,7 @@ impl Intake {
     ) -> Self {
         let queue = match shared.service {
             Service::Resource(_) => Queue::Scopes(ScopeQueue::default()),
-            Service::Handlers { .. } => Queue::Line(VecDeque::new()),
+            Service::Handlers { .. } | Service::Unit(_) => Queue::Line(VecDeque::new()),
         };
         let extensions = shared.transport.info().limits.ack_wait.map(|wait| {
             let mut every = tokio::time::interval((wait / EXTENSIONS_PER_WAIT).max(SHORTEST));
@@ -214,9 +215,15 @@ impl Intake {
                     }
                     self.slots += batch.len();
                     self.reports.tasks.spawn(async move {
-                        if let Service::Handlers { offers, inbox } = &shared.service {
-                            let shared = Arc::clone(&shared);
-                            handlers::handle_batch(shared, offers, inbox, batch, reports).await;
+                        let all = Arc::clone(&shared);
+                        match &shared.service {
+                            Service::Handlers { offers, inbox } => {
+                                handlers::handle_batch(all, offers, inbox, batch, reports).await;
+                            }
+                            Service::Unit(service) => {
+                                unit::handle_batch(all, service, batch, reports).await;
+                            }
+                            Service::Resource(_) => {}
                         }
                     });
                 }

@@ -22,6 +22,7 @@ use super::{
     inbox::{Claimed, Held, InboxScopes, StoredInbox},
     incarnation::Incarnation,
     job::{Job, OperationKey},
+    unit::UnitService,
     volatile::VolatileInbox,
     watch::Watch,
 };
@@ -42,6 +43,8 @@ pub struct HostStats {
     pub inquiries: u64,
     /// Messages that became dead letters.
     pub dead_letters: u64,
+    /// Prepared branches that somebody else had ended against the verdict.
+    pub heuristics: u64,
 }
 
 #[derive(Debug, Default)]
@@ -52,6 +55,7 @@ pub(crate) struct Counters {
     pub(crate) faults: AtomicU64,
     pub(crate) inquiries: AtomicU64,
     pub(crate) dead_letters: AtomicU64,
+    pub(crate) heuristics: AtomicU64,
 }
 
 pub(crate) fn count(counter: &AtomicU64, by: usize) {
@@ -68,6 +72,7 @@ impl Counters {
             faults: get(&self.faults),
             inquiries: get(&self.inquiries),
             dead_letters: get(&self.dead_letters),
+            heuristics: get(&self.heuristics),
         }
     }
 }
@@ -91,7 +96,12 @@ pub(crate) struct Served {
 #[derive(Debug)]
 pub(crate) enum Service {
     Resource(Served),
-    Handlers { offers: Offers, inbox: Box<Inbox> },
+    Handlers {
+        offers: Offers,
+        inbox: Box<Inbox>,
+    },
+    /// Handlers in whose transactions the inbox is.
+    Unit(Arc<dyn UnitService>),
 }
 
 /// What all tasks of one host share.
@@ -124,6 +134,7 @@ impl Shared {
     pub(crate) fn store(&self) -> Option<&Arc<dyn ParticipantStore>> {
         match &self.service {
             Service::Resource(served) => Some(&served.store),
+            Service::Unit(service) => Some(service.store()),
             Service::Handlers { inbox, .. } => match &**inbox {
                 Inbox::Stored(inbox) => Some(&inbox.store),
                 Inbox::Volatile(_) | Inbox::Nothing => None,
@@ -136,14 +147,14 @@ impl Shared {
     pub(crate) fn scope(&self, command: &Command) -> Result<Scope, PhaseAnswer> {
         match &self.service {
             Service::Resource(served) => route(&*served.resource, command),
-            Service::Handlers { .. } => Ok(self.scopes.of(command.shard)),
+            Service::Handlers { .. } | Service::Unit(_) => Ok(self.scopes.of(command.shard)),
         }
     }
 
     /// Whether there is a memory from which a verdict could be carried out.
     pub(crate) fn remembers(&self) -> bool {
         match &self.service {
-            Service::Resource(_) => true,
+            Service::Resource(_) | Service::Unit(_) => true,
             Service::Handlers { inbox, .. } => !matches!(**inbox, Inbox::Nothing),
         }
     }
@@ -155,7 +166,7 @@ impl Shared {
                 Inbox::Volatile(inbox) => inbox.row(key),
                 Inbox::Stored(_) | Inbox::Nothing => None,
             },
-            Service::Resource(_) => None,
+            Service::Resource(_) | Service::Unit(_) => None,
         }
     }
 }

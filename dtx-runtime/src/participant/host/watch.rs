@@ -9,6 +9,7 @@ use std::{
 };
 
 use dtx_core::{
+    answer::{NotDone, Refusal},
     pattern::{Pattern, Phase},
     resource::barrier::ASK_AFTER_DEFAULT,
     store::Scope,
@@ -50,8 +51,13 @@ impl Watch {
 
     /// Begins to watch what a command pinned, and ends it when another one settled that.
     pub(crate) fn note(&self, command: &Command, settled: &Settled, shared: &Shared) {
-        let Settled::Answer(Ok(done)) = settled else { return };
         let key = (command.tx, command.operation);
+        let done = match settled {
+            Settled::Answer(Ok(done)) => done,
+            // It is executed, so it holds nothing any more.
+            Settled::Answer(Err(NotDone::Refused(Refusal::Executed))) => return self.end(key),
+            Settled::Answer(Err(_)) | Settled::Fault(_) => return,
+        };
         let is_pinned = match (command.pattern, command.phase) {
             (Pattern::TwoPhaseCommit, Phase::Prepare) => !done.read_only,
             (Pattern::ThreePhaseSaga, Phase::Validate) => true,
