@@ -46,9 +46,21 @@ pub(crate) async fn store() -> PgStore {
 
 pub(crate) async fn open(schema: &SchemaName) -> PgStore {
     let store = PgStore::connect(config(schema)).await.expect("it opens");
+    forget_old_branches(&store).await;
     sql(&store, "CREATE TABLE IF NOT EXISTS {s}.paid (op text NOT NULL, stage text NOT NULL)")
         .await;
     store
+}
+
+/// What earlier runs of the tests left prepared would fill the server.
+async fn forget_old_branches(store: &PgStore) {
+    let old = "SELECT gid FROM pg_prepared_xacts WHERE starts_with(gid, 'dtx:u_') \
+        AND prepared < now() - interval '15 minutes'";
+    for row in sqlx::query(old).fetch_all(store.pool()).await.expect("listed") {
+        let text = AssertSqlSafe(format!("ROLLBACK PREPARED '{}'", row.get::<String, _>(0)));
+        // Another test may have been faster.
+        let _ = sqlx::raw_sql(text).execute(store.pool()).await;
+    }
 }
 
 /// Runs a statement in which `{s}` stands for the schema, over the store's pool.
