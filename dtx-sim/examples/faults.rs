@@ -3,7 +3,8 @@
 //!
 //! `faults list` prints the scenarios; `faults explore FAULTS FROM COUNT SECONDS` explores so many
 //! of them from a number on, begins none after so many seconds, and prints one JSON object for
-//! each; `faults replay NAME STEP:FAULT..` prints the sequence diagram of one run.
+//! each; `faults replay NAME STEP:FAULT..` prints the sequence diagram of one run. Without a word
+//! it explores every single fault of the first scenario.
 
 use std::{process::ExitCode, time::Instant};
 
@@ -13,6 +14,7 @@ fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match *words.as_slice() {
+        [] => explore(1, 0, 1, 60),
         ["list"] => {
             Scenario::all().iter().for_each(|scenario| println!("{}", scenario.name()));
             ExitCode::SUCCESS
