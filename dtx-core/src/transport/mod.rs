@@ -3,6 +3,7 @@
 mod contract;
 mod envelope;
 mod subject;
+mod wire;
 
 pub use contract::{
     AckToken, Delivery, Interest, Nack, PublishResult, Subscribe, Subscription, Transport,
@@ -13,3 +14,4 @@ pub use envelope::{
     TraceContext,
 };
 pub use subject::{ResponseSubject, Subject, SubjectError};
+pub use wire::{WireError, WireLimits, WireMessage};
