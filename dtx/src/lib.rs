@@ -23,9 +23,11 @@ pub use dtx_store_redb::{RedbReader, RedbStore};
 pub use dtx_store_redis::{KeyPrefix, KeyPrefixError, RedisSettings, RedisStore};
 #[cfg(feature = "inmem")]
 pub use dtx_transport_inmem::InMemoryTransport;
+pub use open::{OpenError, open_store, open_transport};
 
 #[cfg(feature = "postgres")]
 mod begin_in;
+mod open;
 pub mod prelude;
 #[cfg(doctest)]
 mod readme;

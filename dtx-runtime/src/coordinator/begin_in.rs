@@ -1,5 +1,7 @@
 //! Transactions that begin as a part of the caller's own database transaction.
 
+use std::any::Any;
+
 use dtx_core::{
     engine::accept_write,
     ids::TxId,
@@ -12,8 +14,9 @@ use crate::operator::{fresh_write_id, new_id};
 
 impl Dtx {
     /// Begins a transaction as a part of the caller's own: `connection` has an open transaction
-    /// in the database of this coordinator's store, whose type is `S`. The transaction is there when that commits,
-    /// and its owner finds it on its next look; if it does not commit, it never was.
+    /// in the database of this coordinator's store, whose type is `S`. The transaction is there
+    /// when that commits, and its owner finds it on its next look; if it does not commit, it
+    /// never was.
     /// [`attach`](Self::attach) waits for the outcome then.
     ///
     /// # Errors
@@ -33,8 +36,8 @@ impl Dtx {
     ) -> Result<TxId, SubmitError> {
         self.check(&transaction)?;
         let shared = &self.inner.shared;
-        let store = self.inner.whole.downcast_ref::<S>();
-        let store = store.ok_or(SubmitError::OtherStore)?;
+        let store: &dyn Any = self.inner.store.as_ref();
+        let store = store.downcast_ref::<S>().ok_or(SubmitError::OtherStore)?;
         let tx = shared.new_id().unwrap_or_else(new_id);
         let now = shared.store.now().await.map_err(SubmitError::Store)?;
         let deadline = shared.settings.engine.deadline;

@@ -35,19 +35,18 @@ use crate::{
 #[derive(Default)]
 #[must_use]
 pub struct DtxBuilder {
-    store: Option<Stores>,
+    store: Option<Arc<dyn Store>>,
     transport: Option<Arc<dyn Transport>>,
     participants: Vec<Participant>,
     settings: CoordinatorSettings,
     host_settings: HostSettings,
 }
 
-struct Stores {
-    state: Arc<dyn StateStore>,
-    catalog: Arc<dyn Catalog>,
-    rows: Arc<dyn ParticipantStore>,
-    whole: Arc<dyn Any + Send + Sync>,
-}
+/// A store of everything: transactions, their listings and the rows of participants. Every store
+/// that has the three traits is one.
+pub trait Store: StateStore + Catalog + ParticipantStore + Any {}
+
+impl<S: StateStore + Catalog + ParticipantStore> Store for S {}
 
 impl fmt::Debug for DtxBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -57,14 +56,13 @@ impl fmt::Debug for DtxBuilder {
 
 impl DtxBuilder {
     /// The store of the transactions, and of the inboxes of participants that name none.
-    pub fn store<S: StateStore + Catalog + ParticipantStore>(mut self, store: S) -> Self {
-        let store = Arc::new(store);
-        self.store = Some(Stores {
-            state: store.clone(),
-            catalog: store.clone(),
-            rows: store.clone(),
-            whole: store,
-        });
+    pub fn store(self, store: impl Store) -> Self {
+        self.shared_store(Arc::new(store))
+    }
+
+    /// The store, when it is chosen at run time or others use it too.
+    pub fn shared_store(mut self, store: Arc<dyn Store>) -> Self {
+        self.store = Some(store);
         self
     }
 
@@ -127,7 +125,7 @@ impl DtxBuilder {
     }
 
     async fn start_here(mut self) -> Result<Dtx, StartError> {
-        let stores = self.store.take().ok_or(StartError::NoStore)?;
+        let store = self.store.take().ok_or(StartError::NoStore)?;
         let transport = self.transport.take().ok_or(StartError::NoTransport)?;
         let mut names = BTreeSet::new();
         let mut offers = BTreeMap::new();
@@ -144,31 +142,30 @@ impl DtxBuilder {
             }
         }
         self.settings.check()?;
-        say_durability(stores.state.as_ref(), self.settings.allow_volatile);
-        let store_now = stores.state.now().await.map_err(StartError::Store)?;
-        let hosts = self.start_hosts(&stores, &transport).await?;
+        say_durability(store.as_ref(), self.settings.allow_volatile);
+        let store_now = StateStore::now(store.as_ref()).await.map_err(StartError::Store)?;
+        let hosts = self.start_hosts(&store, &transport).await?;
 
         let tasks = TaskTracker::new();
         let settings = Arc::new(self.settings);
         let holder = HolderId(uuid::Uuid::new_v4().as_u128());
         let clock = Clock::new(store_now);
         let operator = Operator::at(
-            stores.state.clone(),
-            stores.catalog.clone(),
-            stores.rows,
+            store.clone(),
+            store.clone(),
+            store.clone(),
             Arc::new(settings.engine.clone()),
             Arc::new(settings.reversals.clone()),
         );
         let (shared, lost) =
-            Shared::start(operator, stores.state, transport, settings, clock, holder, &tasks);
+            Shared::start(operator, store.clone(), transport, settings, clock, holder, &tasks);
         let receiving = CancellationToken::new();
         let mut keeper = Keeper::new(shared.clone());
         tasks.spawn(receive::replies(shared.clone(), receiving.clone()));
         tasks.spawn(inquiries::inquiries(shared.clone(), receiving.clone()));
         let inner = Arc::new(Inner {
             shared,
-            catalog: stores.catalog,
-            whole: stores.whole,
+            store,
             hosts: tokio::sync::Mutex::new(hosts),
             offers,
             receiving,
@@ -183,14 +180,14 @@ impl DtxBuilder {
 
     async fn start_hosts(
         &mut self,
-        stores: &Stores,
+        store: &Arc<dyn Store>,
         transport: &Arc<dyn Transport>,
     ) -> Result<Vec<HostHandle>, StartError> {
         let mut hosts = Vec::new();
         for participant in std::mem::take(&mut self.participants) {
             let name = participant.name().clone();
             let settings = self.host_settings.clone();
-            let (transport, rows) = (transport.clone(), stores.rows.clone());
+            let (transport, rows) = (transport.clone(), store.clone());
             let host = Host::start(participant, transport, Some(rows), settings).await;
             hosts.push(host.map_err(|error| StartError::Host(name, error))?);
         }

@@ -1,6 +1,6 @@
 //! The coordinator as its users see it.
 
-use std::{any::Any, collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use dtx_core::{
     error::StoreError,
@@ -8,7 +8,7 @@ use dtx_core::{
     modifier::unregistered,
     name::ParticipantName,
     pattern::{Pattern, tables},
-    store::{Catalog, Durability, Filter, JournalEntry, Page, StoreInfo, TxRecord},
+    store::{Durability, Filter, JournalEntry, Page, StoreInfo, TxRecord},
     transaction::{Key, Transaction, codec},
     transport::TransportInfo,
 };
@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, TryAcquireError, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    builder::DtxBuilder,
+    builder::{DtxBuilder, Store},
     error::SubmitError,
     handle::Handle,
     lane::LaneInput,
@@ -38,9 +38,8 @@ pub struct Dtx {
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) shared: Arc<Shared>,
-    pub(super) catalog: Arc<dyn Catalog>,
-    /// The store as it was given, for what only its own type can do.
-    pub(super) whole: Arc<dyn Any + Send + Sync>,
+    /// The store as it was given, also for what only its own type can do.
+    pub(super) store: Arc<dyn Store>,
     pub(super) hosts: tokio::sync::Mutex<Vec<HostHandle>>,
     pub(super) offers: BTreeMap<ParticipantName, Vec<Capability>>,
     pub(super) receiving: CancellationToken,
@@ -217,7 +216,7 @@ impl Dtx {
     /// # Errors
     /// [`StoreError`].
     pub async fn list(&self, filter: &Filter) -> Result<Page<TxRecord>, StoreError> {
-        self.inner.catalog.list(filter).await
+        self.inner.store.list(filter).await
     }
 
     /// The record of a transaction.
@@ -233,7 +232,7 @@ impl Dtx {
     /// # Errors
     /// [`StoreError`].
     pub async fn by_key(&self, key: &Key) -> Result<Option<TxId>, StoreError> {
-        self.inner.catalog.by_key(key).await
+        self.inner.store.by_key(key).await
     }
 
     /// What is recorded of a transaction. Of an open one, what is not written yet is missing.
@@ -241,7 +240,7 @@ impl Dtx {
     /// # Errors
     /// [`StoreError`].
     pub async fn history(&self, tx: TxId) -> Result<Vec<JournalEntry>, StoreError> {
-        self.inner.catalog.history(tx).await
+        self.inner.store.history(tx).await
     }
 
     /// Counts since the start.

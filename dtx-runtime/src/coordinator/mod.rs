@@ -21,7 +21,7 @@ mod stats;
 mod stop;
 mod waiters;
 
-pub use builder::DtxBuilder;
+pub use builder::{DtxBuilder, Store};
 pub use dtx::{Dtx, DtxInfo};
 pub use error::{OutcomeError, SignalError, StartError, SubmitError};
 pub use handle::Handle;
