@@ -6,7 +6,7 @@ use crate::{
     commands::{
         check_history::CheckHistoryArgs, completions::CompletionsArgs, demo::DemoArgs,
         doctor::DoctorArgs, heal::HealArgs, migrate::MigrateArgs, participant::ParticipantArgs,
-        run::RunArgs, sim::SimArgs, submit::SubmitArgs, tx::TxArgs,
+        run::RunArgs, serve::ServeArgs, sim::SimArgs, submit::SubmitArgs, tx::TxArgs,
     },
     exit::EXIT_HELP,
 };
@@ -39,6 +39,8 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Run the shipped orders through all six patterns, and compare
     Demo(DemoArgs),
+    /// Run services of the shop in a process of their own
+    Serve(ServeArgs),
     /// Run transactions of a JSON file against the services of the shop
     Submit(SubmitArgs),
     /// Look at the transactions of a store and move them, also while another process runs on it

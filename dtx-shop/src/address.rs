@@ -1,7 +1,8 @@
 //! Which store and which transport, as people write them.
 
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{fmt, path::PathBuf, str::FromStr, sync::Arc};
 
+use dtx::{OpenError, transport::Transport};
 use thiserror::Error;
 
 /// Where transactions and the rows of the participants are kept.
@@ -51,11 +52,31 @@ impl fmt::Debug for ServerUrl {
 }
 
 /// What carries the messages.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum TransportAddress {
     /// Inside this process.
     #[default]
     InMemory,
+    /// Through brokers of Kafka.
+    Kafka(ServerUrl),
+    /// Through a server of NATS.
+    Nats(ServerUrl),
+}
+
+impl TransportAddress {
+    /// Opens the transport.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    ///
+    /// # Cancel safety
+    /// As [`dtx::open_transport`].
+    pub async fn open(&self) -> Result<Arc<dyn Transport>, OpenError> {
+        match self {
+            Self::InMemory => dtx::open_transport("inmem").await,
+            Self::Kafka(url) | Self::Nats(url) => dtx::open_transport(url.expose()).await,
+        }
+    }
 }
 
 /// A text that names no store or no transport.
@@ -68,7 +89,7 @@ pub enum AddressError {
     )]
     Store(String),
     /// No transport is written so.
-    #[error("{0:?} is no transport; give inmem")]
+    #[error("{0:?} is no transport; give inmem, kafka://HOST:PORT or nats://HOST:PORT")]
     Transport(String),
 }
 
@@ -85,7 +106,7 @@ impl FromStr for StoreAddress {
                 Ok(Self::Redis(ServerUrl(text.to_owned())))
             }
             // What looks like a URL may hold a password.
-            _ => Err(AddressError::Store(text.split("//").next().unwrap_or_default().to_owned())),
+            _ => Err(AddressError::Store(before_slashes(text))),
         }
     }
 }
@@ -103,17 +124,28 @@ impl fmt::Display for StoreAddress {
 impl FromStr for TransportAddress {
     type Err = AddressError;
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        match text {
-            "inmem" => Ok(Self::InMemory),
-            _ => Err(AddressError::Transport(text.to_owned())),
+        match text.split_once("://") {
+            None if text == "inmem" => Ok(Self::InMemory),
+            Some(("kafka", rest)) if !rest.is_empty() => {
+                Ok(Self::Kafka(ServerUrl(text.to_owned())))
+            }
+            Some(("nats" | "tls", rest)) if !rest.is_empty() => {
+                Ok(Self::Nats(ServerUrl(text.to_owned())))
+            }
+            _ => Err(AddressError::Transport(before_slashes(text))),
         }
     }
+}
+
+fn before_slashes(text: &str) -> String {
+    text.split("//").next().unwrap_or_default().to_owned()
 }
 
 impl fmt::Display for TransportAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::InMemory => f.write_str("inmem"),
+            Self::Kafka(url) | Self::Nats(url) => url.fmt(f),
         }
     }
 }
@@ -135,7 +167,13 @@ mod tests {
         let wrong = "postgre://ann:s3cret@h".parse::<StoreAddress>().expect_err("it is wrong");
         assert!(!wrong.to_string().contains("s3cret"), "{wrong}");
         assert_eq!("inmem".parse(), Ok(TransportAddress::InMemory));
-        assert!("nats".parse::<TransportAddress>().is_err());
+        for text in ["kafka://h:1,i:2", "nats://h", "tls://ann@h:1"] {
+            assert_eq!(text.parse::<TransportAddress>().expect(text).to_string(), text);
+        }
+        for text in ["", "nats", "nats:h", "kafka://", "amqp://ann:s3cret@h"] {
+            let wrong = text.parse::<TransportAddress>().expect_err(text);
+            assert!(!wrong.to_string().contains("s3cret"), "{wrong}");
+        }
     }
 
     #[test]

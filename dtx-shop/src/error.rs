@@ -1,9 +1,10 @@
 //! Why a run could not be carried out.
 
 use dtx::{
+    OpenError,
     coordinator::{OutcomeError, StartError, SubmitError},
     error::StoreError,
-    participant::BuiltinError,
+    participant::{BuiltinError, HostError},
     transaction::DefinitionError,
 };
 use thiserror::Error;
@@ -41,6 +42,17 @@ pub enum ShopError {
     /// The services could not be started.
     #[error("the services could not be started")]
     Start(#[from] StartError),
+    /// The transport could not be opened.
+    #[error("the transport could not be opened")]
+    Transport(#[from] OpenError),
+    /// There is no such service.
+    #[error(
+        "the shop has no service {0:?}; give payment, inventory, shipping, notification or analytics"
+    )]
+    NoService(String),
+    /// A service could not be started.
+    #[error("a service could not be started")]
+    Host(#[from] HostError),
     /// An order cannot be a transaction.
     #[error("order {order} cannot be a transaction")]
     Definition {

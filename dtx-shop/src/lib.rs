@@ -16,6 +16,7 @@ mod options;
 mod orders;
 mod report;
 mod run;
+mod serve;
 mod services;
 mod store;
 
@@ -29,5 +30,6 @@ pub use options::{RUN_NAME_RULE, RunOptions, default_run_name};
 pub use orders::{BadRow, Order, Orders, OrdersError};
 pub use report::{DurableWrites, Invariants, LatencyMs, Report};
 pub use run::{CONCURRENCY_DEFAULT, CONCURRENCY_MAX, RunSettings, Told, run, run_through};
-pub use services::{ServiceSettings, open_books, start_services};
+pub use serve::{ServeSettings, Serving, serve};
+pub use services::{ServiceSettings, Services, open_books, start_services};
 pub use store::ShopStore;

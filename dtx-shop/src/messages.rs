@@ -93,7 +93,7 @@ impl Log {
 
     async fn deliver(&self, cx: &Context<'_>, message: &Message) -> Answer<()> {
         if let Some(faults) = &self.faults
-            && let Some(order) = faults.orders.order(cx.tx_id())
+            && let Some(order) = faults.order(cx.tx_id())
         {
             let draw = Draw { order, operation: cx.operation().0, phase: cx.phase() };
             if faults.refuses(draw, cx.pattern(), cx.attempt()) {

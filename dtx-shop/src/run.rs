@@ -28,7 +28,7 @@ use crate::{
     options::RunOptions,
     orders::{Order, Orders},
     report::{DurableWrites, LatencyMs, Report},
-    services::{ServiceSettings, open_books, start_services_through},
+    services::{ServiceSettings, Services, open_books, start_services_through},
     store::ShopStore,
 };
 
@@ -77,6 +77,8 @@ pub struct RunSettings {
     pub store: StoreAddress,
     /// What carries the messages.
     pub transport: TransportAddress,
+    /// Where the services are. Apart, they must be on the same store.
+    pub services: Services,
     /// How many orders are on their way at once, 1 to [`CONCURRENCY_MAX`].
     pub concurrency: usize,
     /// What goes wrong, and how often.
@@ -133,11 +135,11 @@ pub async fn run_through<S: ShopStore>(
         .map(|record| record.order.clone())
         .collect();
     let recovered = known.len() - ended.len();
-    let faults =
-        (!settings.faults.is_none()).then(|| Arc::new(Faults::new(settings.seed, settings.faults)));
+    let faults = settings.drawn_faults().map(Arc::new);
     let services = ServiceSettings {
+        services: settings.services,
         faults: faults.clone(),
-        ..ServiceSettings::new(&settings.store, settings.transport)
+        ..ServiceSettings::new(&settings.store, settings.transport.clone())
     };
     let dtx = start_services_through(store, &services, wrap).await?;
     let runner = Runner {
@@ -163,6 +165,13 @@ impl RunSettings {
     pub fn pool_prefixes(&self) -> Vec<String> {
         let of = |participant| format!("{participant}/{}/", self.run.as_str());
         ["payment", "inventory", "shipping"].map(of).to_vec()
+    }
+
+    fn drawn_faults(&self) -> Option<Faults> {
+        (!self.faults.is_none()).then(|| match self.services {
+            Services::Here => Faults::of_orders(self.seed, self.faults),
+            Services::Apart => Faults::of_transactions(self.seed, self.faults),
+        })
     }
 
     fn options(&self, orders: &Orders, stock: u64) -> RunOptions {
@@ -304,7 +313,7 @@ impl Runner<'_> {
             }
         };
         if let Some(faults) = self.faults {
-            faults.orders.forget(handle.tx());
+            faults.forget(handle.tx());
         }
         Ok(Ended { latency: latency.filter(|_| handle.is_new()), is_stuck })
     }

@@ -1,9 +1,8 @@
-//! The services of the shop, all in one process.
+//! The services of the shop and their coordinator.
 
 use std::{sync::Arc, time::Duration};
 
 use dtx::{
-    InMemoryTransport,
     coordinator::{CoordinatorSettings, Dtx},
     engine::EngineSettings,
     modifier::{Conditions, Strategies},
@@ -16,7 +15,7 @@ use dtx::{
 
 use crate::{
     address::{StoreAddress, TransportAddress},
-    checkout::{account, day_item, stock_item},
+    checkout::{PARTICIPANTS, account, day_item, stock_item},
     error::ShopError,
     faults::{Faults, LossyTransport, Refusing},
     messages::{Analyse, Log, Notify},
@@ -30,11 +29,23 @@ const ACCOUNT_CENTS_EXTRA: u64 = 10_000;
 /// How many claims one item may hold: as many as orders may be on their way.
 const HOLDS_MAX: u32 = 65_536;
 
+/// Where the services of a coordinator are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Services {
+    /// In the process of the coordinator.
+    #[default]
+    Here,
+    /// In other processes: see [`serve`](crate::serve).
+    Apart,
+}
+
 /// How the services are started.
 #[derive(Clone, Debug)]
 pub struct ServiceSettings {
     /// What carries the messages.
     pub transport: TransportAddress,
+    /// Where the services are.
+    pub services: Services,
     /// Whether the store may lose what it acknowledged.
     pub allow_volatile: bool,
     /// Strategies of time bounds that transactions may name.
@@ -50,6 +61,7 @@ impl ServiceSettings {
         let allow_volatile = matches!(store, StoreAddress::Memory);
         Self {
             transport,
+            services: Services::Here,
             allow_volatile,
             strategies: Strategies::default(),
             conditions: Conditions::default(),
@@ -75,30 +87,58 @@ pub(crate) async fn start_services_through<S: ShopStore>(
     settings: &ServiceSettings,
     wrap: &(dyn Fn(Arc<dyn Transport>) -> Arc<dyn Transport> + Sync),
 ) -> Result<Dtx, ShopError> {
-    let faults = &settings.faults;
-    let rows: Arc<dyn ParticipantStore> = Arc::new(store.clone());
-    let holds = HoldSettings { holds_max: HOLDS_MAX, ..HoldSettings::default() };
-    let ledger = Ledger::new(holds.clone()).expect("the bounds are valid");
-    let stock = Reservations::new(holds).expect("the bounds are valid");
-    let stock = |remembers| Refusing { inner: stock.clone(), faults: faults.clone(), remembers };
-    let payment = Refusing { inner: ledger, faults: faults.clone(), remembers: false };
-    let log = |participant| Log { participant, store: rows.clone(), faults: faults.clone() };
-    let named = |name: &str| Participant::new(name).expect("the names are valid");
+    let transport =
+        wrap(open_transport(store, &settings.transport, settings.faults.as_ref()).await?);
     let builder = Dtx::builder()
         .store(store.clone())
         .settings(coordinator_settings(settings))
-        .participant(named("payment").resource(payment, rows.clone()))
-        .participant(named("inventory").resource(stock(true), rows.clone()))
-        .participant(named("shipping").resource(stock(false), rows.clone()))
-        .participant(named("notification").deliver(Notify { log: log("notification") }))
-        .participant(named("analytics").deliver(Analyse { log: log("analytics") }));
-    let TransportAddress::InMemory = settings.transport;
-    let transport = InMemoryTransport::new();
-    let transport: Arc<dyn Transport> = match faults {
+        .shared_transport(transport);
+    let here = if settings.services == Services::Here { &PARTICIPANTS[..] } else { &[] };
+    let builder = here.iter().fold(builder, |builder, name| {
+        builder.participant(participant(store, name, settings.faults.as_ref()))
+    });
+    Ok(builder.start().await?)
+}
+
+/// The transport, which loses what the faults say.
+pub(crate) async fn open_transport<S: ShopStore>(
+    store: &S,
+    address: &TransportAddress,
+    faults: Option<&Arc<Faults>>,
+) -> Result<Arc<dyn Transport>, ShopError> {
+    let transport = address.open().await?;
+    Ok(match faults {
         Some(faults) => Arc::new(LossyTransport::new(transport, store.clone(), faults.clone())),
-        None => Arc::new(transport),
+        None => transport,
+    })
+}
+
+/// One of the [`PARTICIPANTS`].
+pub(crate) fn participant<S: ShopStore>(
+    store: &S,
+    name: &str,
+    faults: Option<&Arc<Faults>>,
+) -> Participant {
+    let faults = faults.cloned();
+    let rows: Arc<dyn ParticipantStore> = Arc::new(store.clone());
+    let holds = HoldSettings { holds_max: HOLDS_MAX, ..HoldSettings::default() };
+    let participant = Participant::new(name).expect("the names are valid");
+    let stock = |faults, remembers| {
+        let inner = Reservations::new(holds.clone()).expect("the bounds are valid");
+        Refusing { inner, faults, remembers }
     };
-    Ok(builder.shared_transport(wrap(transport)).start().await?)
+    let log = |participant, faults| Log { participant, store: rows.clone(), faults };
+    match name {
+        "payment" => {
+            let inner = Ledger::new(holds).expect("the bounds are valid");
+            participant.resource(Refusing { inner, faults, remembers: false }, rows)
+        }
+        "inventory" => participant.resource(stock(faults, true), rows),
+        "shipping" => participant.resource(stock(faults, false), rows),
+        "notification" => participant.deliver(Notify { log: log("notification", faults) }),
+        "analytics" => participant.deliver(Analyse { log: log("analytics", faults) }),
+        _ => unreachable!("{name} is none of the participants"),
+    }
 }
 
 /// Answers come within milliseconds here, so what stays out is asked for again soon.

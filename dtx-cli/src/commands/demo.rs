@@ -3,8 +3,8 @@
 use clap::Args;
 use dtx::{name::Namespace, pattern::Pattern};
 use dtx_shop::{
-    CONCURRENCY_DEFAULT, FaultRates, Orders, Rate, Report, RunSettings, StoreAddress, Told,
-    TransportAddress, default_run_name,
+    CONCURRENCY_DEFAULT, FaultRates, Orders, Rate, Report, RunSettings, Services, StoreAddress,
+    Told, TransportAddress, default_run_name,
 };
 use serde::Serialize;
 
@@ -79,6 +79,7 @@ pub(crate) async fn demo(args: DemoArgs) -> Result<Exit, Failure> {
                 pattern,
                 store: StoreAddress::Redb(path.clone()),
                 transport: TransportAddress::default(),
+                services: Services::Here,
                 concurrency: CONCURRENCY_DEFAULT,
                 faults: if fail.is_zero() { FaultRates::default() } else { both(fail) },
                 seed: args.seed,

@@ -1,7 +1,8 @@
 //! From the command line to the command.
 
 use super::{
-    check_history, completions, demo, doctor, heal, migrate, participant, run, sim, submit, tx,
+    check_history, completions, demo, doctor, heal, migrate, participant, run, serve, sim, submit,
+    tx,
 };
 use crate::{
     cli::Command,
@@ -13,6 +14,7 @@ pub(crate) async fn dispatch(command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Run(args) => run::run(args).await,
         Command::Demo(args) => demo::demo(args).await,
+        Command::Serve(args) => serve::serve(args).await,
         Command::Submit(args) => submit::submit(args).await,
         Command::Tx(args) => tx::tx(args).await,
         Command::Heal(args) => heal::heal(args).await,

@@ -10,6 +10,7 @@ pub(crate) mod heal;
 pub(crate) mod migrate;
 pub(crate) mod participant;
 pub(crate) mod run;
+pub(crate) mod serve;
 pub(crate) mod sim;
 mod store;
 pub(crate) mod submit;

@@ -2,11 +2,11 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use dtx::{name::Namespace, pattern::Pattern, resource::LEVEL_MAX, transport::Transport};
 use dtx_shop::{
     CONCURRENCY_DEFAULT, CONCURRENCY_MAX, FaultRates, LOSE_MAX, Orders, RUN_NAME_RULE, Rate,
-    Report, RunSettings, ShopError, ShopStore, StoreAddress, Told, TransportAddress,
+    Report, RunSettings, Services, ShopError, ShopStore, StoreAddress, Told, TransportAddress,
     default_run_name,
 };
 use dtx_sim::history::{HistoryWriter, Recorded, RecordedTransport, What};
@@ -40,9 +40,13 @@ pub(crate) struct RunArgs {
     /// redb:PATH, postgres://USER@HOST/DATABASE or redis://HOST:PORT
     #[arg(long, value_name = "STORE", default_value = "memory")]
     store: StoreAddress,
-    /// What carries the messages: inmem
-    #[arg(long, default_value_t)]
+    /// What carries the messages: inmem (this process alone), kafka://HOST:PORT or
+    /// nats://HOST:PORT
+    #[arg(long, value_name = "TRANSPORT", default_value_t)]
     transport: TransportAddress,
+    /// Where the services are: here, or apart in processes of `dtx serve` on the same store
+    #[arg(long, value_enum, value_name = "WHERE", default_value_t)]
+    services: Where,
     /// The name of the run, to which accounts, stock and keys belong [default: file stem and
     /// pattern]
     #[arg(long, value_name = "NAME")]
@@ -74,6 +78,45 @@ pub(crate) struct RunArgs {
     /// How progress is shown on stderr
     #[arg(long, value_enum, default_value_t)]
     progress: ProgressMode,
+}
+
+/// Where the services of a run are.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(crate) enum Where {
+    /// In this process.
+    #[default]
+    Here,
+    /// In processes of `dtx serve`, on the same store.
+    Apart,
+}
+
+impl Where {
+    fn checked(
+        self,
+        store: &StoreAddress,
+        transport: &TransportAddress,
+    ) -> Result<Services, Failure> {
+        match self {
+            Self::Here => Ok(Services::Here),
+            Self::Apart => shared_by_processes(store, transport).map(|()| Services::Apart),
+        }
+    }
+}
+
+/// Refuses what only one process can use.
+pub(crate) fn shared_by_processes(
+    store: &StoreAddress,
+    transport: &TransportAddress,
+) -> Result<(), Failure> {
+    if matches!(store, StoreAddress::Memory | StoreAddress::Redb(_)) {
+        return Err(Failure::usage(format!("--store {store} is used by one process alone"))
+            .fix("give postgres://USER@HOST/DATABASE or redis://HOST:PORT"));
+    }
+    if *transport == TransportAddress::InMemory {
+        return Err(Failure::usage("--transport inmem stays inside of one process")
+            .fix("give kafka://HOST:PORT or nats://HOST:PORT"));
+    }
+    Ok(())
 }
 
 /// Runs the orders.
@@ -125,7 +168,8 @@ fn settings(args: &RunArgs) -> Result<RunSettings, Failure> {
         run,
         pattern: args.pattern,
         store: args.store.clone(),
-        transport: args.transport,
+        transport: args.transport.clone(),
+        services: args.services.checked(&args.store, &args.transport)?,
         concurrency: args.concurrency,
         faults,
         seed: args.seed,

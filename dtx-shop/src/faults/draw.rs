@@ -1,6 +1,7 @@
 //! What is drawn, and from what.
 
 use dtx::{
+    ids::TxId,
     pattern::{Pattern, Phase},
     transport::{Command, Reply},
 };
@@ -31,12 +32,34 @@ const LOSS: u64 = 2;
 pub(crate) struct Faults {
     seed: u64,
     rates: FaultRates,
-    pub(crate) orders: OrderBook,
+    /// `None` where draws are about transactions: services apart do not know their orders.
+    pub(crate) orders: Option<OrderBook>,
 }
 
 impl Faults {
-    pub(crate) fn new(seed: u64, rates: FaultRates) -> Self {
-        Self { seed, rates, orders: OrderBook::default() }
+    /// Faults of services and a coordinator in one process, drawn by order: every run with the
+    /// same seed has the same.
+    pub(crate) fn of_orders(seed: u64, rates: FaultRates) -> Self {
+        Self { seed, rates, orders: Some(OrderBook::default()) }
+    }
+
+    /// Faults of a process that has only services or only the coordinator, drawn by transaction.
+    pub(crate) fn of_transactions(seed: u64, rates: FaultRates) -> Self {
+        Self { seed, rates, orders: None }
+    }
+
+    /// What the draws of a transaction are about; `None` for a transaction that is of no order.
+    pub(crate) fn order(&self, tx: TxId) -> Option<u64> {
+        match &self.orders {
+            Some(orders) => orders.order(tx),
+            None => Some(hash::stable(tx.as_bytes())),
+        }
+    }
+
+    pub(crate) fn forget(&self, tx: TxId) {
+        if let Some(orders) = &self.orders {
+            orders.forget(tx);
+        }
     }
 
     /// Whether the service says no. A message is refused anew with each attempt, everything else
@@ -91,7 +114,7 @@ mod tests {
 
     fn faults(seed: u64, refuse: f64, lose: f64) -> Faults {
         let rate = |rate| Rate::new(rate).expect("a rate");
-        Faults::new(seed, FaultRates { refuse: rate(refuse), lose: rate(lose) })
+        Faults::of_orders(seed, FaultRates { refuse: rate(refuse), lose: rate(lose) })
     }
 
     fn draw(order: u64, phase: Phase) -> Draw {
@@ -110,6 +133,21 @@ mod tests {
         assert!((60..140).contains(&differs(Phase::Deliver)));
         let count = (0..2_000).filter(|order| refused(*order, Phase::Execute, 1)).count();
         assert!((850..1_150).contains(&count), "{count}");
+    }
+
+    #[test]
+    fn who_knows_no_orders_draws_by_transaction() {
+        let tx = TxId::from_bytes([7; 16]);
+        let by_order = faults(7, 0.5, 0.0);
+        assert_eq!(by_order.order(tx), None);
+        let orders = by_order.orders.as_ref().expect("it has a book");
+        orders.learn(tx, "order-1");
+        assert_eq!(by_order.order(tx), Some(hash::stable(b"order-1")));
+        by_order.forget(tx);
+        assert_eq!(by_order.order(tx), None);
+        let apart = Faults::of_transactions(7, FaultRates::default());
+        assert!(apart.order(tx).is_some());
+        assert_ne!(apart.order(tx), apart.order(TxId::from_bytes([8; 16])));
     }
 
     #[test]

@@ -100,7 +100,7 @@ struct RefusingState {
 impl RefusingState {
     fn is_drawn(&self, command: &Command) -> bool {
         let Some(faults) = &self.faults else { return false };
-        let Some(order) = faults.orders.order(command.tx) else { return false };
+        let Some(order) = faults.order(command.tx) else { return false };
         let draw = Draw { order, operation: command.operation.0, phase: command.phase };
         faults.refuses(draw, command.pattern, command.attempt)
     }

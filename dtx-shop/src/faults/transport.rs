@@ -14,21 +14,21 @@ use super::Faults;
 
 /// Loses commands and replies of the orders on their way; nobody is told.
 #[derive(Debug)]
-pub(crate) struct LossyTransport<T, S> {
-    inner: T,
+pub(crate) struct LossyTransport<S> {
+    inner: Arc<dyn Transport>,
     /// Where the order of a transaction is found.
     store: S,
     faults: Arc<Faults>,
 }
 
-impl<T: Transport, S: StateStore> LossyTransport<T, S> {
-    pub(crate) fn new(inner: T, store: S, faults: Arc<Faults>) -> Self {
+impl<S: StateStore> LossyTransport<S> {
+    pub(crate) fn new(inner: Arc<dyn Transport>, store: S, faults: Arc<Faults>) -> Self {
         Self { inner, store, faults }
     }
 
     /// A command leaves only after its transaction is durable, so its order can be read.
     async fn learn(&self, messages: &[Envelope]) {
-        let orders = &self.faults.orders;
+        let Some(orders) = &self.faults.orders else { return };
         let commands = messages.iter().filter(|message| matches!(message.body, Body::Command(_)));
         let unknown: BTreeSet<TxId> =
             commands.map(Envelope::tx).filter(|tx| orders.order(*tx).is_none()).collect();
@@ -49,7 +49,7 @@ impl<T: Transport, S: StateStore> LossyTransport<T, S> {
     }
 
     fn is_lost(&self, message: &Envelope) -> bool {
-        let Some(order) = self.faults.orders.order(message.tx()) else { return false };
+        let Some(order) = self.faults.order(message.tx()) else { return false };
         match &message.body {
             Body::Command(command) => self.faults.loses_command(order, command),
             Body::Reply(reply) => self.faults.loses_reply(order, reply),
@@ -59,7 +59,7 @@ impl<T: Transport, S: StateStore> LossyTransport<T, S> {
 }
 
 #[async_trait]
-impl<T: Transport, S: StateStore> Transport for LossyTransport<T, S> {
+impl<S: StateStore> Transport for LossyTransport<S> {
     fn info(&self) -> &TransportInfo {
         self.inner.info()
     }
