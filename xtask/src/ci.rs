@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    cargo_mutants, crash, examine, exhaustive, mutants,
+    cargo_mutants, crash, examine, exhaustive, matrix, mutants,
     process::{cargo, output, program, succeeds},
     services::Servers,
     simulator::{self, Seeds},
@@ -42,6 +42,7 @@ pub(crate) fn run(workspace: &Workspace, steps: &mut Steps, require: &[String]) 
     }
     features(workspace, steps);
     server_tests(workspace, steps, require);
+    matrix::slice(workspace, steps, require);
     let cargo_deny = cargo_deny(workspace);
     steps.run("licences, bans and sources", || {
         deny(workspace, cargo_deny.as_deref(), &["licenses", "bans", "sources"])

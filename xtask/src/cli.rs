@@ -5,8 +5,11 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    bench, check, ci, crash_points, diagrams, examine, mutant_list, page::Mode, prove, services,
-    steps::Steps, workspace::Workspace,
+    bench, check, ci, crash_points, diagrams, examine, matrix, mutant_list,
+    page::Mode,
+    prove, services,
+    steps::{Steps, keep_stdout_free},
+    workspace::Workspace,
 };
 
 const EXIT_CODES: &str = "\
@@ -63,6 +66,34 @@ enum Task {
         #[arg(long, default_value_t = prove::SEEDS_DEFAULT)]
         seeds: u64,
     },
+    /// The shipped orders through every store, transport and pattern, plainly, with faults and
+    /// with kills, on the servers that are here.
+    Matrix {
+        /// Only these stores: memory, redb, postgres, redis.
+        #[arg(long = "store", value_delimiter = ',', value_name = "STORE")]
+        stores: Vec<String>,
+        /// Only these transports: inmem, kafka, nats.
+        #[arg(long = "transport", value_delimiter = ',', value_name = "TRANSPORT")]
+        transports: Vec<String>,
+        /// Only these patterns: 0.5ps, saga, 1.5ps, 2ps, 3ps, 2pc.
+        #[arg(long = "pattern", value_delimiter = ',', value_name = "PATTERN")]
+        patterns: Vec<String>,
+        /// Only the cells that `ci` runs.
+        #[arg(long)]
+        slice: bool,
+        /// List the cells and run none.
+        #[arg(long)]
+        list: bool,
+        /// Print one JSON object on stdout, `cells` and `failed`, and everything else on stderr.
+        #[arg(long)]
+        json: bool,
+        /// Servers that must be here: `--require postgres,kafka`.
+        #[arg(long, value_delimiter = ',')]
+        require: Vec<String>,
+        /// How many orders each trial runs.
+        #[arg(long, value_name = "N", default_value_t = matrix::ORDERS_DEFAULT)]
+        orders: usize,
+    },
     /// Speed as ratios to floors of the same run: `cargo xtask bench -- --help`.
     Bench {
         /// Passed on to the benchmark.
@@ -118,6 +149,22 @@ fn start(task: &Task) -> Result<Steps, String> {
         Task::Prove { tier: None, .. } => prove::list(&workspace, &mut steps),
         Task::Prove { tier: Some(tier), seeds } => {
             prove::run(&workspace, &mut steps, tier, *seeds)?;
+        }
+        Task::Matrix { stores, transports, patterns, slice, list, json, require, orders } => {
+            if *json {
+                keep_stdout_free();
+            }
+            let wanted = matrix::Wanted {
+                stores: stores.clone(),
+                transports: transports.clone(),
+                patterns: patterns.clone(),
+                slice: *slice,
+                list: *list,
+                json: *json,
+                require: require.clone(),
+                orders: *orders,
+            };
+            matrix::run(&workspace, &mut steps, &wanted)?;
         }
         Task::Bench { arguments } => bench::run(&workspace, &mut steps, arguments),
         Task::Diagrams { check } => {

@@ -14,6 +14,7 @@ mod crash_points;
 mod diagrams;
 mod examine;
 mod exhaustive;
+mod matrix;
 mod mutant_list;
 mod mutants;
 mod page;

@@ -10,7 +10,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    cargo_mutants, ci, crash, exhaustive, mutant_list, mutants,
+    cargo_mutants, ci, crash, exhaustive, matrix, mutant_list, mutants,
     page::Mode,
     process::{output, program},
     simulator::{self, Presence, Seeds},
@@ -37,7 +37,7 @@ struct Tier {
     run: fn(&Workspace, &Subject, u64) -> Result<(), String>,
 }
 
-const TIERS: [Tier; 7] = [
+const TIERS: [Tier; 8] = [
     Tier {
         name: "sim",
         says: "the simulator over many seeds",
@@ -67,6 +67,12 @@ const TIERS: [Tier; 7] = [
         says: "loss of power on the embedded store",
         packages: &["dtx-shop"],
         run: power,
+    },
+    Tier {
+        name: "matrix",
+        says: "every store, transport and pattern, with kills",
+        packages: &["dtx-cli"],
+        run: matrix,
     },
     Tier {
         name: "mutants",
@@ -240,6 +246,33 @@ fn power(workspace: &Workspace, subject: &Subject, _seeds: u64) -> Result<(), St
         keep(&cycles, false, None)
     });
     keep(&cycles, outcome.is_ok(), outcome.as_ref().err().map(String::as_str))?;
+    outcome
+}
+
+/// Goes on with the cells that are sound already.
+fn matrix(workspace: &Workspace, subject: &Subject, _seeds: u64) -> Result<(), String> {
+    let start = Instant::now();
+    let earlier = read(&workspace.root, "matrix").filter(|result| subject.is_of(result));
+    let before = earlier.as_ref().and_then(|result| result["seconds"].as_f64()).unwrap_or(0.0);
+    let mut cells = earlier.map_or_else(Vec::new, |mut result| match result["cells"].take() {
+        Value::Array(cells) => cells,
+        _ => Vec::new(),
+    });
+    let is_sound = |cell: &Value| cell["failures"].as_array().is_some_and(Vec::is_empty);
+    cells.retain(is_sound);
+    let keep = |cells: &[Value], complete: bool, failure: Option<&str>| {
+        let seconds = before + start.elapsed().as_secs_f64();
+        let failed = cells.iter().filter(|cell| !is_sound(cell)).count();
+        let found = json!({ "complete": complete, "failure": failure, "seconds": seconds,
+            "failed": failed, "cells": cells });
+        write(&workspace.root, "matrix", &joined(subject.head(), found))
+    };
+    let known = cells.clone();
+    let outcome = matrix::prove(workspace, &known, |cell| {
+        cells.push(cell);
+        keep(&cells, false, None)
+    });
+    keep(&cells, outcome.is_ok(), outcome.as_ref().err().map(String::as_str))?;
     outcome
 }
 

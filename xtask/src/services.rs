@@ -4,11 +4,11 @@
 //! `test-NAME` of its crate, so that it is not built, and not passed over in silence, where there
 //! is no such server.
 
-use std::process::Command;
+use std::{collections::BTreeMap, process::Command};
 
 use crate::{
     process::{cargo, output, succeeds},
-    steps::{Ending, Steps},
+    steps::{Ending, Steps, say},
     workspace::Workspace,
 };
 
@@ -54,22 +54,32 @@ impl<'a> Servers<'a> {
     /// Finds or starts a server of every service that tests of the workspace can use. One that is
     /// not there is a skipped step, or a failed one if it is `required`.
     pub(crate) fn find(workspace: &'a Workspace, steps: &mut Steps, required: &[String]) -> Self {
-        let mut servers = Self { workspace, found: Vec::new() };
         let mut wanted = wanted(workspace);
         wanted.extend(required.iter().cloned());
         wanted.sort();
         wanted.dedup();
+        Self::find_these(workspace, steps, &wanted, required)
+    }
+
+    /// As [`Self::find`], of these services.
+    pub(crate) fn find_these(
+        workspace: &'a Workspace,
+        steps: &mut Steps,
+        wanted: &[String],
+        required: &[String],
+    ) -> Self {
+        let mut servers = Self { workspace, found: Vec::new() };
         for service in wanted {
             steps.run(&format!("server {service}"), || {
                 let mut command = services(workspace);
                 command.args(["up", service.as_str()]);
-                let must = required.contains(&service);
+                let must = required.contains(service);
                 if must {
                     command.arg("--install");
                 }
-                match output(&mut command).and_then(|text| parse(&service, &text)) {
+                match output(&mut command).and_then(|text| parse(service, &text)) {
                     Ok(server) => {
-                        println!("{} {}", server.variable, server.url);
+                        say(&format!("{} {}", server.variable, server.url));
                         servers.found.push(server);
                         Ending::of(true)
                     }
@@ -82,6 +92,11 @@ impl<'a> Servers<'a> {
             });
         }
         servers
+    }
+
+    /// Their URLs, by name.
+    pub(crate) fn urls(&self) -> BTreeMap<String, String> {
+        self.found.iter().map(|server| (server.service.clone(), server.url.clone())).collect()
     }
 
     /// The names of those that are there, which are also the names of the test targets.
@@ -104,7 +119,7 @@ impl Drop for Servers<'_> {
         for server in self.found.iter().filter(|server| server.ours) {
             let mut command = services(self.workspace);
             if let Err(problem) = output(command.args(["down", server.service.as_str()])) {
-                println!("{} WAS NOT STOPPED: {problem}", server.service);
+                say(&format!("{} WAS NOT STOPPED: {problem}", server.service));
             }
         }
     }

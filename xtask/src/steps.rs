@@ -2,8 +2,26 @@
 
 use std::{
     process::ExitCode,
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
+
+/// Whether what is said goes to stderr: stdout is for one JSON object.
+static ON_STDERR: AtomicBool = AtomicBool::new(false);
+
+/// Keeps stdout free for one JSON object: everything else goes to stderr.
+pub(crate) fn keep_stdout_free() {
+    ON_STDERR.store(true, Ordering::Relaxed);
+}
+
+/// Prints a line for people.
+pub(crate) fn say(text: &str) {
+    if ON_STDERR.load(Ordering::Relaxed) {
+        eprintln!("{text}");
+    } else {
+        println!("{text}");
+    }
+}
 
 /// How a step ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +49,7 @@ impl Ending {
 
     /// One failed check, whose reason is printed at once.
     pub(crate) fn failed(reason: impl AsRef<str>) -> Self {
-        println!("FAILED: {}", reason.as_ref());
+        say(&format!("FAILED: {}", reason.as_ref()));
         Self::of(false)
     }
 
@@ -67,7 +85,7 @@ impl Steps {
             self.add(name, Ending::skipped("an earlier step has failed"), Duration::ZERO);
             return;
         }
-        println!("== {name}");
+        say(&format!("== {name}"));
         let start = Instant::now();
         let ending = work();
         self.add(name, ending, start.elapsed());
@@ -86,11 +104,11 @@ impl Steps {
                 if counts.failed > 0 {
                     self.failed.push(name.to_owned());
                 }
-                println!("== {name}: {word} in {:.1} s", took.as_secs_f64());
+                say(&format!("== {name}: {word} in {:.1} s", took.as_secs_f64()));
             }
             Ending::Skipped(reason) => {
                 self.counts.skipped += 1;
-                println!("== {name}: SKIPPED: {reason}");
+                say(&format!("== {name}: SKIPPED: {reason}"));
                 self.skipped.push(format!("{name}: {reason}"));
             }
         }
@@ -98,16 +116,16 @@ impl Steps {
 
     /// Prints the summary. Its last line is `N passed, N failed`.
     pub(crate) fn close(self) -> ExitCode {
-        println!();
+        say("");
         if self.counts.skipped > 0 {
-            println!("{} skipped:", self.counts.skipped);
-            self.skipped.iter().for_each(|line| println!("  {line}"));
+            say(&format!("{} skipped:", self.counts.skipped));
+            self.skipped.iter().for_each(|line| say(&format!("  {line}")));
         }
         if !self.failed.is_empty() {
-            println!("failed steps:");
-            self.failed.iter().for_each(|line| println!("  {line}"));
+            say("failed steps:");
+            self.failed.iter().for_each(|line| say(&format!("  {line}")));
         }
-        println!("{} passed, {} failed", self.counts.passed, self.counts.failed);
+        say(&format!("{} passed, {} failed", self.counts.passed, self.counts.failed));
         if self.counts.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 }
