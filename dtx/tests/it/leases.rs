@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use dtx::{
     coordinator::{CoordinatorSettings, SubmitError},
+    engine::Signal,
     ids::{HolderId, TxId, WriteId},
     pattern::Phase,
     prelude::*,
@@ -65,6 +66,54 @@ async fn after_a_crash_the_next_one_takes_over_when_the_lease_has_ended() {
             assert!(took >= Duration::from_secs(1), "not before the lease has ended: {took:?}");
             all_sound(&second, 24).await;
         }
+    }
+}
+
+/// Design rule 14: participants forget what is below the watermark, so nothing below it may be
+/// asked for any more.
+#[tokio::test(start_paused = true)]
+async fn what_moves_to_the_front_while_a_shard_is_read_holds_the_watermark_down() {
+    let world = World::with(1, 1, InMemoryTransport::new());
+    let first = world.node(quick(), &[]).await;
+    let scan_interval = Duration::from_secs(20);
+    let settings = CoordinatorSettings { scan_records_max: 1, scan_interval, ..quick() };
+    let second = world.node(settings, &["a"]).await;
+    let one = || steps(Pattern::TwoPhaseSaga, &["a"]).build().unwrap();
+    first.wire.rule(|_| Fate::IsLost);
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        open.push(first.submit(one()).await.tx());
+    }
+    first.freeze(true);
+    second.store.hold_pages(true);
+    eventually("the second page is asked for", async || {
+        second.store.calls().get("open").is_some_and(|calls| *calls >= 2)
+    })
+    .await;
+    let last = open.iter().max().copied().unwrap();
+    let operator = Operator::on(world.memory.clone());
+    operator.signal(last, Signal::Cancel, "ann", "").await.unwrap();
+    second.store.hold_pages(false);
+    for tx in open.into_iter().filter(|tx| *tx != last) {
+        eventually("it ends", async || {
+            let record = second.dtx.get(tx).await.unwrap().unwrap();
+            matches!(record.summary.status, Status::Finished(_))
+        })
+        .await;
+    }
+    second.run(one()).await;
+    settle(&second).await;
+
+    let log = world.log.lock().unwrap();
+    let sent = |seen: &Seen| match seen {
+        Seen::Sent(sent) => Some(sent.clone()),
+        Seen::Durable(_) => None,
+    };
+    let sent: Vec<_> = log.iter().filter_map(sent).collect();
+    assert!(sent.iter().any(|sent| sent.tx == last && sent.phase == Phase::Cancel), "{sent:?}");
+    for (at, one) in sent.iter().enumerate() {
+        let late = sent[at..].iter().find(|later| later.sequence < one.watermark);
+        assert!(late.is_none(), "{late:?} after {one:?}");
     }
 }
 

@@ -8,7 +8,7 @@ mod world;
 
 pub(crate) use script::{Ask, Say, Script, Step};
 pub(crate) use spy::{Fault, Held, Spy};
-pub(crate) use wire::{Fate, Wire};
+pub(crate) use wire::{Fate, Seen, Wire};
 pub(crate) use world::{
     LONG, Node, World, accept, chain, eventually, is_sound, is_written_ahead, out_of, pass, quick,
     settle, steps, within, written,

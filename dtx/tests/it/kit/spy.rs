@@ -86,6 +86,8 @@ struct Switches {
     held: watch::Sender<Option<Held>>,
     frozen: watch::Sender<bool>,
     leases_held: watch::Sender<bool>,
+    /// Pages of what is open wait, but for first ones.
+    pages_held: watch::Sender<bool>,
     hints: watch::Sender<()>,
     down: AtomicBool,
     pause: Mutex<Duration>,
@@ -105,6 +107,7 @@ impl Spy {
             held: watch::Sender::new(None),
             frozen: watch::Sender::new(false),
             leases_held: watch::Sender::new(false),
+            pages_held: watch::Sender::new(false),
             hints: watch::Sender::new(()),
             down: AtomicBool::new(false),
             pause: Mutex::default(),
@@ -141,6 +144,12 @@ impl Spy {
     /// From now on no lease is acquired or renewed until this is taken back; all else goes on.
     pub(crate) fn hold_leases(&self, held: bool) {
         self.switches.leases_held.send_replace(held);
+    }
+
+    /// From now on, of a list of what is open, only its first page is read until this is taken
+    /// back.
+    pub(crate) fn hold_pages(&self, held: bool) {
+        self.switches.pages_held.send_replace(held);
     }
 
     async fn grants(&self) {
@@ -278,6 +287,10 @@ impl StateStore for Spy {
         limit: usize,
     ) -> Result<OpenPage, StoreError> {
         self.is_up("open").await?;
+        if cursor.is_some() {
+            let mut held = self.switches.pages_held.subscribe();
+            held.wait_for(|held| !held).await.expect("the switch outlives its readers");
+        }
         self.inner.open(shard, due_before, cursor, limit).await
     }
 

@@ -9,9 +9,11 @@ use async_trait::async_trait;
 use dtx::{
     InMemoryTransport,
     error::{ErrorKind, TransportError},
-    ids::TxId,
+    ids::{AcceptSequence, TxId},
     pattern::Phase,
-    transport::{Body, Envelope, PublishResult, Subscribe, Subscription, Transport, TransportInfo},
+    transport::{
+        Body, Command, Envelope, PublishResult, Subscribe, Subscription, Transport, TransportInfo,
+    },
 };
 use tokio::sync::watch;
 
@@ -34,6 +36,8 @@ pub(crate) enum Seen {
 pub(crate) struct Sent {
     pub(crate) tx: TxId,
     pub(crate) phase: Phase,
+    pub(crate) sequence: AcceptSequence,
+    pub(crate) watermark: AcceptSequence,
 }
 
 /// What becomes of a message.
@@ -118,7 +122,8 @@ impl Wire {
         match &message.body {
             Body::Command(command) => {
                 counts.0 += 1;
-                let sent = Sent { tx: command.tx, phase: command.phase };
+                let Command { tx, phase, sequence, watermark, .. } = **command;
+                let sent = Sent { tx, phase, sequence, watermark };
                 self.switches.log.lock().unwrap().push(Seen::Sent(sent));
             }
             Body::Reply(_) => counts.1 += 1,
