@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// How long the simulator runs at least, beyond the seeds of `cargo xtask test`.
-const SIMULATOR_BOX: Duration = Duration::from_secs(240);
+const SIMULATOR_BOX: Duration = Duration::from_secs(120);
 
 /// How many seeds it covers at least, however long that takes.
 const SIMULATOR_SEEDS: u64 = 300_000;

@@ -42,6 +42,9 @@ enum Task {
         /// Servers that must be here: `--require postgres,redis`.
         #[arg(long, value_delimiter = ',')]
         require: Vec<String>,
+        /// Leaves out all tests of servers, which `ci` runs.
+        #[arg(long, conflicts_with = "require")]
+        without_servers: bool,
     },
     /// What needs more time: slices of the long tiers, the kill campaign, features one by one.
     Ci {
@@ -138,7 +141,10 @@ fn start(task: &Task) -> Result<Steps, String> {
     let mut steps = Steps::new();
     match task {
         Task::Check { rules } => check::run(&workspace, &mut steps, *rules)?,
-        Task::Test { require } => examine::run(&workspace, &mut steps, require),
+        Task::Test { require, without_servers } => {
+            let require = (!without_servers).then_some(require.as_slice());
+            examine::run(&workspace, &mut steps, require);
+        }
         Task::Services { arguments } => services::pass(&workspace, &mut steps, arguments),
         Task::Ci { keep_going, require } => {
             if !keep_going {

@@ -61,6 +61,11 @@ impl<'a> Servers<'a> {
         Self::find_these(workspace, steps, &wanted, required)
     }
 
+    /// No server.
+    pub(crate) fn none(workspace: &'a Workspace) -> Self {
+        Self { workspace, found: Vec::new() }
+    }
+
     /// As [`Self::find`], of these services.
     pub(crate) fn find_these(
         workspace: &'a Workspace,
@@ -68,7 +73,7 @@ impl<'a> Servers<'a> {
         wanted: &[String],
         required: &[String],
     ) -> Self {
-        let mut servers = Self { workspace, found: Vec::new() };
+        let mut servers = Self::none(workspace);
         for service in wanted {
             steps.run(&format!("server {service}"), || {
                 let mut command = services(workspace);
