@@ -21,7 +21,6 @@ mod services;
 mod store;
 
 pub use address::{AddressError, ServerUrl, StoreAddress, TransportAddress};
-pub use audit::{Findings, audit};
 pub use checkout::{Checkout, PARTICIPANTS};
 pub use error::ShopError;
 pub use faults::{FaultRates, LOSE_MAX, Rate, RateError};

@@ -1,7 +1,7 @@
 //! A run: every order of a file becomes a transaction, and nothing is done twice.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -28,8 +28,8 @@ use crate::{
     options::RunOptions,
     orders::{Order, Orders},
     report::{DurableWrites, LatencyMs, Report},
-    services::{ServiceSettings, Services, open_books, start_services_through},
-    store::ShopStore,
+    services::{ServiceSettings, Services, open_books_on, start_services_through},
+    store::{Shelves, ShopStore},
 };
 
 /// How many orders are on their way at once if nothing else is said.
@@ -77,7 +77,7 @@ pub struct RunSettings {
     pub store: StoreAddress,
     /// What carries the messages.
     pub transport: TransportAddress,
-    /// Where the services are. Apart, they must be on the same store.
+    /// Where the services are. Apart, they keep their rows on the same store or on their own.
     pub services: Services,
     /// How many orders are on their way at once, 1 to [`CONCURRENCY_MAX`].
     pub concurrency: usize,
@@ -127,7 +127,8 @@ pub async fn run_through<S: ShopStore>(
 ) -> Result<Report, ShopError> {
     let stock = settings.stock.unwrap_or_else(|| orders.units());
     settings.options(orders, stock).settle(store, &settings.run).await?;
-    open_books(store, settings.run.as_str(), orders, stock).await?;
+    let shelves = settings.shelves(store);
+    open_books_on(&shelves, settings.run.as_str(), orders, stock).await?;
     let known = records(store, &settings.run).await?;
     let ended: HashSet<String> = known
         .iter()
@@ -137,7 +138,7 @@ pub async fn run_through<S: ShopStore>(
     let recovered = known.len() - ended.len();
     let faults = settings.drawn_faults().map(Arc::new);
     let services = ServiceSettings {
-        services: settings.services,
+        services: settings.services.clone(),
         faults: faults.clone(),
         ..ServiceSettings::new(&settings.store, settings.transport.clone())
     };
@@ -152,7 +153,7 @@ pub async fn run_through<S: ShopStore>(
     let is_stuck = driven.as_ref().map_or(true, |driven| driven.stuck > 0);
     dtx.shutdown(if is_stuck { GRACE_STUCK } else { GRACE }).await;
     let driven = driven?;
-    let found = audit(store, &settings.run, settings.pattern, orders, stock).await?;
+    let found = audit(store, &shelves, &settings.run, settings.pattern, orders, stock).await?;
     let mut report = settings.report(found, &driven, &dtx.stats());
     report.store = StateStore::info(store).name.to_owned();
     report.skipped_rows = orders.bad_rows.len() as u64;
@@ -170,8 +171,16 @@ impl RunSettings {
     fn drawn_faults(&self) -> Option<Faults> {
         (!self.faults.is_none()).then(|| match self.services {
             Services::Here => Faults::of_orders(self.seed, self.faults),
-            Services::Apart => Faults::of_transactions(self.seed, self.faults),
+            Services::Apart { .. } => Faults::of_transactions(self.seed, self.faults),
         })
+    }
+
+    fn shelves(&self, store: &impl ShopStore) -> Shelves {
+        let own = match &self.services {
+            Services::Here => BTreeMap::new(),
+            Services::Apart { own_stores } => own_stores.clone(),
+        };
+        Shelves::new(store.clone(), own)
     }
 
     fn options(&self, orders: &Orders, stock: u64) -> RunOptions {

@@ -1,6 +1,6 @@
 //! The services of the shop and their coordinator.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use dtx::{
     coordinator::{CoordinatorSettings, Dtx},
@@ -20,7 +20,7 @@ use crate::{
     faults::{Faults, LossyTransport, Refusing},
     messages::{Analyse, Log, Notify},
     orders::Orders,
-    store::ShopStore,
+    store::{Shelves, ShopStore},
 };
 
 /// What every account can hold beyond twice what its customer spends, in cents.
@@ -30,13 +30,16 @@ const ACCOUNT_CENTS_EXTRA: u64 = 10_000;
 const HOLDS_MAX: u32 = 65_536;
 
 /// Where the services of a coordinator are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub enum Services {
     /// In the process of the coordinator.
     #[default]
     Here,
     /// In other processes: see [`serve`](crate::serve).
-    Apart,
+    Apart {
+        /// The stores of those services that do not keep their rows on the coordinator's.
+        own_stores: BTreeMap<String, Arc<dyn ParticipantStore>>,
+    },
 }
 
 /// How the services are started.
@@ -93,7 +96,7 @@ pub(crate) async fn start_services_through<S: ShopStore>(
         .store(store.clone())
         .settings(coordinator_settings(settings))
         .shared_transport(transport);
-    let here = if settings.services == Services::Here { &PARTICIPANTS[..] } else { &[] };
+    let here = if matches!(settings.services, Services::Here) { &PARTICIPANTS[..] } else { &[] };
     let builder = here.iter().fold(builder, |builder, name| {
         builder.participant(participant(store, name, settings.faults.as_ref()))
     });
@@ -170,20 +173,31 @@ pub async fn open_books<S: ShopStore>(
     orders: &Orders,
     stock: u64,
 ) -> Result<(), ShopError> {
+    open_books_on(&Shelves::new(store.clone(), BTreeMap::new()), run, orders, stock).await
+}
+
+/// As [`open_books`], each where its service keeps it.
+pub(crate) async fn open_books_on(
+    shelves: &Shelves,
+    run: &str,
+    orders: &Orders,
+    stock: u64,
+) -> Result<(), ShopError> {
     let accounts: Vec<_> = orders
         .cents_by_customer()
         .into_iter()
         .map(|(customer, cents)| (account(run, customer), opening_balance(cents)))
         .collect();
-    Ledger::on(store).open_accounts("payment", &accounts).await?;
-    let items = Reservations::on(store);
-    items.open_items("inventory", &[(stock_item(run), stock)]).await?;
+    let money = Ledger::default().on_shared(shelves.of("payment").clone());
+    money.open_accounts("payment", &accounts).await?;
+    let items = |service| Reservations::default().on_shared(shelves.of(service).clone());
+    items("inventory").open_items("inventory", &[(stock_item(run), stock)]).await?;
     let days: Vec<_> = orders
         .orders_by_date()
         .into_iter()
         .map(|(date, slots)| (day_item(run, date), slots))
         .collect();
-    Ok(items.open_items("shipping", &days).await?)
+    Ok(items("shipping").open_items("shipping", &days).await?)
 }
 
 /// What an account is opened with whose customer spends this much.

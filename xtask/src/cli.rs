@@ -97,6 +97,22 @@ enum Task {
         #[arg(long, value_name = "N", default_value_t = matrix::ORDERS_DEFAULT)]
         orders: usize,
     },
+    /// An example of several processes: `checkout` has five services, each with its own store,
+    /// scales one of them, kills some, and shows what came of it.
+    Example {
+        /// Its name.
+        #[arg(value_parser = ["checkout"])]
+        name: String,
+        /// What carries the messages: kafka or nats.
+        #[arg(long, default_value = "nats")]
+        transport: String,
+        /// How each order is coordinated: 0.5ps, saga, 1.5ps, 2ps, 3ps or 2pc.
+        #[arg(long, default_value = "3ps")]
+        pattern: String,
+        /// How many orders.
+        #[arg(long, value_name = "N", default_value_t = 1_000)]
+        orders: usize,
+    },
     /// Speed as ratios to floors of the same run: `cargo xtask bench -- --help`.
     Bench {
         /// Passed on to the benchmark.
@@ -171,6 +187,11 @@ fn start(task: &Task) -> Result<Steps, String> {
                 orders: *orders,
             };
             matrix::run(&workspace, &mut steps, &wanted)?;
+        }
+        Task::Example { transport, pattern, orders, .. } => {
+            let (transport, pattern, orders) = (transport.clone(), pattern.clone(), *orders);
+            let wanted = matrix::Checkout { transport, pattern, orders };
+            matrix::checkout(&workspace, &mut steps, &wanted)?;
         }
         Task::Bench { arguments } => bench::run(&workspace, &mut steps, arguments),
         Task::Diagrams { check } => {

@@ -1,13 +1,13 @@
 //! `dtx run`.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, str::FromStr, sync::Arc};
 
 use clap::{Args, ValueEnum};
 use dtx::{name::Namespace, pattern::Pattern, resource::LEVEL_MAX, transport::Transport};
 use dtx_shop::{
-    CONCURRENCY_DEFAULT, CONCURRENCY_MAX, FaultRates, LOSE_MAX, Orders, RUN_NAME_RULE, Rate,
-    Report, RunSettings, Services, ShopError, ShopStore, StoreAddress, Told, TransportAddress,
-    default_run_name,
+    AddressError, CONCURRENCY_DEFAULT, CONCURRENCY_MAX, FaultRates, LOSE_MAX, Orders, PARTICIPANTS,
+    RUN_NAME_RULE, Rate, Report, RunSettings, Services, ShopError, ShopStore, StoreAddress, Told,
+    TransportAddress, default_run_name,
 };
 use dtx_sim::history::{HistoryWriter, Recorded, RecordedTransport, What};
 
@@ -47,6 +47,9 @@ pub(crate) struct RunArgs {
     /// Where the services are: here, or apart in processes of `dtx serve` on the same store
     #[arg(long, value_enum, value_name = "WHERE", default_value_t)]
     services: Where,
+    /// Where a service apart keeps its rows, if not on --store; may be given for each of them
+    #[arg(long = "service-store", value_name = "SERVICE=STORE")]
+    service_stores: Vec<ServiceStore>,
     /// The name of the run, to which accounts, stock and keys belong [default: file stem and
     /// pattern]
     #[arg(long, value_name = "NAME")]
@@ -90,17 +93,44 @@ pub(crate) enum Where {
     Apart,
 }
 
-impl Where {
-    fn checked(
-        self,
-        store: &StoreAddress,
-        transport: &TransportAddress,
-    ) -> Result<Services, Failure> {
-        match self {
-            Self::Here => Ok(Services::Here),
-            Self::Apart => shared_by_processes(store, transport).map(|()| Services::Apart),
+/// The store of one service.
+#[derive(Clone, Debug)]
+struct ServiceStore {
+    service: String,
+    store: StoreAddress,
+}
+
+impl FromStr for ServiceStore {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (service, store) = text.split_once('=').ok_or("give SERVICE=STORE")?;
+        if !PARTICIPANTS.contains(&service) {
+            return Err(format!("{service:?} is no service; the services are {PARTICIPANTS:?}"));
         }
+        let store: StoreAddress = store.parse().map_err(|error: AddressError| error.to_string())?;
+        Ok(Self { service: service.to_owned(), store })
     }
+}
+
+/// Where the services are, as the command line says.
+async fn services(args: &RunArgs) -> Result<Services, Failure> {
+    if matches!(args.services, Where::Here) {
+        return match args.service_stores.first() {
+            None => Ok(Services::Here),
+            Some(_) => Err(Failure::usage("--service-store is for --services apart")),
+        };
+    }
+    if args.history.is_some() {
+        let text = "--history cannot see what services apart do";
+        return Err(Failure::usage(text).fix("leave it out, or give --services here"));
+    }
+    shared_by_processes(&args.store, &args.transport)?;
+    let mut own_stores = BTreeMap::new();
+    for ServiceStore { service, store } in &args.service_stores {
+        shared_by_processes(store, &args.transport)?;
+        own_stores.insert(service.clone(), open(store).await?.rows());
+    }
+    Ok(Services::Apart { own_stores })
 }
 
 /// Refuses what only one process can use.
@@ -121,7 +151,7 @@ pub(crate) fn shared_by_processes(
 
 /// Runs the orders.
 pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
-    let settings = settings(&args)?;
+    let settings = settings(&args, services(&args).await?)?;
     let orders = Orders::read(&args.orders).map_err(Failure::usage)?;
     for row in &orders.bad_rows {
         eprintln!("warning: {row}; the row is left out");
@@ -144,7 +174,7 @@ pub(crate) async fn run(args: RunArgs) -> Result<Exit, Failure> {
     Ok(if report.is_sound() { Exit::Sound } else { Exit::Failed })
 }
 
-fn settings(args: &RunArgs) -> Result<RunSettings, Failure> {
+fn settings(args: &RunArgs, services: Services) -> Result<RunSettings, Failure> {
     if !(1..=CONCURRENCY_MAX).contains(&args.concurrency) {
         let text = format!(
             "--concurrency is {}; give 1 to {CONCURRENCY_MAX}, such as {CONCURRENCY_DEFAULT}",
@@ -169,7 +199,7 @@ fn settings(args: &RunArgs) -> Result<RunSettings, Failure> {
         pattern: args.pattern,
         store: args.store.clone(),
         transport: args.transport.clone(),
-        services: args.services.checked(&args.store, &args.transport)?,
+        services,
         concurrency: args.concurrency,
         faults,
         seed: args.seed,

@@ -1,6 +1,6 @@
 //! The one place where the address of a store becomes a store.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 #[cfg(feature = "postgres")]
 use dtx::{PgConfig, PgStore};
@@ -8,7 +8,7 @@ use dtx::{
     RedbReader, RedbStore,
     error::{ErrorKind, StoreError},
     ids::TxId,
-    store::{Catalog, MemoryStore, StateStore, TxRecord},
+    store::{Catalog, MemoryStore, ParticipantStore, StateStore, TxRecord},
 };
 #[cfg(feature = "redis")]
 use dtx::{RedisSettings, RedisStore};
@@ -62,6 +62,11 @@ pub(crate) async fn open(address: &StoreAddress) -> Result<Opened, Failure> {
 }
 
 impl Opened {
+    /// The rows of participants on it, for as long as they are used.
+    pub(crate) fn rows(self) -> Arc<dyn ParticipantStore> {
+        on!(self, store => Arc::new(store))
+    }
+
     /// Gives the store up.
     pub(crate) async fn close(self) -> Result<(), Failure> {
         match self {

@@ -15,6 +15,7 @@ use crate::{
     error::ShopError,
     faults::Refusal,
     messages::{counted, entry_of, log_prefix},
+    store::Shelves,
 };
 
 /// What the rows say of each operation.
@@ -77,20 +78,23 @@ pub(super) struct Books {
 
 /// Reads all rows of a run.
 pub(super) async fn read_books(
-    store: &impl ParticipantStore,
+    shelves: &Shelves,
     run: &str,
     pattern: Pattern,
 ) -> Result<Books, ShopError> {
     let mut books = Books::default();
-    books.money = read_pool(store, &format!("payment/{run}/"), &mut books.ops, None).await?;
+    let place = |service| (shelves.of(service).as_ref(), format!("{service}/{run}/"));
+    let (store, prefix) = place("payment");
+    books.money = read_pool(store, &prefix, &mut books.ops, None).await?;
     let mut stock = StockLog::default();
-    let prefix = format!("inventory/{run}/");
+    let (store, prefix) = place("inventory");
     books.stock = read_pool(store, &prefix, &mut books.ops, Some(&mut stock)).await?;
-    books.slots = read_pool(store, &format!("shipping/{run}/"), &mut books.ops, None).await?;
+    let (store, prefix) = place("shipping");
+    books.slots = read_pool(store, &prefix, &mut books.ops, None).await?;
     books.refused_alone = stock.refused_alone();
     if Checkout::has_messages(pattern) {
         for participant in ["notification", "analytics"] {
-            let prefix = log_prefix(participant, run);
+            let (store, prefix) = (shelves.of(participant).as_ref(), log_prefix(participant, run));
             books.double_messages += read_log(store, &prefix, &mut books.ops).await?;
         }
     }
@@ -98,7 +102,7 @@ pub(super) async fn read_books(
 }
 
 async fn read_pool(
-    store: &impl ParticipantStore,
+    store: &dyn ParticipantStore,
     prefix: &str,
     ops: &mut Ops,
     mut log: Option<&mut StockLog>,
@@ -131,7 +135,7 @@ async fn read_pool(
 
 /// The entries of the logs beyond the first of each order.
 async fn read_log(
-    store: &impl ParticipantStore,
+    store: &dyn ParticipantStore,
     prefix: &str,
     ops: &mut Ops,
 ) -> Result<u64, ShopError> {
@@ -149,7 +153,7 @@ async fn read_log(
     Ok(doubles)
 }
 
-async fn scopes(store: &impl ParticipantStore, prefix: &str) -> Result<Vec<Scope>, ShopError> {
+async fn scopes(store: &dyn ParticipantStore, prefix: &str) -> Result<Vec<Scope>, ShopError> {
     let (mut found, mut cursor) = (Vec::new(), None);
     loop {
         let page = store.scopes(prefix, cursor.as_ref(), PAGE_ITEMS_MAX).await?;
@@ -162,7 +166,7 @@ async fn scopes(store: &impl ParticipantStore, prefix: &str) -> Result<Vec<Scope
 }
 
 async fn rows(
-    store: &impl ParticipantStore,
+    store: &dyn ParticipantStore,
     scope: &Scope,
 ) -> Result<Vec<(RowKey, StoredRow)>, ShopError> {
     let (mut found, mut cursor) = (Vec::new(), None);

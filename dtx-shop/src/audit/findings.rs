@@ -15,49 +15,50 @@ use crate::{
     orders::{Order, Orders},
     report::Invariants,
     services::opening_balance,
-    store::ShopStore,
+    store::{Shelves, ShopStore},
 };
 
 /// What the audit of a run found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Findings {
+pub(crate) struct Findings {
     /// Orders with an outcome.
-    pub transactions: u64,
+    pub(crate) transactions: u64,
     /// Of those: committed.
-    pub committed: u64,
+    pub(crate) committed: u64,
     /// Aborted.
-    pub aborted: u64,
+    pub(crate) aborted: u64,
     /// Compensated.
-    pub compensated: u64,
+    pub(crate) compensated: u64,
     /// Dispatched.
-    pub dispatched: u64,
+    pub(crate) dispatched: u64,
     /// Messages that could not be delivered.
-    pub dead_letters: u64,
+    pub(crate) dead_letters: u64,
     /// Transactions that wait for an operator.
-    pub needs_attention: u64,
+    pub(crate) needs_attention: u64,
     /// Units that were sold.
-    pub sold_units: u64,
+    pub(crate) sold_units: u64,
     /// Units that are left.
-    pub left_units: u64,
+    pub(crate) left_units: u64,
     /// The smallest order that was refused while no other one held a claim on the stock.
-    pub smallest_refused_alone: Option<u64>,
+    pub(crate) smallest_refused_alone: Option<u64>,
     /// What must hold.
-    pub invariants: Invariants,
+    pub(crate) invariants: Invariants,
 }
 
 /// Counts a run again. Nothing of it may be on its way.
 ///
 /// # Errors
-/// When the store cannot be read.
-pub async fn audit<S: ShopStore>(
-    store: &S,
+/// When a store cannot be read.
+pub(crate) async fn audit(
+    store: &impl ShopStore,
+    shelves: &Shelves,
     run: &Namespace,
     pattern: Pattern,
     orders: &Orders,
     stock: u64,
 ) -> Result<Findings, ShopError> {
     let records = records(store, run).await?;
-    let books = read_books(store, run.as_str(), pattern).await?;
+    let books = read_books(shelves, run.as_str(), pattern).await?;
     let by_key: HashMap<&str, &Record> =
         records.iter().map(|record| (record.order.as_str(), record)).collect();
     let mut found = Findings::default();

@@ -6,6 +6,6 @@ mod findings;
 mod records;
 mod verdicts;
 
-pub use findings::{Findings, audit};
+pub(crate) use findings::{Findings, audit};
 
 pub(crate) use records::records;

@@ -161,7 +161,7 @@ impl Place {
 }
 
 /// The address of a broker, with a prefix for everything that is made there.
-fn with_prefix(service: &str, url: &str, prefix: &str) -> String {
+pub(super) fn with_prefix(service: &str, url: &str, prefix: &str) -> String {
     let url = if url.contains("://") { url.to_owned() } else { format!("{service}://{url}") };
     let join = if url.contains('?') { '&' } else { '?' };
     format!("{url}{join}prefix={prefix}")

@@ -177,17 +177,21 @@ fn carry_out(
     result
 }
 
+/// Builds the program `dtx` with what these servers need.
+pub(super) fn build(workspace: &Workspace, urls: &BTreeMap<String, String>) -> Result<(), String> {
+    let features: Vec<&str> = urls.keys().map(String::as_str).collect();
+    let arguments = ["build", "--quiet", "--profile", "checked", "--package", "dtx-cli"];
+    let mut build = cargo(&workspace.root, &arguments);
+    output(build.args(["--features", &features.join(",")])).map(drop)
+}
+
 /// Builds the program and writes the orders.
 fn equip(
     workspace: &Workspace,
     orders: usize,
     urls: BTreeMap<String, String>,
 ) -> Result<Equipment, String> {
-    let features: Vec<&str> = urls.keys().map(String::as_str).collect();
-    let arguments = ["build", "--quiet", "--profile", "checked", "--package", "dtx-cli"];
-    let mut build = cargo(&workspace.root, &arguments);
-    build.args(["--features", &features.join(",")]);
-    output(&mut build)?;
+    build(workspace, &urls)?;
     let stamp = format!("m{}", process::id());
     let folder = workspace.target.join("matrix").join(&stamp);
     fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
