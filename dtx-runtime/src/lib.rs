@@ -7,3 +7,4 @@
 pub mod coordinator;
 pub mod operator;
 pub mod participant;
+pub mod subscription;

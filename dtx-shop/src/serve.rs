@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use dtx::{
     participant::{Host, HostHandle, HostSettings, HostStats},
     store::ParticipantStore,
+    subscription::{ManagedTransport, SubscriptionSettings},
     transport::Transport,
 };
 
@@ -57,6 +58,8 @@ pub async fn serve<S: ShopStore>(
     let faults = (!settings.faults.is_none())
         .then(|| Arc::new(Faults::of_transactions(settings.seed, settings.faults)));
     let transport = open_transport(store, &settings.transport, faults.as_ref()).await?;
+    let transport = ManagedTransport::new(transport, &SubscriptionSettings::default());
+    let transport: Arc<dyn Transport> = Arc::new(transport);
     let mut hosts = Vec::new();
     for name in &settings.services {
         let rows: Arc<dyn ParticipantStore> = Arc::new(store.clone());

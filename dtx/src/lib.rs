@@ -8,7 +8,7 @@ pub use dtx_core::{
     answer, engine, error, frame, ids, modifier, name, outbox, pattern, resource, store, time,
     transaction, transport,
 };
-pub use dtx_runtime::{coordinator, operator, participant};
+pub use dtx_runtime::{coordinator, operator, participant, subscription};
 #[cfg(feature = "postgres")]
 pub use dtx_store_postgres::{
     DeadMessage, Finding, Migration, Once, Pg, PgConfig, PgInbox, PgOpen, PgOutbox, PgStore, Relay,

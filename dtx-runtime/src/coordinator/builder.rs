@@ -29,6 +29,7 @@ use super::{
 use crate::{
     operator::Operator,
     participant::{Host, HostHandle, HostSettings, Participant},
+    subscription::ManagedTransport,
 };
 
 /// Builds a [`Dtx`].
@@ -142,6 +143,8 @@ impl DtxBuilder {
             }
         }
         self.settings.check()?;
+        let managed = Arc::new(ManagedTransport::new(transport, &self.settings.subscriptions));
+        let transport: Arc<dyn Transport> = managed.clone();
         say_durability(store.as_ref(), self.settings.allow_volatile);
         let store_now = StateStore::now(store.as_ref()).await.map_err(StartError::Store)?;
         let hosts = self.start_hosts(&store, &transport).await?;
@@ -166,6 +169,7 @@ impl DtxBuilder {
         let inner = Arc::new(Inner {
             shared,
             store,
+            transport: managed,
             hosts: tokio::sync::Mutex::new(hosts),
             offers,
             receiving,

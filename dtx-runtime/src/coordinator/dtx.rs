@@ -25,7 +25,10 @@ use super::{
     stop::{DrainReport, Stopping},
     waiters::{Accepted, Submitter, Waiter},
 };
-use crate::participant::{Capability, HostHandle, HostStats};
+use crate::{
+    participant::{Capability, HostHandle, HostStats},
+    subscription::ManagedTransport,
+};
 
 /// A running coordinator with the participants that it hosts. Cheap to clone; it stops by
 /// [`shutdown`](Self::shutdown), or at once when the last clone and the last [`Handle`] are
@@ -40,6 +43,7 @@ pub(super) struct Inner {
     pub(super) shared: Arc<Shared>,
     /// The store as it was given, also for what only its own type can do.
     pub(super) store: Arc<dyn Store>,
+    pub(super) transport: Arc<ManagedTransport>,
     pub(super) hosts: tokio::sync::Mutex<Vec<HostHandle>>,
     pub(super) offers: BTreeMap<ParticipantName, Vec<Capability>>,
     pub(super) receiving: CancellationToken,

@@ -8,6 +8,8 @@ use dtx_core::{
     transaction::Reversals,
 };
 
+use crate::subscription::SubscriptionSettings;
+
 /// What a coordinator can be told. Every bound has a name here or in [`EngineSettings`].
 #[derive(Clone, Debug)]
 pub struct CoordinatorSettings {
@@ -49,6 +51,8 @@ pub struct CoordinatorSettings {
     /// Whether the coordinators of the store share its shards out evenly. Else each keeps all that
     /// it got, and the others stand by. `None`: where several processes may use the store at once.
     pub spread_shards: Option<bool>,
+    /// How long subscriptions live that nobody reads.
+    pub subscriptions: SubscriptionSettings,
     /// How the healer works.
     pub healing: HealSettings,
     /// Which action reverses which, for an undo.
@@ -80,6 +84,7 @@ impl Default for CoordinatorSettings {
             scan_interval_max: Duration::from_secs(8),
             balance_interval: Duration::from_millis(1500),
             spread_shards: None,
+            subscriptions: SubscriptionSettings::default(),
             healing: HealSettings::default(),
             reversals: reversals(),
             scan_records_max: 256,
@@ -97,6 +102,7 @@ impl CoordinatorSettings {
     pub fn check(&self) -> Result<(), SettingsError> {
         self.engine.check()?;
         self.healing.check()?;
+        self.subscriptions.check()?;
         for (field, value) in [
             ("in_flight_max", self.in_flight_max),
             ("batch_writes_max", self.batch_writes_max),

@@ -70,6 +70,7 @@ impl Inner {
         if tokio::time::timeout(STOP_WAIT, shared.tasks.wait()).await.is_err() {
             tracing::warn!("the store does not answer; some tasks end when it does");
         }
+        self.transport.close_subscriptions().await;
         crash_point!("shutdown.ended");
         DrainReport { drained, handed_over }
     }
