@@ -6,7 +6,7 @@ use dtx_core::{
     transport::{Interest, Subscribe, Subscription, Transport},
 };
 use dtx_transport_inmem::InMemoryTransport;
-use tokio::time::{advance, sleep};
+use tokio::{task::yield_now, time::advance};
 
 use super::{ManagedTransport, SubscriptionSettings};
 
@@ -23,9 +23,17 @@ async fn subscribe(transport: &ManagedTransport, name: &str) -> Box<dyn Subscrip
     transport.subscribe(&wish).await.expect("it is open")
 }
 
+/// Moves the clock, and lets the collector look.
+async fn pass(time: Duration) {
+    advance(time).await;
+    for _ in 0..8 {
+        yield_now().await;
+    }
+}
+
 /// More than the time between two looks.
 async fn a_while() {
-    sleep(31 * SECOND).await;
+    pass(31 * SECOND).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -52,9 +60,13 @@ async fn the_time_to_live_is_exact_at_the_look_that_finds_it_over() {
     let settings = SubscriptionSettings { ttl: 60 * SECOND, interval: 20 * SECOND };
     let transport = ManagedTransport::new(Arc::new(InMemoryTransport::new()), &settings);
     let _left = subscribe(&transport, "left").await;
-    sleep(59 * SECOND).await;
+    for _ in 0..59 {
+        pass(SECOND).await;
+    }
     assert_eq!(transport.subscriptions(), 1, "not before");
-    sleep(22 * SECOND).await;
+    for _ in 0..22 {
+        pass(SECOND).await;
+    }
     assert_eq!(transport.subscriptions(), 0);
 }
 
@@ -101,7 +113,7 @@ async fn a_close_ends_all_and_who_waits_too() {
     let mut left = subscribe(&transport, "left").await;
     let mut waits = subscribe(&transport, "waits").await;
     let waiting = tokio::spawn(async move { waits.receive(1, TTL).await });
-    tokio::task::yield_now().await;
+    yield_now().await;
     transport.close().await.expect("it closes");
     let error = waiting.await.expect("no panic").expect_err("it was closed");
     assert_eq!(error.kind(), ErrorKind::Closed);
