@@ -34,7 +34,7 @@ pub(crate) fn target(workspace: &Workspace, name: &str) -> Result<Command, Strin
     }
     let arguments = ["test", "--profile", "checked", "--package", "dtx-cli", "--test", name];
     let mut command = cargo(&workspace.root, &arguments);
-    command.args(["--features", "crash-points,mutants"]);
+    command.args(["--features", "campaigns"]);
     Ok(command)
 }
 

@@ -12,6 +12,8 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::{Pid, Signal, kill_process};
+
 /// How long one process may take before it counts as stuck.
 const DEADLINE: Duration = Duration::from_secs(120);
 
@@ -77,6 +79,13 @@ impl Watched {
     /// kill -9.
     pub(crate) fn kill(&self) {
         lock(&self.child).kill().expect("a running process can be killed");
+    }
+
+    /// Any other signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let id = i32::try_from(lock(&self.child).id()).expect("ids are small");
+        let id = Pid::from_raw(id).expect("a child has an id");
+        kill_process(id, signal).expect("it is a child of this process");
     }
 
     pub(crate) fn wait(self) -> Ended {

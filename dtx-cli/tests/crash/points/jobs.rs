@@ -17,12 +17,19 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{campaign::Reached, scenario::Scenario};
+use crate::home::{Home, Kind};
 
 /// How long the slice takes when nobody says, in seconds.
 const SECONDS_DEFAULT: u64 = 120;
 
-/// How many processes are killed side by side: most of the time they wait for time-outs.
-const WORKERS: usize = 2;
+/// How many processes are killed side by side: most of the time they wait for time-outs, and on a
+/// server for the leases of the dead.
+fn workers(kind: Kind) -> usize {
+    match kind {
+        Kind::Redb => 2,
+        Kind::Postgres | Kind::Redis => 8,
+    }
+}
 
 /// How much is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,30 +72,50 @@ impl Job {
     }
 
     /// Kills, at an earlier visit if this time there were not so many. Says at which.
-    fn kill(&self) -> Option<u64> {
+    fn kill(&self, home: &Home) -> Option<u64> {
         let halves = std::iter::successors(Some(self.visit), |visit| Some((visit / 2).max(1)));
         let tries = (u64::BITS - self.visit.leading_zeros()) as usize + 2;
-        halves.take(tries).find(|visit| self.scenario.die_at(&self.point, *visit))
+        halves.take(tries).find(|visit| self.scenario.die_at(home, &self.point, *visit))
     }
 }
 
-/// Every point in every scenario that reaches it, and more rounds where that is fewer than
-/// `kills_min`. Rounds are at other visits.
-pub(crate) fn all(reached: &Reached, kills_min: usize) -> Vec<Job> {
-    let mut by_point: BTreeMap<&str, Vec<(Scenario, u64)>> = BTreeMap::new();
+type Places = Vec<(Scenario, u64)>;
+
+/// Where each point is reached, and how often.
+fn by_point(reached: &Reached) -> BTreeMap<&str, Places> {
+    let mut by_point: BTreeMap<&str, Places> = BTreeMap::new();
     for (scenario, points) in reached {
         for (point, count) in points {
             by_point.entry(point).or_default().push((*scenario, *count));
         }
     }
+    by_point
+}
+
+fn job(point: &str, round: usize, (scenario, count): (Scenario, u64)) -> Job {
+    let visit = 1 + hash(&(scenario.to_string(), point, round)) % count;
+    Job { scenario, point: point.to_owned(), round, visit }
+}
+
+/// Every point in every scenario that reaches it, and more rounds where that is fewer than
+/// `kills_min`. Rounds are at other visits.
+pub(crate) fn all(reached: &Reached, kills_min: usize) -> Vec<Job> {
     let mut jobs = Vec::new();
-    for (point, places) in by_point {
+    for (point, places) in by_point(reached) {
         for round in 0..kills_min.div_ceil(places.len()) {
-            jobs.extend(places.iter().map(|(scenario, count)| {
-                let visit = 1 + hash(&(scenario.to_string(), point, round)) % count;
-                Job { scenario: *scenario, point: point.to_owned(), round, visit }
-            }));
+            jobs.extend(places.iter().map(|place| job(point, round, *place)));
         }
+    }
+    jobs
+}
+
+/// Every point `kills` times, in as many scenarios that reach it as there are.
+pub(crate) fn some(reached: &Reached, kills: usize) -> Vec<Job> {
+    let mut jobs = Vec::new();
+    for (point, mut places) in by_point(reached) {
+        places.sort_by_key(|(scenario, _)| hash(&(scenario.to_string(), point)));
+        let again = (0..).flat_map(|round| places.iter().map(move |place| (round, *place)));
+        jobs.extend(again.take(kills).map(|(round, place)| job(point, round, place)));
     }
     jobs
 }
@@ -108,27 +135,31 @@ pub(crate) fn from(mut jobs: Vec<Job>, first: u64) -> Vec<Job> {
 }
 
 /// Makes the kills until they are made, or until the time is over. Says how many it made.
-pub(crate) fn run(jobs: &[Job], until: Option<Instant>, done: &Done) -> usize {
-    let (next, kills) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let work = || {
-        while until.is_none_or(|until| Instant::now() < until) {
-            let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) else { return };
-            let visit = job.kill();
-            if visit.is_some() {
-                kills.fetch_add(1, Ordering::Relaxed);
-            }
-            done.add(job, visit);
+pub(crate) fn run(home: &Home, jobs: &[Job], until: Option<Instant>, done: &Done) -> usize {
+    let kills = AtomicUsize::new(0);
+    side_by_side(home.kind, jobs, |job| {
+        let visit = job.kill(home);
+        if visit.is_some() {
+            kills.fetch_add(1, Ordering::Relaxed);
         }
-    };
+        done.add(job, visit);
+        until.is_none_or(|until| Instant::now() < until)
+    });
+    kills.into_inner()
+}
+
+/// Does the same with all of them, several at a time, until one says that it is enough.
+pub(crate) fn side_by_side<T: Sync>(kind: Kind, all: &[T], each: impl Fn(&T) -> bool + Sync) {
+    let next = AtomicUsize::new(0);
+    let work = || while all.get(next.fetch_add(1, Ordering::Relaxed)).is_some_and(&each) {};
     thread::scope(|scope| {
-        let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(work)).collect();
+        let workers: Vec<_> = (0..workers(kind)).map(|_| scope.spawn(work)).collect();
         for worker in workers {
             if let Err(panic) = worker.join() {
                 std::panic::resume_unwind(panic);
             }
         }
     });
-    kills.into_inner()
 }
 
 /// What was done, and the file where it stands.

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::upkeep;
 use crate::{
+    home::{Home, Kind},
     orders::write_orders,
     process::{Ended, Watched},
     told::{RUN, Told},
@@ -18,7 +19,12 @@ const PATTERNS: [&str; 6] = ["0.5ps", "saga", "1.5ps", "2ps", "3ps", "2pc"];
 const ORDERS: usize = 60;
 
 /// Where the process dies whose work is then taken up: in the middle of every piece of work.
-const EARLIER_DEATH: &str = "redb.batch.durable:14";
+fn earlier_death(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Redb => "redb.batch.durable:14",
+        Kind::Postgres | Kind::Redis => "coordinator.accepted.after:14",
+    }
+}
 
 /// One piece of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,14 +56,13 @@ impl Scenario {
         works.flat_map(|work| [false, true].map(|is_resumed| Self { work, is_resumed })).collect()
     }
 
-    fn command(self, folder: &Path) -> Command {
+    fn command(self, folder: &Path, store: &str) -> Command {
         match self.work {
-            Work::Upkeep => upkeep::command(folder),
+            Work::Upkeep => upkeep::command(store),
             Work::Run(pattern) => {
-                let store = format!("redb:{}", folder.join("shop.redb").display());
                 let mut command = Command::new(env!("CARGO_BIN_EXE_dtx"));
                 command.current_dir(folder).env_remove("RUST_LOG").args(["run", "--json"]);
-                command.args(["--orders", "orders.csv", "--pattern", pattern, "--store", &store]);
+                command.args(["--orders", "orders.csv", "--pattern", pattern, "--store", store]);
                 command.args(["--concurrency", "32", "--seed", "7"]);
                 command.args(["--refuse", "0.2", "--lose", "0.03"]);
                 command.args(["--run", RUN, "--progress", "orders"]);
@@ -66,25 +71,28 @@ impl Scenario {
         }
     }
 
-    /// Brings a folder to where the work begins.
-    fn prepare(self, folder: &Path) {
+    /// Brings a new store to where the work begins.
+    fn prepare(self, home: &Home, folder: &Path) -> String {
         write_orders(folder, ORDERS);
+        let store = home.store(folder);
         if self.is_resumed {
-            let earlier = self.run(folder, "DTX_CRASH_POINT", EARLIER_DEATH);
+            let earlier = self.run(folder, &store, ("DTX_CRASH_POINT", earlier_death(home.kind)));
             assert!(earlier.was_killed(), "{self} was done before: {earlier:?}");
         }
+        store
     }
 
-    fn run(self, folder: &Path, name: &str, value: &str) -> Ended {
-        Watched::start(self.command(folder).env(name, value), |_| ()).wait()
+    fn run(self, folder: &Path, store: &str, (name, value): (&str, &str)) -> Ended {
+        Watched::start(self.command(folder, store).env(name, value), |_| ()).wait()
     }
 
     /// The places that come by, and how often at the least.
-    pub(crate) fn survey(self) -> BTreeMap<String, u64> {
+    pub(crate) fn survey(self, home: &Home) -> BTreeMap<String, u64> {
         let folder = tempfile::tempdir().expect("a folder");
-        self.prepare(folder.path());
+        let store = self.prepare(home, folder.path());
         let file = folder.path().join("survey");
-        let ended = self.run(folder.path(), "DTX_CRASH_SURVEY", &file.display().to_string());
+        let asked = ("DTX_CRASH_SURVEY", file.to_str().expect("a path of text"));
+        let ended = self.run(folder.path(), &store, asked);
         self.assert_sound(&ended);
         let text = fs::read_to_string(file).expect("the survey was written");
         let counts = text.lines().filter_map(|line| {
@@ -97,18 +105,18 @@ impl Scenario {
 
     /// Kills the work at a visit of a point, then does it again to its end. Says whether the
     /// point was reached as often as that.
-    pub(crate) fn die_at(self, point: &str, visit: u64) -> bool {
+    pub(crate) fn die_at(self, home: &Home, point: &str, visit: u64) -> bool {
         let folder = tempfile::tempdir().expect("a folder");
-        self.prepare(folder.path());
-        let died = self.run(folder.path(), "DTX_CRASH_POINT", &format!("{point}:{visit}"));
+        let store = self.prepare(home, folder.path());
+        let place = format!("{point}:{visit}");
+        let died = self.run(folder.path(), &store, ("DTX_CRASH_POINT", &place));
         if died.was_killed() {
             let told = format!("crash point {point}");
             assert!(died.stderr.contains(&told), "{self} was killed elsewhere: {died:?}");
-            let store = folder.path().join("shop.redb");
-            let mut told = Told::default();
+            let mut told = Told::of(RUN);
             died.stderr.iter().for_each(|line| told.hear(line));
             assert_eq!(told.missing_in(&store), Vec::<String>::new(), "{self} at {point}:{visit}");
-            let again = Watched::start(&mut self.command(folder.path()), |_| ()).wait();
+            let again = Watched::start(&mut self.command(folder.path(), &store), |_| ()).wait();
             self.assert_sound_after(&again, point, visit);
             assert_eq!(told.changed_in(&store), Vec::<String>::new(), "{self} at {point}:{visit}");
             return true;

@@ -1,10 +1,10 @@
 //! What `dtx run` does not come by: pivots, delegated commits, signals, verifications, inquiries,
 //! dead letters, the collector and the purge, with settings that make them come soon.
 
-use std::{env, path::Path, process::Command, sync::Arc, time::Duration};
+use std::{env, process::Command, sync::Arc, time::Duration};
 
 use dtx::{
-    InMemoryTransport, RedbStore,
+    InMemoryTransport, PgConfig, PgStore, RedbStore, RedisSettings,
     coordinator::{CoordinatorSettings, Dtx},
     engine::EngineSettings,
     ids::{AcceptSequence, Epoch, OperationIndex, ShardCount, ShardId, TxId},
@@ -14,13 +14,14 @@ use dtx::{
     pattern::Phase,
     prelude::*,
     resource::Audit,
-    store::{Catalog, ParticipantStore, Purge, Scope, StateStore},
+    store::{Purge, Scope, StateStore},
     transaction::TransactionBuilder,
     transport::{Body, Command as Message, Envelope, Transport},
 };
+use dtx_shop::{ShopStore, StoreAddress};
 use serde::{Deserialize, Serialize};
 
-const FOLDER: &str = "DTX_UPKEEP_FOLDER";
+const STORE: &str = "DTX_UPKEEP_STORE";
 
 /// What the account and the item are opened with.
 const OPENED: u64 = 1_000;
@@ -43,22 +44,43 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How many transactions one step of the purge forgets.
 const PURGE_STEP: usize = 16;
 
-/// The process that does the upkeep of the store in this folder.
-pub(crate) fn command(folder: &Path) -> Command {
+/// The process that does the upkeep of this store.
+pub(crate) fn command(store: &str) -> Command {
     let mut command = Command::new(env::current_exe().expect("this program"));
-    command
-        .args(["--exact", "points::campaign::child_of_upkeep", "--nocapture"])
-        .env(FOLDER, folder);
+    command.args(["--exact", "points::campaign::child_of_upkeep", "--nocapture"]).env(STORE, store);
     command.env_remove("RUST_LOG");
     command
 }
 
 /// Does nothing unless it is that process.
 pub(crate) fn child() {
-    let Some(folder) = env::var_os(FOLDER) else { return };
+    let Ok(store) = env::var(STORE) else { return };
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(2).enable_all().build().expect("the runtime starts");
-    runtime.block_on(work(&Path::new(&folder).join("upkeep.redb")));
+    runtime.block_on(open(store.parse().expect("an address")));
+}
+
+async fn open(store: StoreAddress) {
+    let one = ShardCount::new(1).expect("a number of shards");
+    let opens = "the store opens";
+    match store {
+        StoreAddress::Memory => panic!("it would be gone"),
+        StoreAddress::Redb(path) => {
+            let store = RedbStore::builder().shards(one).open(path).await.expect(opens);
+            work(&store).await;
+            store.close().await.expect("the store closes");
+        }
+        StoreAddress::Postgres(url) => {
+            let config = PgConfig::from_url(url.expose()).expect("a URL").shards(one);
+            let store = PgStore::connect(config).await.expect(opens);
+            work(&store).await;
+            store.close().await;
+        }
+        StoreAddress::Redis(url) => {
+            let settings = RedisSettings::new(url.expose()).expect("a URL").shards(one);
+            work(&settings.open().await.expect(opens)).await;
+        }
+    }
 }
 
 /// A message; nobody can take a poisoned one in.
@@ -82,27 +104,24 @@ impl Deliver for TakeNote {
     }
 }
 
-async fn work(path: &Path) {
-    let one = ShardCount::new(1).expect("a number of shards");
-    let store = RedbStore::builder().shards(one).open(path).await.expect("the store opens");
+async fn work(store: &impl ShopStore) {
     let money = [("a".to_owned(), OPENED)];
-    Ledger::on(&store).open_accounts("payment", &money).await.expect("the account opens");
+    Ledger::on(store).open_accounts("payment", &money).await.expect("the account opens");
     let stock = [("i".to_owned(), OPENED)];
-    Reservations::on(&store).open_items("inventory", &stock).await.expect("the item opens");
+    Reservations::on(store).open_items("inventory", &stock).await.expect("the item opens");
     let transport = Arc::new(InMemoryTransport::new());
-    let dtx = start(&store, transport.clone()).await;
+    let dtx = start(store, transport.clone()).await;
     let results = transport.publish(&[branch_without_coordinator(), poisoned_message()]).await;
     assert!(results.iter().all(Result::is_ok), "{results:?}");
     let expected = drive(&dtx).await;
-    tokio::time::timeout(PATIENCE, wait_for_upkeep(&dtx, &store)).await.expect("all of it comes");
+    tokio::time::timeout(PATIENCE, wait_for_upkeep(&dtx, store)).await.expect("all of it comes");
     dtx.drain().await;
-    assert_books(&store, expected).await;
-    purge(&store).await;
+    assert_books(store, expected).await;
+    purge(store).await;
     dtx.shutdown(PATIENCE).await;
-    store.close().await.expect("the store closes");
 }
 
-async fn start(store: &RedbStore, transport: Arc<InMemoryTransport>) -> Dtx {
+async fn start(store: &impl ShopStore, transport: Arc<InMemoryTransport>) -> Dtx {
     let engine = EngineSettings {
         attempt_timeout_min: Duration::from_millis(100),
         attempt_timeout_max: Duration::from_millis(500),
@@ -293,7 +312,7 @@ fn poisoned_message() -> Envelope {
 
 /// Sends notes until the branch is taken back, the poisoned message is laid aside, and rows of
 /// finished transactions are forgotten.
-async fn wait_for_upkeep(dtx: &Dtx, store: &RedbStore) {
+async fn wait_for_upkeep(dtx: &Dtx, store: &impl ShopStore) {
     let mut sent = 0;
     loop {
         for _ in 0..8 {
@@ -313,19 +332,19 @@ async fn wait_for_upkeep(dtx: &Dtx, store: &RedbStore) {
     }
 }
 
-async fn rows(store: &RedbStore, scope: &str) -> usize {
+async fn rows(store: &impl ShopStore, scope: &str) -> usize {
     let scope = Scope::new(scope).expect("a scope");
     store.scan(&scope, b"", None, 4_096).await.expect("the store answers").items.len()
 }
 
-async fn audit(store: &RedbStore) -> (Audit, Audit) {
+async fn audit(store: &impl ShopStore) -> (Audit, Audit) {
     let money = Ledger::on(store).audit("payment").await.expect("the store answers");
     let stock = Reservations::on(store).audit("inventory").await.expect("the store answers");
     let only = |mut all: Vec<(Scope, Audit)>| all.pop().expect("one is open").1;
     (only(money), only(stock))
 }
 
-async fn assert_books(store: &RedbStore, (cents, units): (u64, u64)) {
+async fn assert_books(store: &impl ShopStore, (cents, units): (u64, u64)) {
     let (money, stock) = audit(store).await;
     for (found, taken) in [(&money, cents), (&stock, units)] {
         assert_eq!(found.level, OPENED - taken, "{found:?}");
@@ -336,7 +355,7 @@ async fn assert_books(store: &RedbStore, (cents, units): (u64, u64)) {
 }
 
 /// Forgets everything that is finished, and keeps the keys.
-async fn purge(store: &RedbStore) {
+async fn purge(store: &impl ShopStore) {
     let purge = Purge {
         older_than: Duration::ZERO,
         key_retention: Duration::from_secs(3_600),

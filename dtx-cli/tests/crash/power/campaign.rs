@@ -1,7 +1,7 @@
 //! The campaign of losses of power.
 
 use super::{
-    cycle::{Cut, Cycle, Found},
+    cycle::{Cut, Cycle, DISK_BYTES, Found},
     disk::Disk,
 };
 
@@ -37,7 +37,7 @@ fn cycle(index: usize, cut: Cut) -> Cycle {
 /// Whether there can be disks here.
 fn is_possible() -> bool {
     let folder = tempfile::tempdir().expect("a folder");
-    let disk = Disk::new(folder.path());
+    let disk = Disk::new(folder.path(), DISK_BYTES);
     if let Err(reason) = &disk {
         println!("POWER SKIPPED: {reason}");
     }

@@ -18,6 +18,9 @@ use crate::{
     told::{RUN, Told},
 };
 
+/// The size of the disk.
+pub(super) const DISK_BYTES: u64 = 96 << 20;
+
 /// How many orders a run has.
 const ORDERS: usize = 1_500;
 
@@ -79,11 +82,16 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The address of the store on a disk.
+fn store_on(disk: &Path) -> String {
+    format!("redb:{}", disk.join("shop.redb").display())
+}
+
 impl Cycle {
     pub(crate) fn run(&self) -> Found {
         let folder = tempfile::tempdir().expect("a folder");
         write_orders(folder.path(), ORDERS);
-        let disk = Disk::new(folder.path()).expect("a disk");
+        let disk = Disk::new(folder.path(), DISK_BYTES).expect("a disk");
         let (snapshot, told, logged) = self.run_and_cut(folder.path(), &disk);
         drop(disk);
         self.judge(folder.path(), &snapshot, &told, logged)
@@ -91,7 +99,7 @@ impl Cycle {
 
     fn command(&self, folder: &Path, disk: &Path) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dtx"));
-        let store = format!("redb:{}", disk.join("shop.redb").display());
+        let store = store_on(disk);
         command.current_dir(folder).env_remove("RUST_LOG").args(["run", "--run", RUN, "--json"]);
         command.args(["--orders", "orders.csv", "--pattern", self.pattern, "--store", &store]);
         command.args(["--concurrency", "64", "--fail", self.fail, "--progress", "orders"]);
@@ -101,7 +109,7 @@ impl Cycle {
 
     /// Runs until the moment, and takes what the disk has then.
     fn run_and_cut(&self, folder: &Path, disk: &Disk) -> (Snapshot, Told, Counts) {
-        let told = Arc::new(Mutex::new(Told::default()));
+        let told = Arc::new(Mutex::new(Told::of(RUN)));
         let logs = Arc::new(Mutex::new(Logs::new(disk.path())));
         let (reached, moments) = mpsc::channel();
         let listener = (told.clone(), logs.clone());
@@ -140,14 +148,14 @@ impl Cycle {
         };
         let ended = process.wait();
         assert!(ended.was_killed(), "{self:?}: {ended:?}");
-        let told = std::mem::take(&mut *locked(&told));
+        let told = std::mem::replace(&mut *locked(&told), Told::of(RUN));
         (snapshot.0, told, snapshot.1)
     }
 
     fn judge(&self, folder: &Path, snapshot: &Snapshot, told: &Told, logged: Counts) -> Found {
         let disk = snapshot.mount().expect("the file system comes back");
         let logs = log::found(disk.path());
-        let store = disk.path().join("shop.redb");
+        let store = store_on(disk.path());
         let mut lost = told.missing_in(&store);
         let again = Watched::start(&mut self.command(folder, disk.path()), |_| ()).wait();
         assert!(again.status.success(), "{self:?}: {again:?}");

@@ -8,13 +8,14 @@ use std::{
     fs::{self, File},
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    time::{Duration, Instant},
 };
 
-/// The size of the disk.
-const IMAGE_BYTES: u64 = 96 << 20;
+/// How long a file system may be busy after its processes were killed.
+const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The size of what the image lies on.
-const UNDER_BYTES: u64 = 144 << 20;
+/// How much larger than the disk the file system is that its image lies on.
+const UNDER_BYTES: u64 = 48 << 20;
 
 fn tool(name: &str, arguments: &[&str]) -> Result<(), String> {
     let output = Command::new(name).args(arguments).stdin(Stdio::null()).output();
@@ -43,9 +44,15 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        // Busy only for as long as a killed process takes to go away.
-        if (0..100).all(|_| tool("umount", &[text(&self.0)]).is_err()) {
+        // Busy only for as long as killed processes take to go away.
+        let end = Instant::now() + PATIENCE;
+        let is_left = || tool("umount", &[text(&self.0)]).is_err();
+        while is_left() {
+            if Instant::now() < end {
+                continue;
+            }
             eprintln!("{} is left mounted", self.0.display());
+            return;
         }
     }
 }
@@ -66,12 +73,12 @@ pub(crate) struct Disk {
 
 impl Disk {
     /// A new disk; an error where that needs rights or tools that are not there.
-    pub(crate) fn new(folder: &Path) -> Result<Self, String> {
+    pub(crate) fn new(folder: &Path, bytes: u64) -> Result<Self, String> {
         let under = folder.join("under.img");
-        format(&under, UNDER_BYTES)?;
+        format(&under, bytes + UNDER_BYTES)?;
         let under = Mounted::new(&under, &folder.join("under"))?;
         let image = under.0.join("disk.img");
-        format(&image, IMAGE_BYTES)?;
+        format(&image, bytes)?;
         let disk = Mounted::new(&image, &folder.join("disk"))?;
         Ok(Self { folder: folder.to_owned(), disk, under })
     }

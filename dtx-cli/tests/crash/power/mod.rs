@@ -7,3 +7,5 @@ mod campaign;
 mod cycle;
 mod disk;
 mod log;
+
+pub(crate) use disk::{Disk, Snapshot};

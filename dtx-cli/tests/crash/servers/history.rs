@@ -1,0 +1,136 @@
+//! Histories of processes that ran side by side, judged as one.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    process::Command,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use serde_json::{Value, json};
+
+use crate::process::Watched;
+
+/// What happened, line by line, in the order of the one clock that all of them read.
+pub(super) struct Merged {
+    lines: Vec<Value>,
+}
+
+pub(super) fn now_us() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    u64::try_from(since.as_micros()).expect("before the year 500 000")
+}
+
+fn at(line: &Value) -> u64 {
+    line["at_us"].as_u64().expect("every line has its time")
+}
+
+impl Merged {
+    /// Reads the files; each is a run of a process of its own. `killed` has not ended its own.
+    pub(super) fn read(folder: &Path, files: &[&str], killed: Option<&str>) -> Self {
+        let mut lines = Vec::new();
+        let mut tables = Vec::new();
+        let mut began = None;
+        for (index, file) in files.iter().enumerate() {
+            let text = fs::read_to_string(folder.join(file)).expect("it was written");
+            let (mut first, mut last) = (None, 0);
+            for line in text.lines() {
+                let Ok(mut line) = serde_json::from_str::<Value>(line) else {
+                    // A kill may have torn the last one.
+                    assert!(killed == Some(*file), "{file}: {line}");
+                    continue;
+                };
+                line["incarnation"] = json!(index + 1);
+                if line["what"] == "pool" && line["version"].is_null() {
+                    // A new row in a new store.
+                    line["version"] = json!(1);
+                }
+                last = at(&line);
+                match line["what"].as_str() {
+                    Some("began") => first = Some(line),
+                    Some("ended") => {}
+                    Some(what) if what.starts_with("final_") => tables.push(line),
+                    _ => lines.push(line),
+                }
+            }
+            let first = first.expect("it has begun");
+            if killed == Some(*file) {
+                // Whoever goes on is another run: the history was cut here.
+                let mut again = first.clone();
+                again["at_us"] = json!(last + 1);
+                lines.push(again);
+            }
+            began.get_or_insert(first);
+        }
+        lines.sort_by_key(at);
+        // Each run has the tables of its own orders.
+        lines.extend(tables);
+        let begun = lines.iter().rposition(|line| line["what"] == "began");
+        let count = begun.map_or(lines.len() + 1, |place| lines.len() - place);
+        let mut began = began.expect("there are files");
+        began["at_us"] = json!(lines.first().map_or(0, at));
+        lines.insert(0, began);
+        let ended = json!({ "at_us": lines.last().map_or(0, at), "node": "run", "incarnation": 1,
+            "kind": "ok", "what": "ended", "lines": count + 1 });
+        lines.push(ended);
+        Self { lines }
+    }
+
+    /// How many shards each run had leased before a moment.
+    pub(super) fn leases_before(&self, moment_us: u64) -> BTreeMap<u64, usize> {
+        let mut leases = BTreeMap::new();
+        let leased = |line: &&Value| line["what"] == "leased" && at(line) < moment_us;
+        for line in self.lines.iter().filter(leased) {
+            *leases.entry(line["incarnation"].as_u64().expect("a number")).or_insert(0) += 1;
+        }
+        leases
+    }
+
+    /// How many transactions were open at the moment when the first run was struck and were ended
+    /// by others, and how long after it the last of them was, in microseconds.
+    ///
+    /// What the first run itself had ended and could not write down in time is none of these: the
+    /// store knows it, and the tables of the end.
+    pub(super) fn carried_on(&self, struck_us: u64) -> (usize, u64) {
+        let mut ends: BTreeMap<&str, Option<u64>> = BTreeMap::new();
+        for line in &self.lines {
+            let what = line["what"].as_str().unwrap_or_default();
+            let Some(tx) = line["tx"].as_str().filter(|_| matches!(what, "landed" | "seen")) else {
+                continue;
+            };
+            let is_end = line["status"].is_object();
+            let is_before = at(line) <= struck_us;
+            match ends.get_mut(tx) {
+                None if is_before && !is_end && line["incarnation"] == 1 => {
+                    ends.insert(tx, None);
+                }
+                Some(_) if is_before && is_end => {
+                    ends.remove(tx);
+                }
+                Some(end @ None) if is_end && line["incarnation"] != 1 => *end = Some(at(line)),
+                _ => {}
+            }
+        }
+        let after: Vec<u64> = ends.into_values().flatten().map(|end| end - struck_us).collect();
+        (after.len(), after.into_iter().max().unwrap_or(0))
+    }
+
+    /// The checker finds nothing wrong in it. `fault` must be in it.
+    pub(super) fn assert_valid(&self, folder: &Path, fault: Option<&str>, of: &str) {
+        let text: String = self.lines.iter().map(|line| format!("{line}\n")).collect();
+        fs::write(folder.join("merged.jsonl"), text).expect("it is written");
+        assert_valid(folder, "merged.jsonl", fault, of);
+    }
+}
+
+/// The checker finds nothing wrong in a history.
+pub(super) fn assert_valid(folder: &Path, file: &str, fault: Option<&str>, of: &str) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dtx"));
+    command.current_dir(folder).env_remove("RUST_LOG").args(["check-history", file]);
+    if let Some(fault) = fault {
+        command.args(["--fault", fault]);
+    }
+    let ended = Watched::start(&mut command, |_| ()).wait();
+    assert!(ended.status.success(), "{of}: {}", ended.stdout);
+}

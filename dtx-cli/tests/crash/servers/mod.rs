@@ -1,0 +1,12 @@
+//! Crashes on stores that several processes share: of one of two coordinators (`pairs`), of the
+//! server under load (`kills`), and losses of power under the server (`power`).
+//! `DTX_CRASH_STORE` says on which server, nothing is both; `DTX_SERVERS_FIRST` and
+//! `DTX_SERVERS_COUNT` which rounds, nothing is one. Each round prints one line that begins with
+//! `SERVERS {`. Where there can be no disk to cut the power of, the only line of `power` is
+//! `SERVERS SKIPPED` with the reason.
+
+mod history;
+mod kills;
+mod pairs;
+mod power;
+mod run;

@@ -1,0 +1,133 @@
+//! What the rounds of all campaigns have in common: a run that tells what it has done.
+
+use std::{
+    ops::Range,
+    path::Path,
+    process::Command,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+use crate::{
+    process::Watched,
+    told::{RUN, Told},
+};
+
+pub(super) const PATTERNS: [&str; 6] = ["0.5ps", "saga", "1.5ps", "2ps", "3ps", "2pc"];
+
+/// How long a lease of a coordinator is, by default.
+pub(super) const LEASE_SECONDS: u64 = 10;
+
+fn number(name: &str, default: usize) -> usize {
+    let text = std::env::var(name).ok();
+    text.map_or(default, |text| text.parse().expect("a number"))
+}
+
+/// The rounds that the environment asks for.
+pub(super) fn rounds() -> Range<usize> {
+    let first = number("DTX_SERVERS_FIRST", 0);
+    first..first + number("DTX_SERVERS_COUNT", 1)
+}
+
+/// Another pattern for each round, and for the same pattern other faults the next time round.
+pub(super) fn pattern_of(round: usize) -> (&'static str, bool) {
+    let is_faulty = !(round + round / PATTERNS.len()).is_multiple_of(2);
+    (PATTERNS[round % PATTERNS.len()], is_faulty)
+}
+
+/// A run to be started.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plan<'a> {
+    pub(super) name: &'static str,
+    pub(super) orders: &'a str,
+    pub(super) concurrency: &'a str,
+    pub(super) pattern: &'a str,
+}
+
+impl<'a> Plan<'a> {
+    /// One that is alone on its store.
+    pub(super) fn alone(pattern: &'a str) -> Self {
+        Self { name: RUN, orders: "orders.csv", concurrency: "64", pattern }
+    }
+
+    /// Starts `dtx run` in a folder, with options.
+    pub(super) fn start(&self, folder: &Path, store: &str, options: &[&str]) -> Telling {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dtx"));
+        command.current_dir(folder).env_remove("RUST_LOG").args(["run", "--json"]);
+        command.args(["--run", self.name, "--orders", self.orders, "--pattern", self.pattern]);
+        command.args(["--store", store, "--concurrency", self.concurrency]);
+        command.args(["--progress", "orders"]).args(options);
+        Telling::start(&mut command, self.name)
+    }
+}
+
+/// What was told; nothing more is expected.
+fn take(told: &Mutex<Told>) -> Told {
+    std::mem::replace(&mut *locked(told), Told::of(RUN))
+}
+
+/// A run, and what it has told so far.
+pub(super) struct Telling {
+    pub(super) process: Watched,
+    told: Arc<Mutex<Told>>,
+    outcomes: mpsc::Receiver<usize>,
+}
+
+fn locked(told: &Mutex<Told>) -> MutexGuard<'_, Told> {
+    told.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Telling {
+    fn start(command: &mut Command, run: &'static str) -> Self {
+        let told = Arc::new(Mutex::new(Told::of(run)));
+        let (sender, outcomes) = mpsc::channel();
+        let hears = told.clone();
+        let process = Watched::start(command, move |line| {
+            let mut told = locked(&hears);
+            let before = told.outcomes.len();
+            told.hear(line);
+            if told.outcomes.len() > before {
+                // Nobody may be waiting any more.
+                let _ = sender.send(told.outcomes.len());
+            }
+        });
+        Self { process, told, outcomes }
+    }
+
+    /// Waits for so many outcomes; says whether they came before the process ended.
+    pub(super) fn has_told(&self, outcomes: usize) -> bool {
+        self.outcomes.iter().any(|count| count >= outcomes)
+    }
+
+    /// Listens for so long, or until it has told everything.
+    pub(super) fn listen(&self, time: Duration) {
+        let end = Instant::now() + time;
+        let left = || end.saturating_duration_since(Instant::now());
+        // The sender lives as long as the process.
+        while self.outcomes.recv_timeout(left()).is_ok() {}
+    }
+
+    /// Waits for the end of the process, which was killed, and gives what it had told.
+    pub(super) fn told_when_killed(self) -> Told {
+        let ended = self.process.wait();
+        assert!(ended.was_killed(), "{ended:?}");
+        take(&self.told)
+    }
+
+    /// Waits for a sound end, and gives the report.
+    pub(super) fn report(self, orders: usize, of: &str) -> (Value, Told) {
+        let told = self.told;
+        let ended = self.process.wait();
+        assert!(ended.status.success(), "{of}: {ended:?}");
+        let report: Value = serde_json::from_str(&ended.stdout).expect("one JSON object");
+        assert_eq!(report["transactions"], orders, "{of}: {report}");
+        (report, take(&told))
+    }
+}
+
+/// One line for whoever counts.
+pub(super) fn print(found: &Value) {
+    println!("SERVERS {found}");
+}
