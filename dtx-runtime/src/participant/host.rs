@@ -10,6 +10,7 @@ mod incarnation;
 mod inquirer;
 mod intake;
 mod job;
+mod lease;
 mod queue;
 mod resources;
 mod settle;
@@ -55,6 +56,7 @@ use self::{
     inbox::{InboxScopes, Running, StoredInbox},
     incarnation::Incarnation,
     intake::Intake,
+    lease::HostLease,
     settle::Completion,
     shared::{Counters, Inbox, Served, Service, Shared},
     volatile::VolatileInbox,
@@ -152,6 +154,10 @@ impl Host {
             let checked = service.check();
             checked.map_err(|source| HostError::Store { participant: name.clone(), source })?;
         }
+        if let Some(lease) = &shared.lease {
+            let begun = lease.renew().await;
+            begun.map_err(|source| HostError::Store { participant: name.clone(), source })?;
+        }
         if let Some(store) = shared.store() {
             let loaded = shared.dead_letters.load(&**store).await;
             loaded.map_err(|source| HostError::Store { participant: name.clone(), source })?;
@@ -180,13 +186,20 @@ fn share(
     let incarnation = Incarnation::begin();
     let Participant { name, offers, resource, memory, .. } = participant;
     let scopes = Arc::new(InboxScopes::new(name.clone()));
+    let leased = |store: &Arc<dyn ParticipantStore>| {
+        let ttl = Duration::from_millis(settings.lease_ms);
+        HostLease::on(store, &name, incarnation.id(), ttl).map(Arc::new)
+    };
+    let mut lease = None;
     let service = if let Some((resource, store)) = resource {
         Service::Resource(Served { resource, store })
     } else if let Memory::Unit(service) = memory {
         Service::Unit(service)
     } else {
-        let stored = |store| {
+        let mut stored = |store| {
+            lease = leased(&store);
             Inbox::Stored(StoredInbox {
+                lease: lease.clone(),
                 store,
                 scopes: scopes.clone(),
                 host: incarnation.id(),
@@ -213,6 +226,7 @@ fn share(
         transport,
         service,
         watch: Watch::new(settings.watched_max),
+        lease,
         settings,
         counters: Counters::default(),
         watermarks: Watermarks::default(),
@@ -255,6 +269,10 @@ fn spawn(
         tasks.spawn(inquirer::inquire(Arc::clone(&shared), answers, own_sender));
     }
     tasks.spawn(collector::collect(Arc::clone(&shared)));
+    if let Some(lease) = shared.lease.clone() {
+        let kill = shared.kill.clone();
+        tasks.spawn(async move { lease.keep(&kill).await });
+    }
     let intake = Intake::new(Arc::clone(&shared), commands, reports, completed, own);
     let intake = tokio::spawn(intake.run());
     tasks.close();
@@ -335,7 +353,11 @@ impl HostHandle {
         if ended.is_ok() {
             self.shared.kill.cancel();
             // Only helpers are left, and they end with the host.
-            let _ = tokio::time::timeout(KILL_WAIT, self.tasks.wait()).await;
+            let idle = tokio::time::timeout(KILL_WAIT, self.tasks.wait()).await;
+            if let (Ok(()), Some(lease)) = (idle, &self.shared.lease) {
+                // It ends by itself in any case.
+                let _ = tokio::time::timeout(KILL_WAIT, lease.leave()).await;
+            }
         }
         let returned = match ended {
             Ok(Ok(returned)) => returned,

@@ -51,6 +51,10 @@ pub struct HostSettings {
     pub watched_max: usize,
     /// How often the watched ones are looked at, and how long an inquiry waits for its answer.
     pub inquiry_interval_ms: u64,
+    /// On a store that several processes share: how long others leave the claims of this host
+    /// alone after it has been heard of last. Renewed three times as often; without a renewal its
+    /// handlers are dropped by then.
+    pub lease_ms: u64,
 }
 
 impl Default for HostSettings {
@@ -75,6 +79,7 @@ impl Default for HostSettings {
             retention_ms: 3_600_000,
             watched_max: 65_536,
             inquiry_interval_ms: 1_000,
+            lease_ms: 8_000,
         }
     }
 }
@@ -111,6 +116,7 @@ impl HostSettings {
             ("handler_ms_max", self.handler_ms_max),
             ("collect_interval_ms", self.collect_interval_ms),
             ("inquiry_interval_ms", self.inquiry_interval_ms),
+            ("lease_ms", self.lease_ms),
         ];
         let bounds = bounds.into_iter().filter(|(_, value)| *value == 0).map(|(field, _)| field);
         let times = times.into_iter().filter(|(_, value)| *value == 0).map(|(field, _)| field);

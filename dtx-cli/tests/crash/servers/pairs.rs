@@ -26,7 +26,7 @@ const STRUCK_AFTER: usize = 300;
 fn orders_of_the_other(kind: Kind) -> usize {
     match kind {
         Kind::Redb | Kind::Postgres => 1_500,
-        Kind::Redis => 4_000,
+        Kind::Redis => 2_000,
     }
 }
 

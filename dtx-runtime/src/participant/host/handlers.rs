@@ -196,6 +196,7 @@ pub(crate) async fn guarded<T>(
         biased;
         ended = poll_fn(|cx| poll(handling, cx)) => ended,
         () = shared.kill.cancelled() => Err(NotDone::unknown("the host was stopped")),
+        () = shared.lease_ended() => Err(NotDone::unknown("the lease of the host has ended")),
         () = tokio::time::sleep_until(limit) => Err(NotDone::unknown("the handler took too long")),
     }
 }

@@ -1,6 +1,9 @@
 //! The memory of a participant with user handlers: the barrier over rows of a store.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::HashSet as StdHashSet,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use dtx_core::{
     answer::{Done, NotDone, PhaseAnswer},
@@ -22,6 +25,7 @@ use tokio::time::Instant;
 use super::{
     incarnation::is_ended,
     job::{Job, OperationKey, expired},
+    lease::HostLease,
 };
 
 /// What the barrier said about a command.
@@ -95,6 +99,8 @@ pub(crate) struct StoredInbox {
     pub(crate) scopes: Arc<InboxScopes>,
     pub(crate) host: HolderId,
     pub(crate) running: Running,
+    /// On a store that several processes share.
+    pub(crate) lease: Option<Arc<HostLease>>,
     pub(crate) conflict_retries_max: u32,
 }
 
@@ -148,9 +154,8 @@ impl StoredInbox {
                 break;
             }
             let groups = self.groups(&open, |index| &jobs[index].command);
-            let reads = reads(&groups);
-            let read = match self.store.read(&reads).await {
-                Ok(read) => read,
+            let (read, gone) = match self.look(&groups).await {
+                Ok(found) => found,
                 Err(error) => {
                     let again = || error_like(&error);
                     open.iter().for_each(|i| results[*i] = Some(Claimed::Fault(again())));
@@ -159,7 +164,7 @@ impl StoredInbox {
             };
             let mut writes = Vec::new();
             for (group, rows) in groups.iter().zip(&read) {
-                let evaluated = self.evaluate(group, rows, jobs);
+                let evaluated = self.evaluate(group, (rows, &gone), jobs);
                 match evaluated.set {
                     Some(set) => writes.push((set, evaluated.results)),
                     None => place(&mut results, evaluated.results),
@@ -168,6 +173,19 @@ impl StoredInbox {
             self.write_claims(writes, jobs, &mut results).await;
         }
         results.into_iter().map(|r| r.unwrap_or_else(|| Claimed::Fault(conflicts()))).collect()
+    }
+
+    /// The rows, and which of the hosts that have claims in them are gone.
+    async fn look(
+        &self,
+        groups: &[Group],
+    ) -> Result<(Vec<ScopeRows>, StdHashSet<HolderId>), StoreError> {
+        let read = self.store.read(&reads(groups)).await?;
+        let gone = match &self.lease {
+            Some(lease) => lease.gone(&read).await?,
+            None => StdHashSet::new(),
+        };
+        Ok((read, gone))
     }
 
     async fn write_claims(
@@ -228,7 +246,12 @@ impl StoredInbox {
     }
 
     /// Runs the barrier over the commands of one scope, in their order.
-    fn evaluate(&self, group: &Group, read: &ScopeRows, jobs: &[&Job]) -> Evaluated {
+    fn evaluate(
+        &self,
+        group: &Group,
+        (read, gone): (&ScopeRows, &StdHashSet<HolderId>),
+        jobs: &[&Job],
+    ) -> Evaluated {
         let now = Instant::now();
         let mark = read.rows[0].as_ref();
         let Ok(forgotten_below) = barrier::forgotten_below(mark.map(|row| row.value.as_ref()))
@@ -253,13 +276,14 @@ impl StoredInbox {
                 results.push((index, Claimed::Answer(Err(expired()))));
                 continue;
             }
-            let ended = |host: HolderId| self.has_ended(host, job.key());
+            let ended = |host: HolderId| gone.contains(&host) || self.has_ended(host, job.key());
             let context =
                 ClaimContext { host: self.host, ended: &ended, forgotten_below, now: read.now };
             let claimed = self.apply(draft, &context, job);
-            if let (Claimed::Run { .. }, Some(left)) = (&claimed, job.left(now)) {
-                let latest = read.now + left;
-                not_after = Some(not_after.map_or(latest, |earlier| earlier.min(latest)));
+            if let Claimed::Run { .. } = &claimed {
+                let latest = job.left(now).map(|left| read.now + left);
+                let leased = self.lease.as_ref().map(|lease| lease.not_after());
+                not_after = [not_after, latest, leased].into_iter().flatten().min();
             }
             results.push((index, claimed));
         }

@@ -22,6 +22,7 @@ use super::{
     inbox::{Claimed, Held, InboxScopes, StoredInbox},
     incarnation::Incarnation,
     job::{Job, OperationKey},
+    lease::HostLease,
     unit::UnitService,
     volatile::VolatileInbox,
     watch::Watch,
@@ -116,6 +117,8 @@ pub(crate) struct Shared {
     pub(crate) counters: Counters,
     pub(crate) dead_letters: DeadLetters,
     pub(crate) watch: Watch,
+    /// On a store that several processes share, of a host whose claims are stored.
+    pub(crate) lease: Option<Arc<HostLease>>,
     pub(crate) watermarks: Watermarks,
     /// How many commands were received and are neither acknowledged nor given back.
     pub(crate) held: AtomicUsize,
@@ -156,6 +159,14 @@ impl Shared {
         match &self.service {
             Service::Resource(_) | Service::Unit(_) => true,
             Service::Handlers { inbox, .. } => !matches!(**inbox, Inbox::Nothing),
+        }
+    }
+
+    /// Waits for the end of the host's lease; for ever where it has none.
+    pub(crate) async fn lease_ended(&self) {
+        match &self.lease {
+            Some(lease) => lease.ended().await,
+            None => std::future::pending().await,
         }
     }
 

@@ -4,7 +4,7 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -235,6 +235,10 @@ pub(crate) struct CountingStore {
     pub(crate) lost_answers: AtomicUsize,
     /// So many writes meet a change of somebody else.
     pub(crate) conflicts: AtomicUsize,
+    /// Writes about the leases of hosts fail.
+    pub(crate) forgets_hosts: AtomicBool,
+    /// What it says of itself where several processes may share it.
+    pub(crate) shared: Option<StoreInfo>,
     /// The writes that are going on, and the most at once.
     pub(crate) side_by_side: (AtomicUsize, AtomicUsize),
 }
@@ -251,7 +255,7 @@ fn failed(kind: ErrorKind, effect: Effect, sets: &[RowSet]) -> Vec<RowWriteResul
 #[async_trait]
 impl ParticipantStore for CountingStore {
     fn info(&self) -> &StoreInfo {
-        ParticipantStore::info(&self.inner)
+        self.shared.as_ref().unwrap_or_else(|| ParticipantStore::info(&self.inner))
     }
 
     async fn read(&self, reads: &[ScopeRead]) -> Result<Vec<ScopeRows>, StoreError> {
@@ -267,6 +271,10 @@ impl ParticipantStore for CountingStore {
         now.fetch_sub(1, Ordering::SeqCst);
         if take_one(&self.conflicts) {
             return sets.iter().map(|_| RowWriteResult::Conflict).collect();
+        }
+        let is_lease = |set: &RowSet| set.scope.as_str().ends_with("/hosts");
+        if self.forgets_hosts.load(Ordering::SeqCst) && sets.iter().any(is_lease) {
+            return failed(ErrorKind::Unavailable, Effect::None, sets);
         }
         if take_one(&self.failures) {
             return failed(ErrorKind::Unavailable, Effect::None, sets);
@@ -313,6 +321,14 @@ impl Coordinator {
         let transport = Arc::new(InMemoryTransport::new());
         let replies = subscribe(&transport, Interest::Replies(vec![ShardId(3)])).await;
         Self { transport, replies, store: Arc::default() }
+    }
+
+    /// With a store that several processes may share.
+    pub(crate) async fn shared() -> Self {
+        let inner = MemoryStore::new();
+        let info = StoreInfo { opening: None, ..inner.info().clone() };
+        let store = CountingStore { inner, shared: Some(info), ..CountingStore::default() };
+        Self { store: Arc::new(store), ..Self::new().await }
     }
 
     pub(crate) async fn host(

@@ -2,6 +2,7 @@
 
 mod barrier;
 mod inquiries;
+mod leases;
 mod lifecycle;
 mod limits;
 mod messages;
