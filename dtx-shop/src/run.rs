@@ -349,7 +349,13 @@ impl Runner<'_> {
     }
 
     async fn is_stuck(&self, handle: &Handle) -> Result<bool, ShopError> {
-        let record = self.dtx.get(handle.tx()).await?;
-        Ok(record.is_some_and(|record| record.summary.status == Status::NeedsAttention))
+        match self.dtx.get(handle.tx()).await {
+            Ok(record) => {
+                Ok(record.is_some_and(|record| record.summary.status == Status::NeedsAttention))
+            }
+            Err(error) if error.retry() == Retry::Never => Err(error.into()),
+            // A store that is away may come back: it is looked again soon.
+            Err(_) => Ok(false),
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! `cargo xtask check`: formats, lints and rules. Reads everything and changes nothing.
 
 use crate::{
-    crash_points, diagrams, mutant_list,
+    crash_points, diagrams, failures, mutant_list,
     page::Mode,
     process::{cargo, output, succeeds},
     rules::{RULES, examine},
@@ -33,6 +33,7 @@ pub(crate) fn run(
     steps.run("rules", || rules(&facts));
     crash_points::step(workspace, &facts, steps, Mode::Check);
     mutant_list::step(workspace, &facts, steps, Mode::Check);
+    failures::step(workspace, steps, Mode::Check);
     if rules_only {
         return Ok(());
     }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use crate::{
     cargo_mutants, crash, examine, exhaustive, matrix, mutants,
     process::{cargo, output, program, succeeds},
+    server_crashes,
     services::Servers,
     simulator::{self, Seeds},
     steps::{Ending, Steps},
@@ -73,6 +74,7 @@ pub(crate) fn run(workspace: &Workspace, steps: &mut Steps, require: &[String]) 
         let ending = slice.and_then(|first| crash::power_slice(workspace, first));
         ending.unwrap_or_else(Ending::failed)
     });
+    server_slices(workspace, steps);
     steps.run("model check of small cases", || exhaustive::small_models(workspace));
     steps.run("faults", || {
         exhaustive::faults_slice(workspace).map_or_else(Ending::failed, |()| Ending::of(true))
@@ -132,6 +134,21 @@ fn server_tests(workspace: &Workspace, steps: &mut Steps, require: &[String]) {
             examine::count(command.env("RUST_TEST_THREADS", SERVER_TESTS))
         });
     }
+}
+
+/// The slices of the campaigns on stores that are servers. They start their own.
+fn server_slices(workspace: &Workspace, steps: &mut Steps) {
+    let first = match head(workspace).and_then(|commit| number_of(&commit)) {
+        Ok(first) => first,
+        Err(reason) => return steps.run("slices on servers", || Ending::failed(reason)),
+    };
+    for (name, slice) in server_crashes::slices(first) {
+        steps.run(&name, || slice(workspace));
+    }
+    steps.run("crash points on servers slice", || {
+        let passed = server_crashes::points_slice(workspace, first);
+        passed.map_or_else(Ending::failed, Ending::of)
+    });
 }
 
 /// Checks everything in the tree against `deny.toml`.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    bench, check, ci, crash_points, diagrams, examine, matrix, mutant_list,
+    bench, check, ci, crash_points, diagrams, examine, failures, matrix, mutant_list,
     page::Mode,
     prove, services,
     steps::{Steps, keep_stdout_free},
@@ -131,6 +131,12 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Writes what every store has survived, `docs/failures.md`, from the last results.
+    Failures {
+        /// Changes nothing and fails when the page is out of date.
+        #[arg(long)]
+        check: bool,
+    },
     /// Writes the list of mutants, `docs/mutants.md`, from the sources and the last result.
     Mutants {
         /// Changes nothing and fails when the page is out of date.
@@ -199,6 +205,9 @@ fn start(task: &Task) -> Result<Steps, String> {
         }
         Task::CrashPoints { check } => {
             crash_points::step(&workspace, &workspace.facts()?, &mut steps, Mode::of(*check));
+        }
+        Task::Failures { check } => {
+            failures::step(&workspace, &mut steps, Mode::of(*check));
         }
         Task::Mutants { check } => {
             mutant_list::step(&workspace, &workspace.facts()?, &mut steps, Mode::of(*check));

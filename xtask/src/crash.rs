@@ -141,7 +141,7 @@ pub(crate) fn prove_points(
 }
 
 /// Adds up the lines of a campaign: kills by point and by piece of work.
-fn sum_of_points(text: &str) -> Value {
+pub(crate) fn sum_of_points(text: &str) -> Value {
     let (mut points, mut works) = (BTreeMap::new(), BTreeMap::new());
     let (mut kills, mut moments) = (0_u64, 0);
     for line in text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {

@@ -10,9 +10,10 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    cargo_mutants, ci, crash, exhaustive, matrix, mutant_list, mutants,
+    cargo_mutants, ci, crash, exhaustive, failures, matrix, mutant_list, mutants,
     page::Mode,
     process::{output, program},
+    server_crashes,
     simulator::{self, Presence, Seeds},
     steps::{Ending, Steps},
     subject::Subject,
@@ -37,7 +38,7 @@ struct Tier {
     run: fn(&Workspace, &Subject, u64) -> Result<(), String>,
 }
 
-const TIERS: [Tier; 8] = [
+const TIERS: [Tier; 9] = [
     Tier {
         name: "sim",
         says: "the simulator over many seeds",
@@ -73,6 +74,12 @@ const TIERS: [Tier; 8] = [
         says: "every store, transport and pattern, with kills",
         packages: &["dtx-cli"],
         run: matrix,
+    },
+    Tier {
+        name: "servers",
+        says: "crashes on PostgreSQL and Redis, and of them",
+        packages: &["dtx-shop", "dtx-store-postgres", "dtx-store-redis"],
+        run: servers,
     },
     Tier {
         name: "mutants",
@@ -118,6 +125,8 @@ pub(crate) fn run(
     steps.run(&format!("tier {name}"), || {
         (tier.run)(workspace, &subject, seeds).map_or_else(Ending::failed, |()| Ending::of(true))
     });
+    // The page of what survives goes with the results that it is made from.
+    failures::step(workspace, steps, Mode::Write);
     Ok(())
 }
 
@@ -225,15 +234,21 @@ fn crash(workspace: &Workspace, subject: &Subject, _seeds: u64) -> Result<(), St
     outcome
 }
 
-fn power(workspace: &Workspace, subject: &Subject, _seeds: u64) -> Result<(), String> {
-    let start = Instant::now();
-    let earlier = read(&workspace.root, "power");
-    let earlier = earlier.filter(|all| subject.is_of(all) && all["failure"].is_null());
-    let before = earlier.as_ref().and_then(|all| all["seconds"].as_f64()).unwrap_or(0.0);
-    let mut cycles = earlier.map_or_else(Vec::new, |mut all| match all["all"].take() {
-        Value::Array(cycles) => cycles,
+/// What an earlier run of the same code has found without a failure, and how long it took.
+fn earlier(workspace: &Workspace, subject: &Subject) -> (Vec<Value>, f64) {
+    let sound = |all: &Value| subject.is_of(all) && all["failure"].is_null();
+    let earlier = read(&workspace.root, subject.tier()).filter(sound);
+    let seconds = earlier.as_ref().and_then(|all| all["seconds"].as_f64()).unwrap_or(0.0);
+    let found = earlier.map_or_else(Vec::new, |mut all| match all["all"].take() {
+        Value::Array(found) => found,
         _ => Vec::new(),
     });
+    (found, seconds)
+}
+
+fn power(workspace: &Workspace, subject: &Subject, _seeds: u64) -> Result<(), String> {
+    let start = Instant::now();
+    let (mut cycles, before) = earlier(workspace, subject);
     let done = cycles.iter().filter(|cycle| cycle["honest_disk"] == true).count() as u64;
     let keep = |cycles: &[Value], complete: bool, failure: Option<&str>| {
         let seconds = before + start.elapsed().as_secs_f64();
@@ -273,6 +288,23 @@ fn matrix(workspace: &Workspace, subject: &Subject, _seeds: u64) -> Result<(), S
         keep(&cells, false, None)
     });
     keep(&cells, outcome.is_ok(), outcome.as_ref().err().map(String::as_str))?;
+    outcome
+}
+
+fn servers(workspace: &Workspace, subject: &Subject, _seeds: u64) -> Result<(), String> {
+    let start = Instant::now();
+    let (mut known, before) = earlier(workspace, subject);
+    let keep = |known: &[Value], complete: bool, failure: Option<&str>| {
+        let seconds = before + start.elapsed().as_secs_f64();
+        let head = json!({ "complete": complete, "failure": failure, "seconds": seconds });
+        let found = joined(server_crashes::sum(known), json!({ "all": known }));
+        write(&workspace.root, "servers", &joined(subject.head(), joined(head, found)))
+    };
+    let outcome = server_crashes::prove(workspace, subject, known.clone(), |found| {
+        known = found.to_vec();
+        keep(found, false, None)
+    });
+    keep(&known, outcome.is_ok(), outcome.as_ref().err().map(String::as_str))?;
     outcome
 }
 

@@ -44,6 +44,11 @@ impl Subject {
         Ok(Self { tier, commit: ci::head(workspace)?, code })
     }
 
+    /// The tier.
+    pub(crate) fn tier(&self) -> &'static str {
+        self.tier
+    }
+
     #[cfg(test)]
     pub(crate) fn for_tests(tier: &'static str, commit: &str, code: &str) -> Self {
         Self { tier, commit: commit.into(), code: code.into() }

@@ -6,7 +6,7 @@ use dtx_testkit::servers::Server;
 use serde_json::{Value, json};
 
 use super::{
-    history::assert_valid,
+    history::Merged,
     run::{Plan, pattern_of, print, rounds},
 };
 use crate::{
@@ -46,7 +46,7 @@ fn run(kind: Kind, server: &mut Server, round: usize) -> Value {
     let (report, told) = run.report(ORDERS, &of);
     assert_eq!(told.missing_in(&store), Vec::<String>::new(), "{of}");
     assert_eq!(told.changed_in(&store), Vec::<String>::new(), "{of}");
-    assert_valid(folder.path(), "run.jsonl", None, &of);
+    Merged::read(folder.path(), &["run.jsonl"], None).assert_valid(folder.path(), None, &of);
     json!({ "part": "kill", "store": kind.name(), "round": round, "pattern": pattern,
         "fail": fail, "kills": down_ms.len(), "down_ms": down_ms,
         "accepted": told.accepted.len(), "outcomes": told.outcomes.len(), "lost": 0,

@@ -4,7 +4,10 @@ use std::{
     ops::Range,
     path::Path,
     process::Command,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        mpsc::{self, RecvTimeoutError},
+    },
     time::{Duration, Instant},
 };
 
@@ -101,12 +104,18 @@ impl Telling {
         self.outcomes.iter().any(|count| count >= outcomes)
     }
 
-    /// Listens for so long, or until it has told everything.
-    pub(super) fn listen(&self, time: Duration) {
+    /// Listens for so long. Says whether it still runs then.
+    pub(super) fn goes_on_for(&self, time: Duration) -> bool {
         let end = Instant::now() + time;
-        let left = || end.saturating_duration_since(Instant::now());
-        // The sender lives as long as the process.
-        while self.outcomes.recv_timeout(left()).is_ok() {}
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            match self.outcomes.recv_timeout(left) {
+                Ok(_) => {}
+                Err(RecvTimeoutError::Timeout) => return true,
+                // The sender lives as long as the process.
+                Err(RecvTimeoutError::Disconnected) => return false,
+            }
+        }
     }
 
     /// Waits for the end of the process, which was killed, and gives what it had told.
