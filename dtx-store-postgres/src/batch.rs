@@ -14,14 +14,9 @@ use uuid::Uuid;
 use crate::{
     codec,
     error::{Failure, NAME},
-    store::{Inner, owned},
+    parts::{self, Answer, STATEMENT_BYTES},
+    store::Inner,
 };
-
-/// About how many bytes of values travel in one statement.
-const STATEMENT_BYTES: usize = 8 << 20;
-
-/// How often a statement that met another one is made again before the call fails.
-const TRIES: usize = 20;
 
 /// Writes of different transactions with different keys, column by column.
 #[derive(Clone, Default)]
@@ -119,64 +114,30 @@ pub(crate) async fn commit(inner: &Arc<Inner>, writes: &[TxWrite]) -> Vec<Commit
             }
         }
     }
-    let places: Vec<Vec<usize>> = parts.iter().map(|part| part.places.clone()).collect();
-    let work = {
-        let inner = inner.clone();
-        async move { run(&inner, parts).await }
-    };
-    let answers = match owned(work).await {
-        Ok(answers) => answers,
-        Err(failure) => places.iter().map(|_| Err(failure.clone())).collect(),
-    };
-    for (places, answer) in places.iter().zip(answers) {
-        let mut answer = answer.map(Vec::into_iter);
-        for place in places {
-            let result = match &mut answer {
-                Ok(decided) => decided.next(),
-                Err(failure) => Some(failed(failure.clone())),
-            };
-            results[*place] = result;
-        }
-    }
-    let missing = || failed(Failure::new(ErrorKind::Internal, Effect::Unknown, "no answer for it"));
-    results.into_iter().map(|result| result.unwrap_or_else(missing)).collect()
+    parts::settle(inner, parts, results).await
 }
 
 fn failed(failure: Failure) -> CommitResult {
     CommitResult::Failed(failure.into_error("commit"))
 }
 
-type Answer = Result<Vec<CommitResult>, Failure>;
+impl parts::Part for Part {
+    type Result = CommitResult;
 
-/// Sends the parts one after another. After one that failed the others are not tried: they would
-/// wait as long, and their order would be lost.
-async fn run(inner: &Inner, parts: Vec<Part>) -> Vec<Answer> {
-    let mut answers: Vec<Answer> = Vec::with_capacity(parts.len());
-    let mut stopped: Option<Failure> = None;
-    for part in parts {
-        if let Some(failure) = &stopped {
-            let mut failure = failure.clone();
-            failure.effect = Effect::None;
-            answers.push(Err(failure));
-            continue;
-        }
-        let answer = run_part(inner, &part.columns).await;
-        stopped = answer.as_ref().err().cloned();
-        answers.push(answer);
+    fn places(&self) -> &[usize] {
+        &self.places
     }
-    answers
-}
 
-async fn run_part(inner: &Inner, columns: &Columns) -> Answer {
-    let mut careful = false;
-    for _ in 0..TRIES {
-        match send(inner, columns.clone(), careful).await {
-            Err(failure) if failure.again() => careful = true,
-            answer => return answer,
-        }
+    /// A statement that met others looks everywhere at once the next time.
+    async fn send(&self, inner: &Inner, is_again: bool) -> Answer<CommitResult> {
+        let query = query(inner, self.columns.clone(), is_again);
+        let rows = inner.fetch(query, Effect::Unknown).await?;
+        rows.iter().map(decided).collect()
     }
-    let context = format!("it met other writes {TRIES} times");
-    Err(Failure::new(ErrorKind::Unavailable, Effect::None, context))
+
+    fn failed(failure: Failure) -> CommitResult {
+        failed(failure)
+    }
 }
 
 /// Commits one write over a connection of the caller's, as a part of its transaction.
@@ -198,11 +159,6 @@ pub(crate) async fn commit_over(
         Ok(None) => failed(Failure::new(ErrorKind::Internal, Effect::None, "no answer for it")),
         Err(failure) => failed(failure),
     }
-}
-
-async fn send(inner: &Inner, columns: Columns, careful: bool) -> Answer {
-    let rows = inner.fetch(query(inner, columns, careful), Effect::Unknown).await?;
-    rows.iter().map(decided).collect()
 }
 
 fn query(inner: &Inner, columns: Columns, careful: bool) -> Query<'static, Postgres, PgArguments> {

@@ -27,6 +27,7 @@ mod opening;
 mod outbox;
 mod participant;
 mod partitions;
+mod parts;
 mod records;
 mod rows;
 mod schema;

@@ -6,19 +6,14 @@ use dtx_core::{
     error::{Effect, ErrorKind},
     store::{RowExpect, RowKey, RowSet, RowWriteResult, Scope, check_set},
 };
-use sqlx::Row;
+use sqlx::{Row, postgres::PgRow};
 
 use crate::{
     codec,
     error::{Failure, NAME},
-    store::{Inner, owned},
+    parts::{self, Answer, STATEMENT_BYTES},
+    store::Inner,
 };
-
-/// About how many bytes of values travel in one statement.
-const STATEMENT_BYTES: usize = 8 << 20;
-
-/// How often a statement that met another one is made again before the call fails.
-const TRIES: usize = 20;
 
 /// What is done with a row; the numbers are those of the function.
 const UNCHANGED: i16 = 0;
@@ -115,78 +110,40 @@ pub(crate) async fn write(inner: &Arc<Inner>, sets: &[RowSet]) -> Vec<RowWriteRe
             }
         }
     }
-    let places: Vec<Vec<usize>> = parts.iter().map(|part| part.places.clone()).collect();
-    let work = {
-        let inner = inner.clone();
-        async move { run(&inner, parts).await }
-    };
-    let answers = match owned(work).await {
-        Ok(answers) => answers,
-        Err(failure) => places.iter().map(|_| Err(failure.clone())).collect(),
-    };
-    for (places, answer) in places.iter().zip(answers) {
-        let mut answer = answer.map(Vec::into_iter);
-        for place in places {
-            results[*place] = match &mut answer {
-                Ok(decided) => decided.next(),
-                Err(failure) => Some(failed(failure.clone())),
-            };
+    parts::settle(inner, parts, results).await
+}
+
+impl parts::Part for Part {
+    type Result = RowWriteResult;
+
+    fn places(&self) -> &[usize] {
+        &self.places
+    }
+
+    async fn send(&self, inner: &Inner, _: bool) -> Answer<RowWriteResult> {
+        let columns = self.columns.clone();
+        let query = inner.sql.write_rows.query().bind(columns.not_after).bind(columns.set);
+        let query = query.bind(columns.scope).bind(columns.key).bind(columns.expect);
+        let query = query.bind(columns.operation).bind(columns.value);
+        let rows = inner.fetch(query, Effect::Unknown).await?;
+        rows.iter().map(decided).collect()
+    }
+
+    fn failed(failure: Failure) -> RowWriteResult {
+        RowWriteResult::Failed(failure.into_error("write"))
+    }
+}
+
+/// Reads what became of one set.
+fn decided(row: &PgRow) -> Result<RowWriteResult, Failure> {
+    let code = row.try_get::<i16, _>(0);
+    match code.map_err(|error| Failure::of(&error, Effect::Unknown))? {
+        0 => Ok(RowWriteResult::Written),
+        1 => Ok(RowWriteResult::Conflict),
+        2 => Ok(RowWriteResult::TooLate),
+        code => {
+            let context = format!("the answer {code} is unknown");
+            Err(Failure::new(ErrorKind::Internal, Effect::Unknown, context))
         }
     }
-    let missing = || failed(Failure::new(ErrorKind::Internal, Effect::Unknown, "no answer for it"));
-    results.into_iter().map(|result| result.unwrap_or_else(missing)).collect()
-}
-
-fn failed(failure: Failure) -> RowWriteResult {
-    RowWriteResult::Failed(failure.into_error("write"))
-}
-
-type Answer = Result<Vec<RowWriteResult>, Failure>;
-
-async fn run(inner: &Inner, parts: Vec<Part>) -> Vec<Answer> {
-    let mut answers: Vec<Answer> = Vec::with_capacity(parts.len());
-    let mut stopped: Option<Failure> = None;
-    for part in parts {
-        if let Some(failure) = &stopped {
-            let mut failure = failure.clone();
-            failure.effect = Effect::None;
-            answers.push(Err(failure));
-            continue;
-        }
-        let answer = run_part(inner, &part.columns).await;
-        stopped = answer.as_ref().err().cloned();
-        answers.push(answer);
-    }
-    answers
-}
-
-async fn run_part(inner: &Inner, columns: &Columns) -> Answer {
-    for _ in 0..TRIES {
-        match send(inner, columns.clone()).await {
-            Err(failure) if failure.again() => {}
-            answer => return answer,
-        }
-    }
-    let context = format!("it met other writes {TRIES} times");
-    Err(Failure::new(ErrorKind::Unavailable, Effect::None, context))
-}
-
-async fn send(inner: &Inner, columns: Columns) -> Answer {
-    let query = inner.sql.write_rows.query().bind(columns.not_after).bind(columns.set);
-    let query = query.bind(columns.scope).bind(columns.key).bind(columns.expect);
-    let query = query.bind(columns.operation).bind(columns.value);
-    let rows = inner.fetch(query, Effect::Unknown).await?;
-    let decided = |row: &sqlx::postgres::PgRow| {
-        let code = row.try_get::<i16, _>(0);
-        match code.map_err(|error| Failure::of(&error, Effect::Unknown))? {
-            0 => Ok(RowWriteResult::Written),
-            1 => Ok(RowWriteResult::Conflict),
-            2 => Ok(RowWriteResult::TooLate),
-            code => {
-                let context = format!("the answer {code} is unknown");
-                Err(Failure::new(ErrorKind::Internal, Effect::Unknown, context))
-            }
-        }
-    };
-    rows.iter().map(decided).collect()
 }

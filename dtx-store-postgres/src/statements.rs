@@ -119,7 +119,7 @@ statements! {
             SELECT i.n, r.version, r.value \
             FROM unnest($1::text[], $2::bytea[]) WITH ORDINALITY AS i (scope, key, n) \
                 JOIN {schema}.scope_row AS r ON r.scope = i.scope AND r.key = i.key) AS r ON true";
-    write_rows: "SELECT code FROM {schema}.write_rows_2($1, $2, $3, $4, $5, $6, $7)";
+    write_rows: "SELECT code FROM {schema}.write_rows_1($1, $2, $3, $4, $5, $6, $7)";
     scan_rows: "SELECT key, version, value FROM {schema}.scope_row WHERE scope = $1 \
         AND key >= $2 AND ($3::bytea IS NULL OR key > $3) AND ($4::bytea IS NULL OR key < $4) \
         ORDER BY key LIMIT $5";

@@ -45,6 +45,7 @@ pub(crate) fn run(workspace: &Workspace, steps: &mut Steps, require: Option<&[St
         servers.give(&mut command);
         count(&mut command)
     });
+    examples_on_servers(workspace, steps, &servers);
     drop(servers);
     examples(workspace, steps);
     simulator::step(workspace, steps, "simulator", || simulator::simulate(workspace, SEEDS));
@@ -72,6 +73,21 @@ fn examples(workspace: &Workspace, steps: &mut Steps) {
             let mut example = workspace.checked(&format!("examples/{name}"));
             lines(&mut example, |_| {}).map_or_else(Ending::failed, Ending::of)
         });
+    }
+}
+
+/// The examples whose features are the names of servers that are here. The tests of the servers have
+/// built them.
+fn examples_on_servers(workspace: &Workspace, steps: &mut Steps, servers: &Servers<'_>) {
+    let all = workspace.packages.iter().flat_map(|package| &package.featured_examples);
+    for (name, needs) in all {
+        if needs.iter().all(|need| servers.names().any(|server| server == need)) {
+            steps.run(&format!("example {name}"), || {
+                let mut example = workspace.checked(&format!("examples/{name}"));
+                servers.name(&mut example);
+                lines(&mut example, |_| {}).map_or_else(Ending::failed, Ending::of)
+            });
+        }
     }
 }
 

@@ -115,6 +115,11 @@ impl<'a> Servers<'a> {
         if !features.is_empty() {
             command.args(["--features", &features.join(",")]);
         }
+        self.name(command);
+    }
+
+    /// Sets the variables with the URLs of the servers.
+    pub(crate) fn name(&self, command: &mut Command) {
         command.envs(self.found.iter().map(|server| (&server.variable, &server.url)));
     }
 }

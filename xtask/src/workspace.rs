@@ -36,6 +36,8 @@ pub(crate) struct Package {
     pub(crate) targets: Vec<(String, String)>,
     /// The examples that need no feature.
     pub(crate) examples: Vec<String>,
+    /// The others, each with the features that it needs.
+    pub(crate) featured_examples: Vec<(String, Vec<String>)>,
 }
 
 /// A dependency as the manifest names it.
@@ -193,6 +195,13 @@ fn parse_package(value: &Value) -> Package {
         },
     };
     let features = value["features"].as_object();
+    let examples = || {
+        let targets = list(&value["targets"]).into_iter();
+        targets.filter(|target| target["kind"][0] == "example").map(|target| {
+            let needs = list(&target["required-features"]).iter().map(text).collect::<Vec<_>>();
+            (text(&target["name"]), needs)
+        })
+    };
     Package {
         name: text(&value["name"]),
         dependencies: list(&value["dependencies"]).iter().map(dependency).collect(),
@@ -201,13 +210,8 @@ fn parse_package(value: &Value) -> Package {
             .iter()
             .map(|target| (text(&target["kind"][0]), text(&target["name"])))
             .collect(),
-        examples: list(&value["targets"])
-            .iter()
-            .filter(|target| {
-                target["kind"][0] == "example" && target["required-features"].is_null()
-            })
-            .map(|target| text(&target["name"]))
-            .collect(),
+        examples: examples().filter(|(_, needs)| needs.is_empty()).map(|(name, _)| name).collect(),
+        featured_examples: examples().filter(|(_, needs)| !needs.is_empty()).collect(),
     }
 }
 
@@ -227,6 +231,7 @@ mod tests {
         assert_eq!(kinds, [DependencyKind::Normal, DependencyKind::Dev, DependencyKind::Build]);
         assert_eq!(packages[0].features, ["default", "redb"]);
         assert_eq!(packages[0].examples, ["a"]);
+        assert_eq!(packages[0].featured_examples, [("b".to_owned(), vec!["x".to_owned()])]);
         let workspace = Workspace { root: PathBuf::new(), target: PathBuf::new(), packages };
         assert!(workspace.has("dtx") && workspace.has_target("dtx", "test", "kill"));
         assert!(!workspace.has_target("dtx", "bin", "kill"));

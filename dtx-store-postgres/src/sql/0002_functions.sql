@@ -217,7 +217,8 @@ $$;
 -- Writes row sets of participants that share no row. Operations: 0 must be as expected, 1 put,
 -- 2 delete. The answer has one row per set, in order: 0 written, 1 conflict, 2 too late.
 --
--- All who write in a scope lock it first. What is read after that stays until the end.
+-- All who write in a scope lock it first. Beside them are transactions that have claimed rows without
+-- their scope: what a row was when it was looked at, it must still be when it is written.
 CREATE FUNCTION {schema}.write_rows_1(
     p_not_after bigint[], p_set integer[], p_scope text[], p_key bytea[], p_expect bigint[],
     p_operation smallint[], p_value bytea[]
@@ -231,6 +232,9 @@ DECLARE
     v_now bigint;
     v_late integer[];
     v_wrong integer[];
+    v_wanted bigint;
+    v_done bigint;
+    v_rows bigint;
 BEGIN
     PERFORM {schema}.lock_scopes(p_scope);
     v_now := {schema}.now_us();
@@ -240,7 +244,10 @@ BEGIN
         FROM unnest(p_set, p_scope, p_key, p_expect) AS i (set, scope, key, expect)
             LEFT JOIN {schema}.scope_row AS r ON r.scope = i.scope AND r.key = i.key
         WHERE r.version IS DISTINCT FROM i.expect;
+    SELECT count(*) INTO v_wanted FROM unnest(p_set, p_operation) AS i (set, op)
+        WHERE i.op <> 0 AND i.set <> ALL (v_wrong) AND i.set <> ALL (v_late);
 
+    v_done := 0;
     IF 2 = ANY (p_operation) THEN
         PERFORM 1 FROM {schema}.deleted ORDER BY part FOR UPDATE;
         UPDATE {schema}.deleted AS d SET version = i.version
@@ -252,22 +259,36 @@ BEGIN
                 GROUP BY 1) AS i
             WHERE d.part = i.part AND d.version < i.version;
         DELETE FROM {schema}.scope_row AS r
-            USING unnest(p_set, p_scope, p_key, p_operation) AS i (set, scope, key, op)
-            WHERE r.scope = i.scope AND r.key = i.key AND i.op = 2
+            USING unnest(p_set, p_scope, p_key, p_expect, p_operation)
+                AS i (set, scope, key, expect, op)
+            WHERE r.scope = i.scope AND r.key = i.key AND r.version = i.expect AND i.op = 2
+                AND i.set <> ALL (v_wrong) AND i.set <> ALL (v_late);
+        GET DIAGNOSTICS v_rows = ROW_COUNT;
+        -- To delete what is not there is to do nothing.
+        SELECT v_rows + count(*) INTO v_done
+            FROM unnest(p_set, p_expect, p_operation) AS i (set, expect, op)
+            WHERE i.op = 2 AND i.expect IS NULL
                 AND i.set <> ALL (v_wrong) AND i.set <> ALL (v_late);
     END IF;
     UPDATE {schema}.scope_row AS r SET version = r.version + 1, value = i.value
         FROM unnest(p_set, p_scope, p_key, p_expect, p_operation, p_value)
             AS i (set, scope, key, expect, op, value)
-        WHERE r.scope = i.scope AND r.key = i.key AND i.op = 1 AND i.expect IS NOT NULL
+        WHERE r.scope = i.scope AND r.key = i.key AND i.op = 1 AND r.version = i.expect
             AND i.set <> ALL (v_wrong) AND i.set <> ALL (v_late);
+    GET DIAGNOSTICS v_rows = ROW_COUNT;
+    v_done := v_done + v_rows;
     INSERT INTO {schema}.scope_row (scope, key, version, value)
         SELECT i.scope, i.key, d.version + 1, i.value
         FROM unnest(p_set, p_scope, p_key, p_expect, p_operation, p_value)
                 AS i (set, scope, key, expect, op, value)
             JOIN {schema}.deleted AS d ON d.part = {schema}.part_of(i.scope)
         WHERE i.op = 1 AND i.expect IS NULL
-            AND i.set <> ALL (v_wrong) AND i.set <> ALL (v_late);
+            AND i.set <> ALL (v_wrong) AND i.set <> ALL (v_late)
+        ON CONFLICT DO NOTHING;
+    GET DIAGNOSTICS v_rows = ROW_COUNT;
+    IF v_done + v_rows <> v_wanted THEN
+        RAISE EXCEPTION 'a row was changed' USING ERRCODE = '40001';
+    END IF;
 
     RETURN QUERY
         SELECT (CASE WHEN s.n = ANY (v_late) THEN 2 WHEN s.n = ANY (v_wrong) THEN 1 ELSE 0 END)

@@ -36,6 +36,29 @@ fn is_done_and_undone(line: &Value) -> bool {
     done.map(of).any(|done| reversed().any(|reversed| reversed == done))
 }
 
+/// What was seen had landed before, also where the answer to the write came later: after the
+/// server was killed, or when a process went on that had stood still.
+fn put_landings_before_sightings(lines: &mut [Value]) {
+    let id = |line: &Value| Some((line["tx"].as_str()?.to_owned(), line["version"].as_u64()?));
+    let mut seen: BTreeMap<(String, u64), u64> = BTreeMap::new();
+    for line in lines.iter().filter(|line| line["what"] == "seen") {
+        if let Some(id) = id(line) {
+            let first = seen.entry(id).or_insert(u64::MAX);
+            *first = at(line).min(*first);
+        }
+    }
+    for line in lines.iter_mut().filter(|line| line["what"] == "landed") {
+        if let Some(first) = id(line).and_then(|id| seen.get(&id)).filter(|first| **first < at(line))
+        {
+            line["at_us"] = json!(first);
+        }
+    }
+}
+
+fn is_first_of_its_moment(line: &Value) -> bool {
+    line["what"] == "landed" || is_done_and_undone(line)
+}
+
 impl Merged {
     /// Reads the files; each is a run of a process of its own. `killed` has not ended its own.
     pub(super) fn read(folder: &Path, files: &[&str], killed: Option<&str>) -> Self {
@@ -73,7 +96,8 @@ impl Merged {
             }
             began.get_or_insert(first);
         }
-        lines.sort_by_key(|line| (at(line), !is_done_and_undone(line)));
+        put_landings_before_sightings(&mut lines);
+        lines.sort_by_key(|line| (at(line), !is_first_of_its_moment(line)));
         // Each run has the tables of its own orders.
         lines.extend(tables);
         let begun = lines.iter().rposition(|line| line["what"] == "began");

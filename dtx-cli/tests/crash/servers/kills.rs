@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     history::Merged,
-    run::{Plan, pattern_of, print, rounds},
+    run::{Folder, Plan, pattern_of, print, rounds},
 };
 use crate::{
     home::{Kind, data_folder},
@@ -27,7 +27,7 @@ fn moments(round: usize) -> Vec<usize> {
 
 fn run(kind: Kind, server: &mut Server, round: usize) -> Value {
     let of = format!("{} {round}", kind.name());
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = Folder::new();
     write_orders(folder.path(), ORDERS);
     let store = kind.store_on(server, &format!("k{round}"));
     let (pattern, is_faulty) = pattern_of(round);

@@ -1,14 +1,16 @@
 //! Two coordinators on one store: one is killed or stands still, and the other goes on.
 
-use std::{thread, time::Duration};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use super::{
     history::{Merged, now_us},
-    run::{LEASE_SECONDS, Plan, Telling, pattern_of, print, rounds},
+    run::{Folder, LEASE_SECONDS, Plan, Telling, pattern_of, print, rounds},
 };
 use crate::{
     home::{Kind, data_folder},
@@ -22,10 +24,11 @@ const ORDERS: usize = 1_200;
 /// After so many outcomes it is struck.
 const STRUCK_AFTER: usize = 300;
 
-/// The orders of the other. It loses so many messages that it works for longer than leases last,
-/// however fast the machine is.
-const ORDERS_OF_THE_OTHER: usize = 600;
-const LOST_BY_THE_OTHER: &str = "0.3";
+/// The orders of the other, of which it has one at a time so that they last. When they are done
+/// before the leases of the first have ended, the next one goes on.
+const ORDERS_OF_OTHERS: usize = 1_000;
+const OTHERS: [&str; 8] =
+    ["second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth"];
 
 /// How long after the end of the leases the other may take.
 const CARRY_ON_SECONDS: u64 = 2;
@@ -45,89 +48,83 @@ struct Round<'a> {
     round: usize,
     strike: Strike,
     store: &'a str,
-    folder: TempDir,
-}
-
-impl Drop for Round<'_> {
-    /// Whoever looks for the reason of a failure needs what was written down.
-    fn drop(&mut self) {
-        if thread::panicking() {
-            self.folder.disable_cleanup(true);
-            eprintln!("the histories are in {}", self.folder.path().display());
-        }
-    }
+    folder: Folder,
 }
 
 impl<'a> Round<'a> {
     fn new(kind: Kind, round: usize, strike: Strike, store: &'a str) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = Folder::new();
         write_orders_to(folder.path(), "first.csv", ORDERS);
-        write_orders_to(folder.path(), "second.csv", ORDERS_OF_THE_OTHER);
+        for other in OTHERS {
+            write_orders_to(folder.path(), &format!("{other}.csv"), ORDERS_OF_OTHERS);
+        }
         Self { kind, round, strike, store, folder }
     }
 
-    fn start_first(&self, history: &str) -> Telling {
-        let lose = if pattern_of(self.round).1 { "0.03" } else { "0" };
-        self.start("first", "64", lose, history)
-    }
-
-    fn start(
-        &self,
-        name: &'static str,
-        concurrency: &str,
-        lose: &str,
-        history: &str,
-    ) -> Telling {
+    fn start(&self, name: &'static str, history: &str) -> Telling {
+        let concurrency = if name == "first" { "64" } else { "1" };
         let (pattern, is_faulty) = pattern_of(self.round);
         let seed = self.round.to_string();
         // What a process that stands still has done is written down late: a no of another
         // participant meanwhile would look as if it had come before.
         let refuse = if is_faulty && self.strike == Strike::Kill { "0.05" } else { "0" };
+        let lose = if is_faulty { "0.03" } else { "0" };
         let options = ["--history", history, "--seed", &seed, "--refuse", refuse, "--lose", lose];
         let plan = Plan { name, orders: &format!("{name}.csv"), concurrency, pattern };
         plan.start(self.folder.path(), self.store, &options)
     }
 
-    /// Strikes the first, and says when, what it had told, and whose histories there are.
-    fn strike(&self, first: Telling, second: &Telling, of: &str) -> (u64, Told, Vec<&str>) {
-        let signal = match self.strike {
-            Strike::Kill => Signal::KILL,
-            Strike::Stop => Signal::STOP,
-        };
-        first.process.signal(signal);
-        let struck_us = now_us();
-        assert!(second.goes_on_for(STILL), "{of}: the second ended too early");
-        match self.strike {
-            Strike::Kill => {
-                let told = first.told_when_killed();
-                self.start_first("again.jsonl").report(ORDERS, of);
-                (struck_us, told, vec!["first.jsonl", "second.jsonl", "again.jsonl"])
-            }
-            Strike::Stop => {
-                first.process.signal(Signal::CONT);
-                let told = first.report(ORDERS, of).1;
-                (struck_us, told, vec!["first.jsonl", "second.jsonl"])
-            }
+    /// Others work one after another, until the first has been struck for long enough.
+    fn go_on(&self, mut other: Telling, of: &str) -> Vec<Told> {
+        let end = Instant::now() + STILL;
+        let mut told = Vec::new();
+        let mut next = OTHERS[1..].iter();
+        while !other.goes_on_until(end) {
+            told.push(other.report(ORDERS_OF_OTHERS, of).1);
+            let name = next.next().expect("no machine is that fast");
+            other = self.start(name, &format!("{name}.jsonl"));
         }
+        told.push(other.report(ORDERS_OF_OTHERS, of).1);
+        told
     }
 
     fn run(&self) -> Value {
         let of = format!("{} {:?} {}", self.kind.name(), self.strike, self.round);
-        let first = self.start_first("first.jsonl");
-        let second = self.start("second", "16", LOST_BY_THE_OTHER, "second.jsonl");
+        let first = self.start("first", "first.jsonl");
+        let second = self.start("second", "second.jsonl");
         assert!(second.has_told(1), "{of}: the second has done nothing");
         assert!(first.has_told(STRUCK_AFTER), "{of}: the first ended before");
-        let (struck_us, told, files) = self.strike(first, &second, &of);
-        let others = second.report(ORDERS_OF_THE_OTHER, &of).1;
-        for told in [&told, &others] {
+        first.process.signal(match self.strike {
+            Strike::Kill => Signal::KILL,
+            Strike::Stop => Signal::STOP,
+        });
+        let struck_us = now_us();
+        let mut all = self.go_on(second, &of);
+        let mut files: Vec<_> =
+            OTHERS[..all.len()].iter().map(|other| format!("{other}.jsonl")).collect();
+        files.insert(0, "first.jsonl".to_owned());
+        all.push(match self.strike {
+            Strike::Kill => {
+                files.push("again.jsonl".to_owned());
+                let told = first.told_when_killed();
+                self.start("first", "again.jsonl").report(ORDERS, &of);
+                told
+            }
+            Strike::Stop => {
+                first.process.signal(Signal::CONT);
+                first.report(ORDERS, &of).1
+            }
+        });
+        for told in &all {
             assert_eq!(told.missing_in(self.store), Vec::<String>::new(), "{of}");
             assert_eq!(told.changed_in(self.store), Vec::<String>::new(), "{of}");
         }
         let killed = (self.strike == Strike::Kill).then_some("first.jsonl");
+        let files: Vec<&str> = files.iter().map(String::as_str).collect();
         let merged = Merged::read(self.folder.path(), &files, killed);
         merged.assert_valid(self.folder.path(), killed.map(|_| "kill"), &of);
         let leases = merged.leases_before(struck_us);
-        assert_eq!(leases.len(), 2, "{of}: both have shards: {leases:?}");
+        assert!(leases.len() > 1, "{of}: both have shards: {leases:?}");
         let (open, last_us) = merged.carried_on(struck_us);
         assert!(open > 0, "{of}: nothing was open");
         let most = Duration::from_secs(LEASE_SECONDS + CARRY_ON_SECONDS);
@@ -136,7 +133,7 @@ impl<'a> Round<'a> {
         json!({ "part": "pair", "store": self.kind.name(), "round": self.round,
             "strike": format!("{:?}", self.strike).to_lowercase(),
             "pattern": pattern_of(self.round).0,
-            "accepted": told.accepted.len() + others.accepted.len(), "lost": 0,
+            "accepted": all.iter().map(|told| told.accepted.len()).sum::<usize>(), "lost": 0,
             "open": open, "carried_on_ms": last.as_millis() as u64 })
     }
 }

@@ -8,10 +8,12 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         mpsc::{self, RecvTimeoutError},
     },
-    time::{Duration, Instant},
+    thread,
+    time::Instant,
 };
 
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::{
     process::Watched,
@@ -38,6 +40,29 @@ pub(super) fn rounds() -> Range<usize> {
 pub(super) fn pattern_of(round: usize) -> (&'static str, bool) {
     let is_faulty = !(round + round / PATTERNS.len()).is_multiple_of(2);
     (PATTERNS[round % PATTERNS.len()], is_faulty)
+}
+
+/// A folder of one round. Whoever looks for the reason of a failure needs what is in it.
+#[derive(Debug)]
+pub(super) struct Folder(TempDir);
+
+impl Folder {
+    pub(super) fn new() -> Self {
+        Self(tempfile::tempdir().expect("a folder"))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.disable_cleanup(true);
+            eprintln!("the histories are in {}", self.path().display());
+        }
+    }
 }
 
 /// A run to be started.
@@ -105,8 +130,7 @@ impl Telling {
     }
 
     /// Listens for so long. Says whether it still runs then.
-    pub(super) fn goes_on_for(&self, time: Duration) -> bool {
-        let end = Instant::now() + time;
+    pub(super) fn goes_on_until(&self, end: Instant) -> bool {
         loop {
             let left = end.saturating_duration_since(Instant::now());
             match self.outcomes.recv_timeout(left) {
