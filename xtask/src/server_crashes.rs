@@ -37,13 +37,6 @@ struct Part {
 
 const PARTS: [Part; 4] = [
     Part {
-        name: "two coordinators",
-        test: "servers::pairs::of_two_coordinators_one_is_struck_and_the_other_goes_on",
-        owns: |line| line["part"] == "pair",
-        lines: 2,
-        rounds: 6,
-    },
-    Part {
         name: "kills of servers",
         test: "servers::kills::a_server_that_is_killed_under_load_has_lost_nothing",
         owns: |line| line["part"] == "kill",
@@ -63,6 +56,13 @@ const PARTS: [Part; 4] = [
         owns: |line| line["part"] == "power" && line["setting"] == "unsafe",
         lines: 1,
         rounds: 3,
+    },
+    Part {
+        name: "two coordinators",
+        test: "servers::pairs::of_two_coordinators_one_is_struck_and_the_other_goes_on",
+        owns: |line| line["part"] == "pair",
+        lines: 2,
+        rounds: 6,
     },
 ];
 
@@ -196,7 +196,7 @@ pub(crate) fn sum(known: &[Value]) -> Value {
         let of = |part: &Part| -> Vec<&Value> {
             known.iter().filter(|line| line["store"] == store && (part.owns)(line)).collect()
         };
-        let [pairs, kills, power, control] = [0, 1, 2, 3].map(|part| of(&PARTS[part]));
+        let [kills, power, control, pairs] = [0, 1, 2, 3].map(|part| of(&PARTS[part]));
         let points = known.iter().find(|line| line["part"] == "points" && line["store"] == store);
         let number = |name: &str| points.map_or(Value::from(0), |line| line[name].clone());
         let all = |lines: &[&Value], name: &str| -> u64 {

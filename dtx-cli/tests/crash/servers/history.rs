@@ -48,7 +48,8 @@ fn put_landings_before_sightings(lines: &mut [Value]) {
         }
     }
     for line in lines.iter_mut().filter(|line| line["what"] == "landed") {
-        if let Some(first) = id(line).and_then(|id| seen.get(&id)).filter(|first| **first < at(line))
+        if let Some(first) =
+            id(line).and_then(|id| seen.get(&id)).filter(|first| **first < at(line))
         {
             line["at_us"] = json!(first);
         }

@@ -2,7 +2,7 @@
 //! comes back on what its disk had. The control is a server that is told to sync later.
 
 use std::{
-    fs::Permissions,
+    fs::{self, Permissions},
     io::{Read, Write},
     net::{Ipv4Addr, TcpStream},
     os::unix::fs::PermissionsExt,
@@ -113,13 +113,21 @@ impl Cycle {
         // The run is killed while the server can sync nothing, so that it is told nothing more.
         let snapshot = disk.snapshot(|| run.process.kill()).expect("a snapshot");
         server.kill().expect("it is killed");
-        (snapshot, run.told_when_killed())
+        let told = match self.setting {
+            Setting::Safe => run.told_when_killed(),
+            // It was told of more while its server could sync nothing, and may be done by now.
+            Setting::Unsafe => run.told_at_last(),
+        };
+        (snapshot, told)
     }
 
     /// How much of what was told is not so.
     fn judge(&self, folder: &Path, snapshot: &Snapshot, told: &Told) -> usize {
         let disk = snapshot.mount().expect("the file system comes back");
-        let mut server = self.kind.start(&disk.path().join("data"));
+        let data = disk.path().join("data");
+        // A machine that comes back has no process of before, whose id this file has.
+        let _ = fs::remove_file(data.join("data/postmaster.pid"));
+        let mut server = self.kind.start(&data);
         let store = self.store_on(&server);
         let mut lost = told.missing_in(&store);
         if self.setting == Setting::Safe {
@@ -159,9 +167,8 @@ fn cut(setting: Setting) -> Option<usize> {
         return None;
     }
     let kinds = Kind::servers_of_environment();
-    let cycles = rounds().flat_map(|round| {
-        kinds.iter().map(move |&kind| Cycle { kind, round, setting })
-    });
+    let cycles =
+        rounds().flat_map(|round| kinds.iter().map(move |&kind| Cycle { kind, round, setting }));
     let cycles = Mutex::new(cycles.collect::<Vec<_>>().into_iter());
     let lost = Mutex::new(0);
     let next = || cycles.lock().expect("nobody panics with it").next();

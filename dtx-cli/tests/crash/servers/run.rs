@@ -149,6 +149,12 @@ impl Telling {
         take(&self.told)
     }
 
+    /// Waits for the end of the process, however it comes, and gives what it had told.
+    pub(super) fn told_at_last(self) -> Told {
+        self.process.wait();
+        take(&self.told)
+    }
+
     /// Waits for a sound end, and gives the report.
     pub(super) fn report(self, orders: usize, of: &str) -> (Value, Told) {
         let told = self.told;
