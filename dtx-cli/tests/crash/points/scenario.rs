@@ -22,7 +22,7 @@ const ORDERS: usize = 60;
 fn earlier_death(kind: Kind) -> &'static str {
     match kind {
         Kind::Redb => "redb.batch.durable:14",
-        Kind::Postgres | Kind::Redis => "coordinator.accepted.after:14",
+        Kind::Postgres | Kind::Redis => "host.ack.before:6",
     }
 }
 
