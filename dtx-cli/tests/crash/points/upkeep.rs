@@ -1,12 +1,18 @@
 //! What `dtx run` does not come by: pivots, delegated commits, signals, verifications, inquiries,
 //! dead letters, the collector and the purge, with settings that make them come soon.
 
-use std::{env, process::Command, sync::Arc, time::Duration};
+use std::{
+    env,
+    process::Command,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use dtx::{
     InMemoryTransport, PgConfig, PgStore, RedbStore, RedisSettings,
-    coordinator::{CoordinatorSettings, Dtx},
+    coordinator::{CoordinatorSettings, Dtx, Handle},
     engine::EngineSettings,
+    error::Retry,
     ids::{AcceptSequence, Epoch, OperationIndex, ShardCount, ShardId, TxId},
     modifier::VerifyWhen,
     name::{ActionName, ParticipantName},
@@ -244,10 +250,24 @@ async fn drive(dtx: &Dtx) -> (u64, u64) {
     expected
 }
 
+/// It is accepted, or was before. On a store that several share a dead process has its leases for
+/// a while.
+async fn submit(dtx: &Dtx, transaction: Transaction) -> Handle {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let error = match dtx.submit(transaction.clone()).await {
+            Ok(handle) => return handle,
+            Err(error) => error,
+        };
+        assert!(error.retry() != Retry::Never && Instant::now() < until, "not accepted: {error}");
+        tokio::task::yield_now().await;
+    }
+}
+
 async fn one(dtx: Dtx, transaction: Transaction, goes_through: bool) {
     let has_approval = transaction.modifiers().is_some_and(|all| all.approval.is_some());
     let key = transaction.key().cloned();
-    let mut handle = dtx.submit(transaction).await.expect("it is accepted, or was before");
+    let mut handle = submit(&dtx, transaction).await;
     if dtx.get(handle.tx()).await.expect("the store answers").is_none() {
         // Purged by an earlier process, which had seen all of them end.
         assert!(!handle.is_new());
