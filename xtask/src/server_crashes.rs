@@ -198,7 +198,7 @@ pub(crate) fn sum(known: &[Value]) -> Value {
         };
         let [power, control, kills, pairs] = [0, 1, 2, 3].map(|part| of(&PARTS[part]));
         let points = known.iter().find(|line| line["part"] == "points" && line["store"] == store);
-        let number = |name: &str| points.map_or(Value::from(0), |line| line[name].clone());
+        let number = |name: &str| points.map_or_else(|| Value::from(0), |line| line[name].clone());
         let all = |lines: &[&Value], name: &str| -> u64 {
             lines.iter().filter_map(|line| line[name].as_u64()).sum()
         };

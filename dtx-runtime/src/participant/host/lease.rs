@@ -184,7 +184,8 @@ impl HostLease {
         }
         let keys = hosts.iter().flat_map(|host| member_read(*host).keys).collect();
         let wanted = ScopeRead { scope: self.scope.clone(), keys };
-        let found = self.store.read(&[wanted.clone()]).await?.pop().ok_or_else(conflicts)?;
+        let found =
+            self.store.read(std::slice::from_ref(&wanted)).await?.pop().ok_or_else(conflicts)?;
         let lives = |key, row: &Option<StoredRow>| match row {
             // A row that nobody can read proves nothing.
             Some(row) => member_of(key, row).map_or(true, |member| member.until >= found.now),
