@@ -6,6 +6,7 @@
 //! of the caller. The program `dtx-services` does this from a command line.
 
 mod error;
+mod kafka;
 mod lifecycle;
 mod postgres;
 mod process;
@@ -14,6 +15,7 @@ mod server;
 mod service;
 
 pub use error::ServiceError;
+pub use kafka::{Kafka, KafkaTls};
 pub use lifecycle::{Found, Services, Source};
 pub use postgres::Postgres;
 pub use redis::{Redis, RedisCluster, RedisTls};

@@ -139,7 +139,9 @@ fn runs(line: &str, program: &str) -> bool {
     let Some((state, arguments)) = line.trim().split_once(char::is_whitespace) else {
         return false;
     };
-    !state.starts_with('Z') && arguments.contains(program)
+    // Its threads end after it, and what it has open with the last of them.
+    let has_threads = state.starts_with('Z') && state.contains('l');
+    has_threads || !state.starts_with('Z') && arguments.contains(program)
 }
 
 /// Asks the process to end, or ends it at once.
@@ -181,6 +183,7 @@ mod tests {
     fn a_process_that_ended_or_has_another_program_is_not_the_server() {
         assert!(runs("Ss   /usr/bin/postgres -D data", "postgres"));
         assert!(!runs("Z    [postgres] <defunct>", "postgres"));
+        assert!(runs("Zl   [java] <defunct>", "kafka.Kafka"));
         assert!(!runs("Ss   /bin/sh", "postgres"));
         assert!(!runs("", "postgres"));
         assert!(!lives(u32::MAX, "postgres"));

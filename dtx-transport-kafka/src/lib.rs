@@ -1,0 +1,2 @@
+//! The Kafka transport of dtx.
+#![forbid(unsafe_code)]
