@@ -97,6 +97,12 @@ impl Progress {
         cell.deliveries
     }
 
+    /// How often a message was delivered.
+    pub(crate) fn deliveries(&self, offset: i64) -> u8 {
+        let at = self.watermark.and_then(|first| usize::try_from(offset.checked_sub(first)?).ok());
+        at.and_then(|at| self.cells.get(at)).map_or(0, |cell| cell.deliveries)
+    }
+
     /// The message is handled. Says whether it was not before.
     pub(crate) fn settle(&mut self, offset: i64) -> bool {
         let Some(cell) = self.cell(offset) else { return false };

@@ -1,0 +1,390 @@
+//! The thread that has a consumer: it feeds the hub, commits, and carries out what the group
+//! decides. Nothing of the client blocks the runtime, and the consumer ends where it lived.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use dtx_core::error::{ErrorKind, TransportError};
+use rdkafka::{
+    consumer::{BaseConsumer, CommitMode, Consumer as _, base_consumer::PartitionQueue},
+    error::{KafkaError, RDKafkaErrorCode},
+    message::{BorrowedMessage, Message},
+    topic_partition_list::{Offset, TopicPartitionList},
+};
+use tokio::sync::oneshot;
+
+use crate::{
+    context::{Context, Rebalance, take, unassign},
+    error::{error, of_call},
+    feed::Feed,
+    hub::Commit,
+    plan::{Begin, Source},
+    progress::Progress,
+    shared::Shared,
+};
+
+/// How long the thread sleeps when nothing wakes it.
+const NAP: Duration = Duration::from_millis(50);
+
+/// How many messages of one partition are taken before it is the turn of the next.
+const TURN: usize = 64;
+
+/// A partition that is read.
+struct Lane {
+    generation: u64,
+    queue: PartitionQueue<Context>,
+    /// There may be messages in the queue.
+    flag: Arc<AtomicBool>,
+}
+
+/// Partitions that are to be given up.
+struct Leaving {
+    list: TopicPartitionList,
+    generations: Vec<u64>,
+    until: Instant,
+}
+
+pub(crate) struct Consumer {
+    client: Arc<BaseConsumer<Context>>,
+    feed: Feed,
+    shared: Arc<Shared>,
+    lanes: HashMap<(String, i32), Lane>,
+    leaving: Option<Leaving>,
+    /// Told once the subscription receives, or that it never will.
+    started: Option<oneshot::Sender<Result<(), TransportError>>>,
+    /// When the group gave us nothing, how long more is waited for.
+    settles: Option<Instant>,
+    next_commit: Instant,
+}
+
+impl Consumer {
+    pub(crate) fn new(
+        client: BaseConsumer<Context>,
+        feed: Feed,
+        shared: Arc<Shared>,
+        started: oneshot::Sender<Result<(), TransportError>>,
+    ) -> Self {
+        Self {
+            client: Arc::new(client),
+            feed,
+            shared,
+            lanes: HashMap::new(),
+            leaving: None,
+            started: Some(started),
+            settles: None,
+            next_commit: Instant::now(),
+        }
+    }
+
+    /// Reads until the subscription is closed.
+    pub(crate) fn run(mut self) {
+        match self.begin() {
+            Ok(()) => self.turn_until_closed(),
+            Err(error) => self.tell(Err(error)),
+        }
+        self.end();
+    }
+
+    fn tell(&mut self, started: Result<(), TransportError>) {
+        if let Some(waiting) = self.started.take() {
+            // Whoever subscribed may have stopped waiting; then it is closed soon.
+            let _ = waiting.send(started);
+        }
+    }
+
+    fn begin(&mut self) -> Result<(), TransportError> {
+        match self.feed.plan.source.clone() {
+            Source::Shared(topics) => {
+                let topics: Vec<_> = topics.iter().map(String::as_str).collect();
+                let subscribed = self.client.subscribe(&topics);
+                subscribed.map_err(|error| of_call(&error, "subscribe"))
+            }
+            Source::Own { topic, partitions, begin } => {
+                let mut list = TopicPartitionList::new();
+                for partition in partitions {
+                    list.add_partition(&topic, i32::from(partition));
+                }
+                let begins = match begin {
+                    Begin::Oldest => Offset::Beginning,
+                    Begin::Newest(count) => Offset::OffsetTail(count),
+                };
+                let list = self.committed(list).map_err(|error| of_call(&error, "subscribe"))?;
+                let list = self.add(&list, begins);
+                self.client.assign(&list).map_err(|error| of_call(&error, "subscribe"))?;
+                self.open_lanes(&list);
+                self.tell(Ok(()));
+                Ok(())
+            }
+        }
+    }
+
+    /// What the group has committed for these partitions. Blocks.
+    fn committed(&self, list: TopicPartitionList) -> Result<TopicPartitionList, KafkaError> {
+        let committed = self.client.committed_offsets(list, self.feed.settings.connect_timeout)?;
+        for one in committed.elements() {
+            one.error()?;
+        }
+        Ok(committed)
+    }
+
+    /// Adds partitions to the hub, as they were committed. Says where to begin in each.
+    fn add(&self, committed: &TopicPartitionList, begins: Offset) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        for one in committed.elements() {
+            let (progress, from) = match one.offset() {
+                Offset::Offset(offset) => {
+                    let (progress, read) = Progress::restore(offset, one.metadata());
+                    if read.is_err() {
+                        tracing::warn!(
+                            topic = one.topic(),
+                            partition = one.partition(),
+                            "the text of a commit is not of dtx; what it skips may come again"
+                        );
+                    }
+                    let from = progress.watermark().map_or(offset, |from| from);
+                    (progress, Offset::Offset(from))
+                }
+                _ => (Progress::unknown(), begins),
+            };
+            self.shared.assign(one.topic(), one.partition(), progress);
+            if list.add_partition_offset(one.topic(), one.partition(), from).is_err() {
+                list.add_partition(one.topic(), one.partition());
+            }
+        }
+        list
+    }
+
+    /// Gives each partition a queue of its own, so that one can pause without the others.
+    fn open_lanes(&mut self, list: &TopicPartitionList) {
+        for one in list.elements() {
+            let (topic, partition) = (one.topic().to_owned(), one.partition());
+            let Some(generation) = self.shared.generation(&topic, partition) else { continue };
+            let Some(mut queue) = self.client.split_partition_queue(&topic, partition) else {
+                continue;
+            };
+            let flag = Arc::new(AtomicBool::new(true));
+            let (raised, shared) = (Arc::clone(&flag), Arc::clone(&self.shared));
+            queue.set_nonempty_callback(move || {
+                raised.store(true, Ordering::SeqCst);
+                shared.wake.wake();
+            });
+            self.lanes.insert((topic, partition), Lane { generation, queue, flag });
+        }
+    }
+
+    fn turn_until_closed(&mut self) {
+        while !self.shared.is_closed() {
+            self.poll_events();
+            let more = self.poll_lanes();
+            self.go_on_leaving();
+            self.commit_in_time();
+            self.settle_start();
+            if !more {
+                self.shared.wake.wait(NAP);
+            }
+        }
+    }
+
+    /// Serves what the client has to say, and messages that came before their partition had a
+    /// queue of its own.
+    fn poll_events(&mut self) {
+        let client = Arc::clone(&self.client);
+        while let Some(polled) = client.poll(Duration::ZERO) {
+            match polled {
+                Ok(message) => self.take_in(&message),
+                Err(error) => self.meet(&error),
+            }
+        }
+        for rebalance in take(&client.context().rebalances) {
+            match rebalance {
+                Rebalance::Assigned(list) => self.assigned(list),
+                Rebalance::Revoked(list) => self.revoked(list),
+            }
+        }
+        for (topic, partition) in take(&client.context().uncommitted) {
+            self.shared.hub().commit_failed(&topic, partition);
+        }
+    }
+
+    fn take_in(&self, message: &BorrowedMessage<'_>) {
+        let generation = self.shared.generation(message.topic(), message.partition());
+        if let Some(generation) = generation {
+            self.feed.take_in(generation, message);
+        }
+    }
+
+    /// Takes messages of every partition that has some and may go on. Says whether there may be
+    /// more.
+    fn poll_lanes(&mut self) -> bool {
+        let span_max = self.feed.settings.unacked_span_max;
+        let mut more = false;
+        for lane in self.lanes.values() {
+            if !lane.flag.swap(false, Ordering::SeqCst) {
+                continue;
+            }
+            for turn in 0.. {
+                let (has_room, span) = self.shared.room(lane.generation);
+                // A partition that pauses is looked at again when something is acknowledged.
+                if !has_room || span >= span_max || turn == TURN {
+                    lane.flag.store(true, Ordering::SeqCst);
+                    more |= turn == TURN;
+                    break;
+                }
+                match lane.queue.poll(Duration::ZERO) {
+                    Some(Ok(message)) => self.feed.take_in(lane.generation, &message),
+                    Some(Err(error)) => tracing::debug!(%error, "a partition met an error"),
+                    None => break,
+                }
+            }
+        }
+        more
+    }
+
+    /// The client met an error on its own.
+    fn meet(&mut self, met: &KafkaError) {
+        let fatal = matches!(met, KafkaError::MessageConsumptionFatal(_));
+        let failure = of_call(met, "receive");
+        tracing::debug!(error = %met, "the consumer met an error");
+        if fatal {
+            let failure = error(ErrorKind::Internal, "receive").with_source(met.clone());
+            self.shared.fail(failure);
+        }
+        match failure.kind() {
+            ErrorKind::Invalid => {
+                if self.started.is_some() {
+                    self.tell(Err(of_call(met, "subscribe")));
+                } else {
+                    self.shared.fail(failure);
+                }
+            }
+            ErrorKind::Unavailable
+                if met.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) =>
+            {
+                self.shared.fail(failure);
+            }
+            _ => {}
+        }
+    }
+
+    fn assigned(&mut self, list: TopicPartitionList) {
+        let is_empty = list.count() == 0;
+        let list = match self.committed(list.clone()) {
+            Ok(committed) => self.add(&committed, Offset::Beginning),
+            Err(error) => {
+                // The client looks for itself where to begin; what was beyond is repeated.
+                tracing::warn!(%error, "what the group has committed could not be read");
+                for one in list.elements() {
+                    self.shared.assign(one.topic(), one.partition(), Progress::unknown());
+                }
+                list
+            }
+        };
+        if let Err(error) = self.client.incremental_assign(&list) {
+            tracing::warn!(%error, "partitions could not be taken");
+        }
+        self.open_lanes(&list);
+        match is_empty {
+            false => self.tell(Ok(())),
+            true => self.settles = self.settles.or(Some(Instant::now() + self.feed.settle_time())),
+        }
+    }
+
+    /// A member that got nothing may get something soon, when others have given it up.
+    fn settle_start(&mut self) {
+        if self.started.is_some() && self.settles.is_some_and(|at| Instant::now() >= at) {
+            self.tell(Ok(()));
+        }
+    }
+
+    fn revoked(&mut self, list: TopicPartitionList) {
+        let of = |one: &rdkafka::topic_partition_list::TopicPartitionListElem<'_>| {
+            self.shared.generation(one.topic(), one.partition())
+        };
+        let generations: Vec<_> = list.elements().iter().filter_map(of).collect();
+        self.shared.hub().leave(&generations);
+        let mut until = Instant::now() + self.feed.settings.revoke_wait;
+        if self.client.assignment_lost() {
+            // Others may have it already.
+            until = Instant::now();
+        }
+        self.lanes.retain(|_, lane| !generations.contains(&lane.generation));
+        self.leaving = Some(Leaving { list, generations, until });
+    }
+
+    /// Gives up what is to be given up, once nothing of it is being handled, or it was waited for
+    /// long enough.
+    fn go_on_leaving(&mut self) {
+        let Some(leaving) = &self.leaving else { return };
+        if !self.shared.hub().is_idle(&leaving.generations) && Instant::now() < leaving.until {
+            return;
+        }
+        let Some(Leaving { list, generations, .. }) = self.leaving.take() else { return };
+        self.give_up(&generations);
+        unassign(&self.client, &list);
+    }
+
+    /// Commits these partitions for the last time and forgets them.
+    fn give_up(&mut self, generations: &[u64]) {
+        if !self.client.assignment_lost() {
+            let commits = self.shared.hub().commits(Some(generations));
+            self.commit(&commits, CommitMode::Sync);
+        }
+        self.shared.forget(generations);
+    }
+
+    fn commit_in_time(&mut self) {
+        if Instant::now() < self.next_commit {
+            return;
+        }
+        self.next_commit = Instant::now() + self.feed.settings.commit_interval;
+        let commits = self.shared.hub().commits(None);
+        self.commit(&commits, CommitMode::Async);
+    }
+
+    fn commit(&self, commits: &[Commit], mode: CommitMode) {
+        if commits.is_empty() {
+            return;
+        }
+        let mut list = TopicPartitionList::with_capacity(commits.len());
+        for commit in commits {
+            let mut one = list.add_partition(&commit.topic, commit.partition);
+            let set = one.set_offset(Offset::Offset(commit.watermark));
+            one.set_metadata(&commit.text);
+            if let Err(error) = set {
+                tracing::warn!(%error, "an offset cannot be committed");
+                return;
+            }
+        }
+        if let Err(error) = self.client.commit(&list, mode) {
+            tracing::debug!(%error, "a commit failed; what it had may come again");
+            let mut hub = self.shared.hub();
+            for commit in commits {
+                hub.commit_failed(&commit.topic, commit.partition);
+            }
+        }
+    }
+
+    /// Commits, gives everything back, leaves the group, and ends the client.
+    fn end(mut self) {
+        self.leaving = None;
+        self.lanes.clear();
+        let generations = self.shared.generations();
+        self.shared.hub().leave(&generations);
+        self.give_up(&generations);
+        self.client.context().closing.store(true, Ordering::SeqCst);
+        // The group waits for what was not carried out yet.
+        for rebalance in take(&self.client.context().rebalances) {
+            if let Rebalance::Revoked(list) = rebalance {
+                unassign(&self.client, &list);
+            }
+        }
+        drop(self.client);
+        self.shared.ended();
+    }
+}

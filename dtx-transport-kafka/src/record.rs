@@ -1,0 +1,139 @@
+//! What dtx writes into a topic, and how it is read again.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use dtx_core::{
+    ids::TxId,
+    transport::{Envelope, WireError, WireLimits, WireMessage},
+};
+use rdkafka::message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders};
+
+/// How long a message of the topic of retries stays away, in milliseconds.
+pub(crate) const RETRY_DELAY: &str = "dtx-retry-delay-ms";
+/// How often a message was delivered before it was written here.
+pub(crate) const ATTEMPTS: &str = "dtx-attempts";
+/// Why a message is a dead letter.
+pub(crate) const DEAD_REASON: &str = "dtx-dead-reason";
+/// Where a dead letter lay: topic, partition and offset.
+pub(crate) const DEAD_FROM: &str = "dtx-dead-from";
+/// How often a dead letter was delivered.
+pub(crate) const DEAD_ATTEMPTS: &str = "dtx-dead-attempts";
+/// The group that gave a dead letter up.
+pub(crate) const DEAD_GROUP: &str = "dtx-dead-group";
+
+/// To whom a command is.
+const PARTICIPANT: &str = "dtx-participant";
+
+/// A message before it is produced.
+#[derive(Clone, Debug)]
+pub(crate) struct Record {
+    pub(crate) topic: String,
+    /// `None`: by the key.
+    pub(crate) partition: Option<i32>,
+    pub(crate) key: Option<Bytes>,
+    pub(crate) headers: Vec<(String, Bytes)>,
+    pub(crate) body: Bytes,
+}
+
+impl Record {
+    pub(crate) fn of(envelope: &Envelope, topic: String, partition: Option<i32>) -> Self {
+        let WireMessage { headers, body } = WireMessage::encode(envelope);
+        let headers =
+            headers.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+        Self { topic, partition, key: Some(key(envelope.tx())), headers, body }
+    }
+
+    /// A message as it came, whatever it is.
+    pub(crate) fn copy(message: &BorrowedMessage<'_>, topic: String) -> Self {
+        let of = |header: Header<'_, &[u8]>| {
+            let value = header.value.map(Bytes::copy_from_slice).unwrap_or_default();
+            (header.key.to_owned(), value)
+        };
+        Self {
+            topic,
+            partition: None,
+            key: message.key().map(Bytes::copy_from_slice),
+            headers: message.headers().map(|all| all.iter().map(of).collect()).unwrap_or_default(),
+            body: message.payload().map(Bytes::copy_from_slice).unwrap_or_default(),
+        }
+    }
+
+    /// Without this header.
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.headers.retain(|(other, _)| other != name);
+        self
+    }
+
+    /// Sets a header of which there is one.
+    pub(crate) fn with(self, name: &str, value: impl ToString) -> Self {
+        let mut record = self.without(name);
+        record.headers.push((name.to_owned(), value.to_string().into()));
+        record
+    }
+
+    /// The headers as the client takes them.
+    pub(crate) fn owned_headers(&self) -> OwnedHeaders {
+        let mut all = OwnedHeaders::new_with_capacity(self.headers.len());
+        for (key, value) in &self.headers {
+            all = all.insert(Header { key, value: Some(&value[..]) });
+        }
+        all
+    }
+
+    /// About how many bytes it has on the wire.
+    pub(crate) fn bytes(&self) -> usize {
+        let headers = self.headers.iter().map(|(name, value)| name.len() + value.len() + 10);
+        let key = self.key.as_ref().map_or(0, Bytes::len);
+        headers.sum::<usize>() + key + self.body.len() + RECORD_BYTES
+    }
+}
+
+/// As many bytes as a record, and a batch of one, have beside key, headers and body.
+pub(crate) const RECORD_BYTES: usize = 128;
+
+/// The key of all messages of a transaction: its id as text, as tools show it.
+fn key(tx: TxId) -> Bytes {
+    tx.to_string().into()
+}
+
+/// What a message says about itself before it is read.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    /// It is a retry, and stays away this long.
+    pub(crate) delay: Option<Duration>,
+    /// How often it was delivered before it was written here.
+    pub(crate) attempts: u32,
+    /// It is a command for this participant.
+    pub(crate) participant: Option<String>,
+}
+
+fn value<'a>(message: &'a BorrowedMessage<'_>, name: &str) -> Option<&'a str> {
+    let headers = message.headers()?;
+    let found = headers.iter().find(|header| header.key == name)?;
+    std::str::from_utf8(found.value?).ok()
+}
+
+pub(crate) fn notes(message: &BorrowedMessage<'_>) -> Notes {
+    let delay = value(message, RETRY_DELAY).and_then(|text| text.parse().ok());
+    Notes {
+        delay: delay.map(Duration::from_millis),
+        attempts: value(message, ATTEMPTS).and_then(|text| text.parse().ok()).unwrap_or_default(),
+        participant: value(message, PARTICIPANT).map(str::to_owned),
+    }
+}
+
+pub(crate) fn read(
+    message: &BorrowedMessage<'_>,
+    limits: &WireLimits,
+) -> Result<Envelope, WireError> {
+    let headers = message.headers().into_iter().flat_map(|all| all.iter());
+    let headers = headers.map(|header| (header.key, header.value.unwrap_or_default()));
+    let body = message.payload().unwrap_or_default();
+    // What is too large is not copied.
+    let (bytes, max) = (body.len(), limits.body_bytes_max);
+    if bytes > max {
+        return Err(WireError::TooLarge { part: "body", bytes, max });
+    }
+    WireMessage::decode(headers, Bytes::copy_from_slice(body), limits)
+}

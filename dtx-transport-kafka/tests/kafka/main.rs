@@ -1,0 +1,5 @@
+//! Tests on a real broker, whose address is in `DTX_TEST_KAFKA_BROKERS`. Each uses a topic prefix
+//! of its own, or a broker of its own.
+
+mod conformance;
+mod support;
