@@ -134,7 +134,7 @@ impl KafkaSettings {
             .set("heartbeat.interval.ms", (session / 20).clamp(50, 1_000).to_string())
             .set("max.poll.interval.ms", session.max(300_000).to_string())
             .set("queued.max.messages.kbytes", "16384")
-            .set("fetch.wait.max.ms", "500")
+            .set("fetch.wait.max.ms", "100")
             .set("fetch.error.backoff.ms", "50")
             .set("fetch.message.max.bytes", self.message_bytes_max.max(1 << 20).to_string());
         config

@@ -13,7 +13,7 @@ use std::{
 use dtx_core::error::{ErrorKind, TransportError};
 use rdkafka::{
     consumer::{BaseConsumer, CommitMode, Consumer as _, base_consumer::PartitionQueue},
-    error::{KafkaError, RDKafkaErrorCode},
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
     message::{BorrowedMessage, Message},
     topic_partition_list::{Offset, TopicPartitionList},
 };
@@ -31,6 +31,9 @@ use crate::{
 
 /// How long the thread sleeps when nothing wakes it.
 const NAP: Duration = Duration::from_millis(50);
+
+/// How long the last commit is tried while the group is changing.
+const LAST_COMMIT: Duration = Duration::from_secs(3);
 
 /// How many messages of one partition are taken before it is the turn of the next.
 const TURN: usize = 64;
@@ -331,9 +334,21 @@ impl Consumer {
 
     /// Commits these partitions for the last time and forgets them.
     fn give_up(&mut self, generations: &[u64]) {
-        if !self.client.assignment_lost() {
+        let end = Instant::now() + LAST_COMMIT;
+        while !self.client.assignment_lost() {
             let commits = self.shared.hub().commits(Some(generations));
-            self.commit(&commits, CommitMode::Sync);
+            let Err(error) = self.commit(&commits, CommitMode::Sync) else { break };
+            // The group is changing, and takes it when it is through.
+            let passes = matches!(
+                error.rdkafka_error_code(),
+                Some(RDKafkaErrorCode::IllegalGeneration | RDKafkaErrorCode::RebalanceInProgress)
+            );
+            if !passes || Instant::now() >= end {
+                tracing::warn!(%error, "the last commit failed; what was handled may come again");
+                break;
+            }
+            self.poll_events();
+            self.shared.wake.wait(NAP);
         }
         self.shared.forget(generations);
     }
@@ -344,47 +359,41 @@ impl Consumer {
         }
         self.next_commit = Instant::now() + self.feed.settings.commit_interval;
         let commits = self.shared.hub().commits(None);
-        self.commit(&commits, CommitMode::Async);
+        if let Err(error) = self.commit(&commits, CommitMode::Async) {
+            tracing::debug!(%error, "a commit could not be sent; it is made again");
+            let mut hub = self.shared.hub();
+            commits.iter().for_each(|commit| hub.commit_failed(&commit.topic, commit.partition));
+        }
     }
 
-    fn commit(&self, commits: &[Commit], mode: CommitMode) {
+    fn commit(&self, commits: &[Commit], mode: CommitMode) -> KafkaResult<()> {
         if commits.is_empty() {
-            return;
+            return Ok(());
         }
         let mut list = TopicPartitionList::with_capacity(commits.len());
         for commit in commits {
             let mut one = list.add_partition(&commit.topic, commit.partition);
-            let set = one.set_offset(Offset::Offset(commit.watermark));
+            one.set_offset(Offset::Offset(commit.watermark))?;
             one.set_metadata(&commit.text);
-            if let Err(error) = set {
-                tracing::warn!(%error, "an offset cannot be committed");
-                return;
-            }
         }
-        if let Err(error) = self.client.commit(&list, mode) {
-            tracing::debug!(%error, "a commit failed; what it had may come again");
-            let mut hub = self.shared.hub();
-            for commit in commits {
-                hub.commit_failed(&commit.topic, commit.partition);
-            }
-        }
+        self.client.commit(&list, mode)
     }
 
     /// Commits, gives everything back, leaves the group, and ends the client.
     fn end(mut self) {
-        self.leaving = None;
         self.lanes.clear();
         let generations = self.shared.generations();
         self.shared.hub().leave(&generations);
         self.give_up(&generations);
         self.client.context().closing.store(true, Ordering::SeqCst);
         // The group waits for what was not carried out yet.
-        for rebalance in take(&self.client.context().rebalances) {
-            if let Rebalance::Revoked(list) = rebalance {
-                unassign(&self.client, &list);
-            }
+        if let Some(leaving) = self.leaving.take() {
+            unassign(&self.client, &leaving.list);
         }
+        // Those that were assigned at the last moment have their queues in the client still.
+        self.lanes.clear();
         drop(self.client);
+        self.shared.forget(&self.shared.generations());
         self.shared.ended();
     }
 }

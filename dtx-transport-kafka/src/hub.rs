@@ -322,12 +322,13 @@ impl Hub {
         }
     }
 
-    /// What is to be committed of these partitions; of all when there is no list. What did not
-    /// change since its last commit is left out.
-    pub(crate) fn commits(&mut self, of: Option<&[u64]>) -> Vec<Commit> {
+    /// What is to be committed now: of the partitions in which something happened since their
+    /// last commit, or, for the last time, of these, since what was committed before may not
+    /// have arrived.
+    pub(crate) fn commits(&mut self, last_of: Option<&[u64]>) -> Vec<Commit> {
         let mut commits = Vec::new();
         for (generation, part) in &mut self.parts {
-            if !part.dirty || of.is_some_and(|of| !of.contains(generation)) {
+            if !last_of.map_or(part.dirty, |of| of.contains(generation)) {
                 continue;
             }
             part.dirty = false;

@@ -219,7 +219,7 @@ mod tests {
             assert!(all.contains(&format!("dtx.{there}")), "{there} in {all:?}");
         }
         assert!(!all.contains(&"dtx.05ps.pay.prepare".to_owned()));
-        assert_eq!(all.len(), 25);
+        assert_eq!(all.len(), 24);
     }
 
     #[test]

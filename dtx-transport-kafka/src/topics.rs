@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dtx_core::error::{ErrorKind, TransportError};
+use dtx_core::error::{ErrorKind, Retry, TransportError};
 use rdkafka::{
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     client::DefaultClientContext,
@@ -103,18 +103,21 @@ impl Catalog {
         if wanted.is_empty() {
             return Ok(());
         }
-        if self.create {
-            self.make(&wanted, operation).await?;
-        }
-        self.check(wanted, operation).await
+        let made = match self.create {
+            true => self.make(&wanted, operation).await?,
+            false => HashSet::new(),
+        };
+        self.check(wanted, made, operation).await
     }
 
+    /// Makes those that are not there, and says which.
     async fn make(
         &self,
         wanted: &[Wanted],
         operation: &'static str,
-    ) -> Result<(), TransportError> {
-        let Some(client) = &self.client else { return Ok(()) };
+    ) -> Result<HashSet<String>, TransportError> {
+        let mut new = HashSet::new();
+        let Some(client) = &self.client else { return Ok(new) };
         let bytes = self.message_bytes_max.to_string();
         let copies = self.replication.map_or(-1, i32::from);
         let topics: Vec<_> = wanted
@@ -131,25 +134,33 @@ impl Catalog {
         let made = client.create_topics(&topics, &options).await;
         for result in made.map_err(|error| of_call(&error, operation))? {
             match result {
-                Ok(_) | Err((_, Code::TopicAlreadyExists)) => {}
+                Ok(name) => drop(new.insert(name)),
+                Err((_, Code::TopicAlreadyExists)) => {}
                 Err((name, code)) => {
                     return Err(of_code(code, operation, &format!("the topic {name}")));
                 }
             }
         }
-        Ok(())
+        Ok(new)
     }
 
     /// Looks at the topics; those that were just made may take a moment to be seen.
     async fn check(
         &self,
         wanted: Vec<Wanted>,
+        made: HashSet<String>,
         operation: &'static str,
     ) -> Result<(), TransportError> {
         let Some(client) = self.client.clone() else { return Ok(()) };
         let (create, timeout) = (self.create, self.timeout);
         let names: Vec<_> = wanted.iter().map(|topic| topic.name.clone()).collect();
-        let look = move || look(&client, &names, create, timeout, operation);
+        let look = move || {
+            let seen = look(&client, &names, create, timeout, operation)?;
+            for (name, seen) in names.iter().zip(&seen).filter(|(name, _)| made.contains(*name)) {
+                wait_until_served(&client, name, seen.partitions, timeout, operation)?;
+            }
+            Ok(seen)
+        };
         let seen = tokio::task::spawn_blocking(look).await;
         let seen = seen.map_err(|_| error(ErrorKind::Internal, operation))??;
         for (topic, seen) in wanted.iter().zip(seen) {
@@ -238,6 +249,33 @@ fn look(
         }
     }
     Ok(seen)
+}
+
+/// The brokers say that a new topic is there before they serve it, and a consumer that comes too
+/// early waits for half a second. Blocks.
+fn wait_until_served(
+    client: &AdminClient<DefaultClientContext>,
+    name: &str,
+    partitions: usize,
+    timeout: Duration,
+    operation: &'static str,
+) -> Result<(), TransportError> {
+    let end = Instant::now() + timeout;
+    for partition in (0..).take(partitions) {
+        while let Err(error) = client.inner().fetch_watermarks(name, partition, timeout) {
+            let error = of_call(&error, operation);
+            let passes = error.retry() != Retry::Never;
+            // Whoever may write need not have the right to read.
+            if !passes {
+                return Ok(());
+            }
+            if Instant::now() >= end {
+                return Err(error);
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+    Ok(())
 }
 
 /// Whether every partition has a leader.
