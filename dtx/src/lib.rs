@@ -23,6 +23,10 @@ pub use dtx_store_redb::{RedbReader, RedbStore};
 pub use dtx_store_redis::{KeyPrefix, KeyPrefixError, RedisSettings, RedisStore};
 #[cfg(feature = "inmem")]
 pub use dtx_transport_inmem::InMemoryTransport;
+#[cfg(feature = "kafka")]
+pub use dtx_transport_kafka::{
+    KafkaSettings, KafkaStats, KafkaTransport, Layout, SaslMechanism, TopicPrefix, TopicPrefixError,
+};
 pub use open::{OpenError, open_store, open_transport};
 
 #[cfg(feature = "postgres")]

@@ -43,7 +43,7 @@ pub enum OpenError {
 }
 
 const STORES: &str = "memory, redb:PATH, postgres://.., redis://.. or rediss://..";
-const TRANSPORTS: &str = "inmem";
+const TRANSPORTS: &str = "inmem, kafka://.. or kafkas://..";
 
 /// Opens the store that an address names: `memory`, `redb:PATH`, `postgres://USER@HOST/DATABASE`,
 /// `redis://HOST:PORT` or `rediss://HOST:PORT`.
@@ -89,7 +89,8 @@ pub async fn open_store(address: &str) -> Result<Arc<dyn Store>, OpenError> {
     }
 }
 
-/// Opens the transport that an address names: `inmem`, inside of this process.
+/// Opens the transport that an address names: `inmem`, inside of this process, or
+/// `kafka://HOST:PORT` (`kafkas://` with TLS).
 ///
 /// # Errors
 /// [`OpenError`]; it names the feature that is missing where this program was built without the
@@ -103,6 +104,13 @@ pub async fn open_transport(address: &str) -> Result<Arc<dyn Transport>, OpenErr
         ("inmem", "") => Ok(Arc::new(dtx_transport_inmem::InMemoryTransport::new())),
         #[cfg(not(feature = "inmem"))]
         ("inmem", "") => Err(missing("transport", "inmem", "inmem")),
+        #[cfg(feature = "kafka")]
+        ("kafka" | "kafkas", _) => {
+            let settings = dtx_transport_kafka::KafkaSettings::new(address)?;
+            Ok(Arc::new(settings.connect().await?))
+        }
+        #[cfg(not(feature = "kafka"))]
+        ("kafka" | "kafkas", _) => Err(missing("transport", "kafka", "kafka")),
         (scheme, _) => Err(unknown("transport", scheme, TRANSPORTS)),
     }
 }
@@ -112,7 +120,13 @@ fn split(address: &str) -> (&str, &str) {
     address.split_once(':').unwrap_or((address, ""))
 }
 
-#[cfg(not(all(feature = "redb", feature = "postgres", feature = "redis", feature = "inmem")))]
+#[cfg(not(all(
+    feature = "redb",
+    feature = "postgres",
+    feature = "redis",
+    feature = "inmem",
+    feature = "kafka"
+)))]
 fn missing(what: &'static str, scheme: &'static str, feature: &'static str) -> OpenError {
     OpenError::Feature { what, scheme, feature }
 }

@@ -14,6 +14,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("dtx-store-redb", &["dtx-core"]),
     ("dtx-store-redis", &["dtx-core"]),
     ("dtx-transport-inmem", &["dtx-core"]),
+    ("dtx-transport-kafka", &["dtx-core"]),
     ("dtx-testkit", &["dtx-core"]),
     ("dtx-sim", &["dtx-core"]),
     (
@@ -25,6 +26,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "dtx-store-redb",
             "dtx-store-redis",
             "dtx-transport-inmem",
+            "dtx-transport-kafka",
             "dtx-sim",
         ],
     ),
