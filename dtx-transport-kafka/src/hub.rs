@@ -347,3 +347,127 @@ impl Hub {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use dtx_core::{
+        ids::{HolderId, OperationIndex, TxId},
+        name::ParticipantName,
+        pattern::Pattern,
+        transport::{Body, Inquiry},
+    };
+
+    use super::*;
+
+    const GENERATION: u64 = 7;
+
+    fn envelope() -> Envelope {
+        Envelope::new(Body::Inquiry(Inquiry {
+            tx: TxId::from_bytes([0; 16]),
+            pattern: Pattern::Saga,
+            operation: OperationIndex(0),
+            participant: ParticipantName::new("p").expect("a name"),
+            host: HolderId(0),
+        }))
+    }
+
+    fn place(offset: i64) -> Place {
+        Place { generation: GENERATION, offset }
+    }
+
+    /// A hub with messages 0 to `count` of one partition.
+    fn hub(count: i64, prefetch: usize) -> Hub {
+        let mut hub = Hub::new(prefetch);
+        hub.assign(GENERATION, "t".into(), 0, Progress::restore(0, "").0);
+        for offset in 0..count {
+            assert_eq!(hub.take_in(place(offset)), Some(0));
+            hub.offer(place(offset), envelope(), 0, None);
+        }
+        hub
+    }
+
+    fn deliver(hub: &mut Hub, max: usize, now: Instant) -> Vec<Delivery> {
+        match hub.deliver(max, now) {
+            Taken::Some(deliveries) => deliveries,
+            _ => Vec::new(),
+        }
+    }
+
+    fn watermark(hub: &mut Hub) -> i64 {
+        hub.commits(Some(&[GENERATION]))[0].watermark
+    }
+
+    #[test]
+    fn no_more_than_the_prefetch_is_out_or_in_the_queue() {
+        let now = Instant::now();
+        let mut hub = hub(3, 3);
+        assert!(!hub.has_room());
+        let out = deliver(&mut hub, 10, now);
+        assert_eq!((out.len(), hub.has_room()), (3, true));
+        assert_eq!(hub.take_in(place(3)), Some(0));
+        hub.offer(place(3), envelope(), 0, None);
+        assert!(deliver(&mut hub, 10, now).is_empty(), "three are out");
+        hub.settle(place(1));
+        assert_eq!(deliver(&mut hub, 10, now).len(), 1);
+    }
+
+    #[test]
+    fn a_token_of_an_earlier_turn_settles_nothing_and_one_of_an_earlier_assignment_is_stale() {
+        let now = Instant::now();
+        let mut hub = hub(1, 10);
+        let first = deliver(&mut hub, 10, now)[0].token;
+        hub.give_back(place(0), now, Duration::ZERO);
+        assert_eq!(hub.find(&first), Found::Settled);
+        let second = deliver(&mut hub, 10, now)[0].token;
+        assert_eq!((hub.find(&first), hub.find(&second)), (Found::Settled, Found::Out(place(0))));
+        hub.forget(GENERATION);
+        assert_eq!(hub.find(&second), Found::Stale);
+        assert!(!hub.has(GENERATION) && deliver(&mut hub, 10, now).is_empty());
+    }
+
+    #[test]
+    fn what_waits_or_moves_holds_the_watermark() {
+        let now = Instant::now();
+        let mut hub = hub(4, 10);
+        assert_eq!(deliver(&mut hub, 10, now).len(), 4);
+        let delay = Duration::from_secs(1);
+        hub.give_back(place(0), now, delay);
+        assert!(hub.begin_move(place(1)).is_some());
+        hub.settle(place(2));
+        hub.settle(place(3));
+        assert_eq!(watermark(&mut hub), 0);
+        assert!(!hub.is_idle(&[GENERATION]), "one is on its way");
+        assert!(matches!(hub.deliver(10, now), Taken::None(Some(due)) if due == now + delay));
+        let again = deliver(&mut hub, 10, now + delay);
+        assert_eq!(again[0].attempt, 2);
+        hub.settle(place(0));
+        assert_eq!(watermark(&mut hub), 1);
+        hub.move_failed(place(1), now, delay);
+        assert_eq!(deliver(&mut hub, 10, now + delay)[0].attempt, 2);
+        hub.settle(place(1));
+        assert_eq!((watermark(&mut hub), hub.is_idle(&[GENERATION])), (4, true));
+    }
+
+    #[test]
+    fn a_partition_that_leaves_delivers_nothing_more_and_is_idle_once_nothing_is_out() {
+        let now = Instant::now();
+        let mut hub = hub(3, 10);
+        assert_eq!(deliver(&mut hub, 1, now).len(), 1);
+        hub.leave(&[GENERATION]);
+        assert!(deliver(&mut hub, 10, now).is_empty() && !hub.is_idle(&[GENERATION]));
+        hub.settle(place(0));
+        assert!(hub.is_idle(&[GENERATION]));
+        assert_eq!(watermark(&mut hub), 1);
+    }
+
+    #[test]
+    fn what_did_not_change_is_not_committed_again_unless_it_failed() {
+        let mut hub = hub(1, 10);
+        assert_eq!(hub.commits(None).len(), 1);
+        assert_eq!(hub.commits(None).len(), 0);
+        hub.commit_failed("t", 0);
+        assert_eq!(hub.commits(None).len(), 1);
+        hub.settle(place(0));
+        assert_eq!(hub.commits(None)[0].watermark, 1);
+    }
+}

@@ -8,3 +8,4 @@ mod groups;
 mod injected;
 mod letters;
 mod support;
+mod tls;
