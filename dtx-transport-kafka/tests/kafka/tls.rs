@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf, time::Duration};
 use dtx_core::error::{Effect, ErrorKind};
 use dtx_testkit::servers::{KafkaTls, Server};
 use dtx_transport_kafka::{KafkaSettings, SaslMechanism};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
 use crate::support::{command, connect, participant, prefix, publish, receive, subscribe};
 
@@ -19,6 +19,8 @@ impl Authority {
     fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("valid");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // OpenSSL takes a certificate that is named as its authority for one that signs itself.
+        params.distinguished_name.push(DnType::CommonName, "authority");
         let key = KeyPair::generate().expect("a key");
         let pem = params.self_signed(&key).expect("it signs").pem();
         Self { pem, issuer: Issuer::new(params, key) }
@@ -26,7 +28,8 @@ impl Authority {
 
     /// The key, the certificate of one host, and that of the authority.
     fn certify(&self, host: &str) -> String {
-        let params = CertificateParams::new(vec![host.to_owned()]).expect("valid");
+        let mut params = CertificateParams::new(vec![host.to_owned()]).expect("valid");
+        params.distinguished_name.push(DnType::CommonName, host);
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("it signs");
         format!("{}{}{}", key.serialize_pem(), certificate.pem(), self.pem)
