@@ -26,7 +26,9 @@ impl LastError {
         let says_why = |code: &RDKafkaErrorCode| {
             matches!(
                 code,
-                RDKafkaErrorCode::SSL | RDKafkaErrorCode::Authentication | RDKafkaErrorCode::Resolve
+                RDKafkaErrorCode::SSL
+                    | RDKafkaErrorCode::Authentication
+                    | RDKafkaErrorCode::Resolve
             )
         };
         if !last.as_ref().is_some_and(says_why) {

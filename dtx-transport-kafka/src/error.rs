@@ -25,25 +25,35 @@ fn classify(code: Code) -> Class {
         Code::BrokerTransportFailure | Code::AllBrokersDown | Code::BrokerNotAvailable => {
             class(Unavailable, Unknown, "the setting brokers: nobody can be reached there")
         }
-        Code::SSL => class(Invalid, None, "the settings tls and root_certificate (and brokers: the host must be that of the certificate)"),
+        Code::SSL => class(
+            Invalid,
+            None,
+            "the settings tls and root_certificate (and brokers: the host must be that of the certificate)",
+        ),
         Code::Authentication
         | Code::SaslAuthenticationFailed
         | Code::UnsupportedSASLMechanism
-        | Code::IllegalSASLState => {
-            class(Invalid, None, "the setting user: it is not let in with this password and mechanism")
-        }
+        | Code::IllegalSASLState => class(
+            Invalid,
+            None,
+            "the setting user: it is not let in with this password and mechanism",
+        ),
         Code::TopicAuthorizationFailed => {
             class(Invalid, None, "the setting user: it has no right to this topic")
         }
         Code::GroupAuthorizationFailed => {
             class(Invalid, None, "the setting user: it has no right to this group")
         }
-        Code::ClusterAuthorizationFailed => {
-            class(Invalid, None, "the setting user: it has no right to this, or set create_topics to false")
-        }
-        Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition => {
-            class(Invalid, None, "the topic is missing, or has too few partitions: see the settings create_topics, topic_prefix, layout and reply_partitions")
-        }
+        Code::ClusterAuthorizationFailed => class(
+            Invalid,
+            None,
+            "the setting user: it has no right to this, or set create_topics to false",
+        ),
+        Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition => class(
+            Invalid,
+            None,
+            "the topic is missing, or has too few partitions: see the settings create_topics, topic_prefix, layout and reply_partitions",
+        ),
         Code::InvalidTopic => {
             class(Invalid, None, "the setting topic_prefix: the brokers refuse the name")
         }
@@ -54,21 +64,27 @@ fn classify(code: Code) -> Class {
             class(Invalid, None, "the settings partitions and reply_partitions")
         }
         Code::PolicyViolation => class(Invalid, None, "a policy of the brokers forbids it"),
-        Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::MessageBatchTooLarge => {
-            class(Invalid, None, "the message is too large: see the settings body_bytes_max and message_bytes_max, and message.max.bytes of the brokers")
-        }
+        Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::MessageBatchTooLarge => class(
+            Invalid,
+            None,
+            "the message is too large: see the settings body_bytes_max and message_bytes_max, and message.max.bytes of the brokers",
+        ),
         Code::InvalidSessionTimeout => {
             class(Invalid, None, "the setting session_timeout is not within what the brokers allow")
         }
-        Code::InconsistentGroupProtocol => {
-            class(Invalid, None, "the group is one of other consumers: see the setting topic_prefix")
-        }
+        Code::InconsistentGroupProtocol => class(
+            Invalid,
+            None,
+            "the group is one of other consumers: see the setting topic_prefix",
+        ),
         Code::UnsupportedVersion | Code::UnsupportedFeature => {
             class(ErrorKind::Unsupported, None, "the brokers are too old")
         }
-        Code::MessageTimedOut | Code::RequestTimedOut | Code::OperationTimedOut => {
-            class(Timeout, Unknown, "see the settings delivery_timeout, connect_timeout and brokers")
-        }
+        Code::MessageTimedOut | Code::RequestTimedOut | Code::OperationTimedOut => class(
+            Timeout,
+            Unknown,
+            "see the settings delivery_timeout, connect_timeout and brokers",
+        ),
         Code::QueueFull => class(Unavailable, None, "more messages wait than a producer holds"),
         Code::NotEnoughReplicas => {
             class(Unavailable, None, "too few replicas are in sync (min.insync.replicas)")
@@ -88,7 +104,9 @@ fn classify(code: Code) -> Class {
         | Code::NotCoordinator
         | Code::KafkaStorageError
         | Code::ThrottlingQuotaExceeded
-        | Code::TimedOutQueue => class(Unavailable, Unknown, "the brokers are busy with themselves"),
+        | Code::TimedOutQueue => {
+            class(Unavailable, Unknown, "the brokers are busy with themselves")
+        }
         _ => class(Internal, Unknown, ""),
     }
 }
@@ -117,7 +135,8 @@ fn of(error: &KafkaError, operation: &'static str) -> TransportError {
         // the setting may be a secret, so the error itself is not kept.
         let context = match error {
             KafkaError::ClientConfig(_, _, name, _) => format!("the client refuses {name}"),
-            _ => "the client could not be made, see the settings root_certificate and user".to_owned(),
+            _ => "the client could not be made, see the settings root_certificate and user"
+                .to_owned(),
         };
         return invalid(operation, context);
     };
@@ -168,7 +187,10 @@ mod tests {
             let error = of_message(&KafkaError::MessageProduction(code));
             assert_eq!((error.kind(), error.effect()), (kind, effect), "{code:?}");
             assert!(error.to_string().contains(names), "{error}");
-            assert_eq!(error.retry() == Retry::Never, matches!(kind, ErrorKind::Invalid | ErrorKind::Closed));
+            assert_eq!(
+                error.retry() == Retry::Never,
+                matches!(kind, ErrorKind::Invalid | ErrorKind::Closed)
+            );
         }
     }
 }

@@ -36,7 +36,8 @@ impl Feed {
     /// How long a member without partitions waits for some: the group finds out with the
     /// heartbeats of its members, in two rounds.
     pub(crate) fn settle_time(&self) -> Duration {
-        (self.settings.session_timeout / 20).clamp(Duration::from_millis(50), Duration::from_secs(1))
+        (self.settings.session_timeout / 20)
+            .clamp(Duration::from_millis(50), Duration::from_secs(1))
             * 3
             + Duration::from_millis(300)
     }

@@ -174,9 +174,7 @@ impl Topics {
                 let topic = self.command(command.pattern, &command.participant, command.phase);
                 (topic, Kind::Shared, Place::ByTransaction)
             }
-            Body::Reply(reply) => {
-                (self.replies(), Kind::Replies, Place::Partition(reply.shard.0))
-            }
+            Body::Reply(reply) => (self.replies(), Kind::Replies, Place::Partition(reply.shard.0)),
             Body::Inquiry(_) => (self.inquiries(), Kind::Shared, Place::ByTransaction),
             Body::InquiryAnswer(answer) => {
                 let partition = self.partition_of(answer.host);
@@ -211,11 +209,14 @@ mod tests {
     fn the_layouts() {
         let all = topics(Layout::PerParticipant);
         assert_eq!(all.len(), 6);
-        assert!(all.contains(&"dtx.3ps.pay".to_owned()) && all.contains(&"dtx.05ps.pay".to_owned()));
+        assert!(
+            all.contains(&"dtx.3ps.pay".to_owned()) && all.contains(&"dtx.05ps.pay".to_owned())
+        );
         assert_eq!(topics(Layout::PerPattern).len(), 6);
         assert!(topics(Layout::PerPattern).contains(&"dtx.15ps".to_owned()));
         let all = topics(Layout::PerSubject);
-        for there in ["2pc.pay.prepare", "3ps.pay.compensate", "15ps.pay.deliver", "2ps.pay.status"] {
+        for there in ["2pc.pay.prepare", "3ps.pay.compensate", "15ps.pay.deliver", "2ps.pay.status"]
+        {
             assert!(all.contains(&format!("dtx.{there}")), "{there} in {all:?}");
         }
         assert!(!all.contains(&"dtx.05ps.pay.prepare".to_owned()));

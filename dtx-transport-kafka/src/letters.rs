@@ -9,9 +9,7 @@ use crate::{
     hub::Place,
     layout::Kind,
     producer::Producer,
-    record::{
-        ATTEMPTS, DEAD_ATTEMPTS, DEAD_FROM, DEAD_GROUP, DEAD_REASON, RETRY_DELAY, Record,
-    },
+    record::{ATTEMPTS, DEAD_ATTEMPTS, DEAD_FROM, DEAD_GROUP, DEAD_REASON, RETRY_DELAY, Record},
     settings::millis,
     shared::Shared,
     topics::{Catalog, Wanted},

@@ -83,7 +83,9 @@ impl Plan {
         let group = subscribe.group.as_str();
         let wrong = |context: String| Err(invalid("subscribe", context));
         if !is_group(group) {
-            return wrong("the group is not 1 to 64 bytes of a-z, A-Z, 0-9, '-' and '_'".to_owned());
+            return wrong(
+                "the group is not 1 to 64 bytes of a-z, A-Z, 0-9, '-' and '_'".to_owned(),
+            );
         }
         if !(1..=PREFETCH_MAX).contains(&subscribe.prefetch) {
             return wrong(format!("prefetch is not from 1 to {PREFETCH_MAX}"));
@@ -183,7 +185,10 @@ pub(crate) fn check_shard(
     if shard < partitions {
         return Ok(());
     }
-    Err(invalid(operation, format!(
-        "shard {shard} has no partition for its replies: the setting reply_partitions says {partitions}"
-    )))
+    Err(invalid(
+        operation,
+        format!(
+            "shard {shard} has no partition for its replies: the setting reply_partitions says {partitions}"
+        ),
+    ))
 }

@@ -254,7 +254,8 @@ mod tests {
             assert_eq!((progress.watermark(), progress.take(5)), (Some(5), Some(0)));
         }
         // Settled at the watermark: nothing is lost by it, since it was written as settled.
-        let (progress, _) = Progress::restore(5, &format!("{FORM}{}", STANDARD_NO_PAD.encode([0xf0])));
+        let (progress, _) =
+            Progress::restore(5, &format!("{FORM}{}", STANDARD_NO_PAD.encode([0xf0])));
         assert_eq!(progress.watermark(), Some(6));
     }
 }

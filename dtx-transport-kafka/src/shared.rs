@@ -10,10 +10,7 @@ use std::{
     time::Duration,
 };
 
-use dtx_core::{
-    error::TransportError,
-    transport::Envelope,
-};
+use dtx_core::{error::TransportError, transport::Envelope};
 use tokio::{
     sync::{Notify, watch},
     time::Instant,

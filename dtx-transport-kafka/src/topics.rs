@@ -183,17 +183,23 @@ impl Catalog {
         };
         if seen.partitions != usize::from(partitions) {
             let there = seen.partitions;
-            return Err(invalid(operation, format!(
-                "the topic {name} has {there} partitions and the setting {setting} says {partitions}"
-            )));
+            return Err(invalid(
+                operation,
+                format!(
+                    "the topic {name} has {there} partitions and the setting {setting} says {partitions}"
+                ),
+            ));
         }
         if let Some(copies) = self.replication
             && seen.copies != usize::from(copies)
         {
             let there = seen.copies;
-            return Err(invalid(operation, format!(
-                "the topic {name} is on {there} brokers and the setting replication says {copies}"
-            )));
+            return Err(invalid(
+                operation,
+                format!(
+                    "the topic {name} is on {there} brokers and the setting replication says {copies}"
+                ),
+            ));
         }
         Ok(())
     }

@@ -2,10 +2,7 @@
 
 use std::{
     fmt,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::AtomicU64,
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::AtomicU64},
     time::{Duration, Instant},
 };
 
@@ -82,10 +79,8 @@ impl KafkaTransport {
         settings.check()?;
         let of_thread = settings.clone();
         let made = tokio::task::spawn_blocking(move || connect(&of_thread)).await;
-        let (producer, catalog) =
-            made.map_err(|_| error(ErrorKind::Internal, "connect"))??;
-        let topics =
-            Topics::new(settings.prefix.clone(), settings.layout, settings.partitions);
+        let (producer, catalog) = made.map_err(|_| error(ErrorKind::Internal, "connect"))??;
+        let topics = Topics::new(settings.prefix.clone(), settings.layout, settings.partitions);
         let (producer, catalog) = (Arc::new(producer), Arc::new(catalog));
         let dead_letters = topics.dead_letters();
         let mover = Mover::new(Arc::clone(&producer), Arc::clone(&catalog), dead_letters);
@@ -172,16 +167,11 @@ impl KafkaTransport {
     }
 
     /// Starts the thread of a subscription and waits until it receives.
-    async fn start(
-        &self,
-        plan: Plan,
-        shared: &Arc<Shared>,
-    ) -> Result<(), TransportError> {
+    async fn start(&self, plan: Plan, shared: &Arc<Shared>) -> Result<(), TransportError> {
         let settings = self.0.settings.clone();
         let config = settings.consumer(&plan.group);
         // What a group waits for at most: a member that is gone, and one that does not give up.
-        let patience =
-            settings.connect_timeout + settings.session_timeout + settings.revoke_wait;
+        let patience = settings.connect_timeout + settings.session_timeout + settings.revoke_wait;
         let feed = Feed {
             plan,
             settings,
@@ -229,11 +219,8 @@ impl KafkaTransport {
 /// Makes the clients and waits until a broker answers. Blocks.
 fn connect(settings: &KafkaSettings) -> Result<(Producer, Catalog), TransportError> {
     let last_error = Arc::new(LastError::default());
-    let producer = Producer::new(
-        &settings.producer(),
-        Arc::clone(&last_error),
-        settings.message_bytes_max,
-    )?;
+    let producer =
+        Producer::new(&settings.producer(), Arc::clone(&last_error), settings.message_bytes_max)?;
     let end = Instant::now() + settings.connect_timeout;
     while !producer.answers(LOOK) {
         let code = last_error.take();
@@ -306,8 +293,7 @@ impl Transport for KafkaTransport {
             return Err(error(ErrorKind::Closed, "subscribe"));
         }
         self.0.catalog.ensure(plan.wanted.clone(), "subscribe").await?;
-        let shared =
-            Arc::new(Shared::new(subscribe.prefetch, Arc::clone(&self.0.generations)));
+        let shared = Arc::new(Shared::new(subscribe.prefetch, Arc::clone(&self.0.generations)));
         {
             let mut open = self.open();
             if open.closed {

@@ -114,10 +114,7 @@ fn properties(place: &Place, data: &Path, listener: &Listener) -> Result<String,
     SETTINGS.iter().for_each(|(name, value)| add(name, value));
     add("log.dirs", &data.join("log").to_string_lossy());
     add("controller.quorum.voters", &format!("1@127.0.0.1:{controller}"));
-    add(
-        "listeners",
-        &format!("CLIENTS://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}"),
-    );
+    add("listeners", &format!("CLIENTS://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}"));
     let host = if protocol == "PLAINTEXT" { "127.0.0.1" } else { "localhost" };
     add("advertised.listeners", &format!("CLIENTS://{host}:{port}"));
     add("inter.broker.listener.name", "CLIENTS");
@@ -169,7 +166,11 @@ fn start(place: &Place, listener: &Listener) -> Result<Vec<u32>, ServiceError> {
     let _ = server.kill();
     let _ = server.wait();
     if !ended {
-        return Err(ServiceError::Late { name: "kafka", what: "start", seconds: PATIENCE.as_secs() });
+        return Err(ServiceError::Late {
+            name: "kafka",
+            what: "start",
+            seconds: PATIENCE.as_secs(),
+        });
     }
     let says = fs::read_to_string(&path).unwrap_or_default();
     let says = says.lines().rev().take(5).collect::<Vec<_>>().join("\n");

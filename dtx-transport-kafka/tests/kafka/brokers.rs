@@ -108,7 +108,8 @@ async fn take(
 #[tokio::test]
 async fn a_wrong_address_names_the_setting() {
     let began = Instant::now();
-    for (uri, timeout) in [("kafka://127.0.0.1:1", 300), ("kafka://no.such.host.invalid:9092", 300)] {
+    for (uri, timeout) in [("kafka://127.0.0.1:1", 300), ("kafka://no.such.host.invalid:9092", 300)]
+    {
         let settings = KafkaSettings::new(uri).expect("a URI");
         let settings = settings.connect_timeout(Duration::from_millis(timeout));
         let error = settings.connect().await.expect_err("nobody is there");

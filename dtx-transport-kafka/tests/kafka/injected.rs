@@ -29,7 +29,12 @@ async fn errors_of_a_broker_say_what_to_do() {
     use RDKafkaRespErr::*;
     let cases = [
         (RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, ErrorKind::Invalid, Effect::None, "user"),
-        (RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, ErrorKind::Invalid, Effect::None, "message_bytes_max"),
+        (
+            RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE,
+            ErrorKind::Invalid,
+            Effect::None,
+            "message_bytes_max",
+        ),
     ];
     for (code, kind, effect, names) in cases {
         mock.request_errors(RDKafkaApiKey::Produce, &[code]);
@@ -48,7 +53,10 @@ async fn errors_of_a_broker_say_what_to_do() {
     );
     publish().await.expect("published at last");
     // What does not pass in time may have happened.
-    mock.request_errors(RDKafkaApiKey::Produce, &[RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND; 64]);
+    mock.request_errors(
+        RDKafkaApiKey::Produce,
+        &[RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND; 64],
+    );
     let error = publish().await.expect_err("it takes too long");
     assert_eq!((error.kind(), error.effect()), (ErrorKind::Timeout, Effect::Unknown), "{error:?}");
 }

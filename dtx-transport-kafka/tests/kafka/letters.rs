@@ -57,7 +57,8 @@ async fn a_short_delay_is_waited_for_in_the_process() {
 #[tokio::test(flavor = "multi_thread")]
 async fn after_the_last_attempt_it_is_a_dead_letter_with_its_count() {
     let prefix = prefix();
-    let settings = settings().topic_prefix(prefix.clone()).attempts_max(3).local_delay_max(LONG / 7);
+    let settings =
+        settings().topic_prefix(prefix.clone()).attempts_max(3).local_delay_max(LONG / 7);
     let transport = connect(settings).await;
     let mut payment = subscribe(&transport).await;
     publish(&transport, &of_one(0..1)).await;
@@ -144,9 +145,13 @@ async fn what_cannot_be_read_is_parked_and_never_stops_its_partition() {
     let letters = read_all(&format!("{prefix}.dead-letters"), 5);
     let mut reasons: Vec<_> = letters.iter().map(|(h, _)| header(h, "dtx-dead-reason")).collect();
     reasons.sort_unstable();
-    for (reason, says) in
-        reasons.iter().zip(["1001 bytes of body", "not for those", "no header dtx-tx", "of version", "of version"])
-    {
+    for (reason, says) in reasons.iter().zip([
+        "1001 bytes of body",
+        "not for those",
+        "no header dtx-tx",
+        "of version",
+        "of version",
+    ]) {
         assert!(reason.contains(says), "{reason} is not about: {says}");
     }
     assert!(letters.iter().any(|(_, body)| body.len() == 1_001), "the body is whole");

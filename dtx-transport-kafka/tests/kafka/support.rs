@@ -99,7 +99,8 @@ pub(crate) fn command(tx: u32) -> Envelope {
 
 /// Commands of one transaction, and so of one partition: their attempts tell them apart.
 pub(crate) fn of_one(attempts: std::ops::Range<u32>) -> Vec<Envelope> {
-    let one = |attempt| Envelope::new(Body::Command(Arc::new(command_of(Pattern::Saga, 1, attempt))));
+    let one =
+        |attempt| Envelope::new(Body::Command(Arc::new(command_of(Pattern::Saga, 1, attempt))));
     attempts.map(one).collect()
 }
 
