@@ -294,7 +294,10 @@ impl Consumer {
         self.open_lanes(&list);
         match is_empty {
             false => self.tell(Ok(())),
-            true => self.settles = self.settles.or(Some(Instant::now() + self.feed.settle_time())),
+            true => {
+                let settles = Instant::now() + self.feed.settle_time();
+                self.settles.get_or_insert(settles);
+            }
         }
     }
 

@@ -17,9 +17,10 @@ const fn class(kind: ErrorKind, effect: Effect, hint: &'static str) -> Class {
     Class { kind, effect, hint }
 }
 
+/// What a code says. First what a setting or a right is about.
 fn classify(code: Code) -> Class {
     use Effect::{None, Unknown};
-    use ErrorKind::{Closed, Internal, Invalid, Timeout, Unavailable};
+    use ErrorKind::{Invalid, Unavailable};
     match code {
         Code::Resolve => class(Unavailable, None, "the setting brokers: a host has no address"),
         Code::BrokerTransportFailure | Code::AllBrokersDown | Code::BrokerNotAvailable => {
@@ -80,6 +81,15 @@ fn classify(code: Code) -> Class {
         Code::UnsupportedVersion | Code::UnsupportedFeature => {
             class(ErrorKind::Unsupported, None, "the brokers are too old")
         }
+        _ => classify_passing(code),
+    }
+}
+
+/// What may pass.
+fn classify_passing(code: Code) -> Class {
+    use Effect::{None, Unknown};
+    use ErrorKind::{Closed, Internal, Timeout, Unavailable};
+    match code {
         Code::MessageTimedOut | Code::RequestTimedOut | Code::OperationTimedOut => class(
             Timeout,
             Unknown,

@@ -112,14 +112,7 @@ impl Plan {
                 plan
             }
             Interest::Replies(shards) => {
-                let mut shards = shards.clone();
-                shards.sort_unstable();
-                shards.dedup();
-                let partitions: Vec<_> = shards.iter().map(|shard| shard.0).collect();
-                let Some(last) = partitions.last() else {
-                    return wrong("no shard is named; give at least 1".to_owned());
-                };
-                check_shard(settings, *last, "subscribe")?;
+                let (shards, partitions) = of_shards(settings, shards)?;
                 let topic = topics.replies();
                 let wanted = Wanted { name: topic.clone(), kind: Kind::Replies };
                 let source = Source::Own { topic, partitions, begin: Begin::Oldest };
@@ -173,6 +166,21 @@ impl Plan {
             (false, false) => Fate::Park,
         }
     }
+}
+
+/// The shards, each once, and their partitions.
+fn of_shards(
+    settings: &KafkaSettings,
+    shards: &[ShardId],
+) -> Result<(Vec<ShardId>, Vec<u16>), TransportError> {
+    let mut shards = shards.to_vec();
+    shards.sort_unstable();
+    shards.dedup();
+    let partitions: Vec<_> = shards.iter().map(|shard| shard.0).collect();
+    let last = partitions.last();
+    let last = last.ok_or_else(|| invalid("subscribe", "no shard is named; give at least 1"))?;
+    check_shard(settings, *last, "subscribe")?;
+    Ok((shards, partitions))
 }
 
 /// Refuses a shard that has no partition.

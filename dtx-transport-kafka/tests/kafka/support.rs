@@ -23,7 +23,7 @@ use dtx_transport_kafka::{KafkaSettings, KafkaTransport, TopicPrefix};
 use rdkafka::{
     ClientConfig, Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
-    message::Headers,
+    message::Headers as _,
 };
 
 /// The address of the broker.
@@ -175,8 +175,11 @@ pub(crate) fn committed(prefix: &TopicPrefix, topic: &str) -> Vec<(i64, String)>
     committed.elements().iter().map(|one| (of(one.offset()), one.metadata().to_owned())).collect()
 }
 
+/// Names and values.
+pub(crate) type Headers = Vec<(String, String)>;
+
 /// The headers and bodies of all messages in a topic, once there are `count`.
-pub(crate) fn read_all(topic: &str, count: usize) -> Vec<(Vec<(String, String)>, Vec<u8>)> {
+pub(crate) fn read_all(topic: &str, count: usize) -> Vec<(Headers, Vec<u8>)> {
     let client: BaseConsumer = raw(topic).create().expect("a client");
     let mut list = TopicPartitionList::new();
     for partition in 0..2 {
