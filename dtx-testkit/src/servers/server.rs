@@ -106,7 +106,13 @@ pub(super) fn end(
 ) -> Result<(), ServiceError> {
     let lives = |&&process: &&u32| lives(process, service.process_name());
     processes.iter().filter(lives).for_each(|&process| signal(process, at_once));
-    if wait(|| !processes.iter().any(|process| lives(&process))) {
+    let is_gone = || wait(|| !processes.iter().any(|process| lives(&process)));
+    if is_gone() {
+        return Ok(());
+    }
+    // It has more to tidy up than there is time for; what it acknowledged is on the disk.
+    processes.iter().filter(lives).for_each(|&process| signal(process, true));
+    if is_gone() {
         return Ok(());
     }
     Err(ServiceError::Late { name: service.name(), what: "end", seconds: PATIENCE.as_secs() })
