@@ -25,8 +25,8 @@ const CONCURRENCY: &str = "32";
 const FAIL: &str = "0.2";
 
 /// How far a run is when something is killed for the first time, and then.
-const KILL_SERVICES_AT: f64 = 0.25;
-const KILL_COORDINATOR_AT: f64 = 0.5;
+const KILL_COORDINATOR_AT: f64 = 0.25;
+const KILL_SERVICES_AT: f64 = 0.5;
 
 /// What is done to the orders of a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,13 +89,13 @@ pub(crate) fn attempt(cell: &Cell, trial: Trial, with: &Equipment) -> Result<Out
     let mut kills = 0;
     let mut run = place.run(cell, trial, with)?;
     if trial == Trial::Kills {
-        if services.any() && run.reaches(KILL_SERVICES_AT)? {
-            kills += services.kill_one()?;
-        }
         if run.reaches(KILL_COORDINATOR_AT)? {
             run.kill();
             kills += 1;
             run = place.run(cell, trial, with)?;
+        }
+        if services.any() && run.reaches(KILL_SERVICES_AT)? {
+            kills += services.kill_one()?;
         }
         if kills == 0 {
             return Err("it ended before anything was killed; give it more --orders".into());
