@@ -8,6 +8,7 @@
 mod error;
 mod kafka;
 mod lifecycle;
+mod nats;
 mod postgres;
 mod process;
 mod redis;
@@ -17,6 +18,7 @@ mod service;
 pub use error::ServiceError;
 pub use kafka::{Kafka, KafkaTls};
 pub use lifecycle::{Found, Services, Source};
+pub use nats::{Nats, NatsCore};
 pub use postgres::Postgres;
 pub use redis::{Redis, RedisCluster, RedisTls};
 pub use server::Server;

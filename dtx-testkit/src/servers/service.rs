@@ -2,10 +2,10 @@
 
 use std::{fmt::Debug, path::PathBuf};
 
-use super::{Kafka, Postgres, Redis, RedisCluster, ServiceError};
+use super::{Kafka, Nats, Postgres, Redis, RedisCluster, ServiceError};
 
 /// Every service that can be started.
-pub const SERVICES: &[&'static dyn Service] = &[&Postgres, &Redis, &RedisCluster, &Kafka];
+pub const SERVICES: &[&'static dyn Service] = &[&Postgres, &Redis, &RedisCluster, &Kafka, &Nats];
 
 /// The service of this name.
 pub fn named(name: &str) -> Option<&'static dyn Service> {
