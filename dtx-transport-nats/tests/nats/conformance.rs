@@ -1,0 +1,5 @@
+//! The conformance suite of transports.
+
+use crate::harness::NatsHarness;
+
+dtx_testkit::transport_conformance!(NatsHarness, flavor = "multi_thread", worker_threads = 2);
