@@ -50,6 +50,8 @@ pub(crate) struct Held {
     /// Those that are being put aside.
     parking: usize,
     number: u64,
+    /// How many may wait here: twice what the owner took at once.
+    appetite: usize,
     /// Something came that only we have.
     has_best_effort: bool,
 }
@@ -65,14 +67,17 @@ impl Held {
             delayed: BTreeMap::new(),
             parking: 0,
             number: 0,
+            appetite: 1,
             has_best_effort: false,
         }
     }
 
-    /// How many more may be asked for.
+    /// How many more may be asked for: as many as the prefetch has room for, and no more than the
+    /// owner takes soon. What waits here ages, and others could have it.
     pub(crate) fn room(&self) -> usize {
         let used = self.waiting.len() + self.out.len() + self.delayed.len() + self.parking;
-        self.prefetch.saturating_sub(used)
+        let ahead = self.appetite.saturating_sub(self.waiting.len());
+        self.prefetch.saturating_sub(used).min(ahead)
     }
 
     pub(crate) fn arrive(&mut self, arrived: Arrived) {
@@ -119,6 +124,7 @@ impl Held {
     /// Gives up to `max` to the owner, with a number each.
     pub(crate) fn take(&mut self, max: usize, now: Instant) -> Vec<(u64, u32, Envelope)> {
         self.expire(now);
+        self.appetite = max.saturating_mul(2).max(1);
         let max = max.min(self.prefetch.saturating_sub(self.out.len())).min(self.waiting.len());
         let mut taken = Vec::with_capacity(max);
         for mut held in self.waiting.drain(..max) {
@@ -160,9 +166,9 @@ impl Held {
         }
     }
 
-    /// A delivery expires later.
+    /// A delivery expires later, unless it has expired.
     pub(crate) fn extend(&mut self, number: u64, begun: Instant) {
-        if let Some(held) = self.out.get_mut(&number) {
+        if let Some(held) = self.out.get_mut(&number).filter(|held| held.expires > begun) {
             held.expires = begun + self.ack_wait;
             self.expiries.push_back((held.expires, number));
         }
@@ -224,6 +230,9 @@ mod tests {
     fn no_more_are_out_than_the_prefetch_and_all_that_is_here_takes_room() {
         let now = Instant::now();
         let mut held = Held::new(2, WAIT);
+        assert_eq!(held.room(), 1, "nobody has asked yet");
+        held.take(10, now);
+        assert_eq!(held.room(), 2);
         for _ in 0..3 {
             held.arrive(of_stream(now));
         }
@@ -242,6 +251,20 @@ mod tests {
     }
 
     #[test]
+    fn no_more_wait_here_than_the_owner_takes_soon() {
+        let now = Instant::now();
+        let mut held = Held::new(1_000, WAIT);
+        held.take(8, now);
+        assert_eq!(held.room(), 16);
+        for _ in 0..16 {
+            held.arrive(of_stream(now));
+        }
+        assert_eq!(held.room(), 0);
+        held.take(8, now);
+        assert_eq!(held.room(), 8);
+    }
+
+    #[test]
     fn what_expired_is_gone_and_settles_nothing() {
         let now = Instant::now();
         let mut held = Held::new(9, WAIT);
@@ -255,6 +278,7 @@ mod tests {
         assert!(held.source(1, now + WAIT).is_some(), "the other was extended");
         assert!(held.source(1, last + WAIT).is_none());
         held.extend(1, last + WAIT);
+        assert!(held.take(9, last + WAIT).is_empty());
         assert_eq!(held.room(), 9);
     }
 
@@ -284,10 +308,10 @@ mod tests {
         for _ in 0..3 {
             held.arrive(arrived(Source::BestEffort, now));
         }
-        held.take(2, now);
+        assert_eq!(held.take(2, now).len(), 2);
         held.delay(1, now + WAIT);
         assert_eq!(held.take_all().len(), 3);
-        assert_eq!((held.take_all().len(), held.room()), (0, 9));
+        assert_eq!((held.take_all().len(), held.room()), (0, 4));
     }
 
     #[test]

@@ -39,8 +39,8 @@ const INBOX_MESSAGES_MAX: usize = 1 << 20;
 /// The state of the connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Connection {
-    /// How many times it was made or lost.
-    pub(crate) changes: u64,
+    /// How many times it was lost.
+    pub(crate) losses: u64,
     pub(crate) is_up: bool,
 }
 
@@ -110,7 +110,7 @@ impl Asked {
 impl Link {
     /// Connects.
     pub(crate) async fn connect(settings: &NatsSettings) -> Result<Arc<Self>, TransportError> {
-        let (changes, connection) = watch::channel(Connection { changes: 0, is_up: true });
+        let (changes, connection) = watch::channel(Connection { losses: 0, is_up: true });
         let (complain, complaints) = watch::channel(None);
         let mut options = ConnectOptions::new()
             .name("dtx")
@@ -221,9 +221,10 @@ fn observe(
     changes: &watch::Sender<Connection>,
     complain: &watch::Sender<Option<String>>,
 ) {
-    let change = |is_up| {
+    let change = |is_up: bool| {
         changes.send_modify(|connection| {
-            *connection = Connection { changes: connection.changes + 1, is_up };
+            let losses = connection.losses + u64::from(!is_up);
+            *connection = Connection { losses, is_up };
         });
     };
     match event {
@@ -243,21 +244,25 @@ fn observe(
     }
 }
 
-/// Hands answers to those that wait. When the connection changes none comes any more for what was
-/// asked before.
+/// Hands answers to those that wait. When the connection is lost none comes any more for what was
+/// asked on it.
 async fn deliver(
     mut answers: Subscriber,
     waiting: Arc<Waiting>,
     mut connection: watch::Receiver<Connection>,
     ends: CancellationToken,
 ) {
-    connection.mark_unchanged();
+    let mut losses = connection.borrow_and_update().losses;
     loop {
         tokio::select! {
             biased;
             () = ends.cancelled() => return,
             changed = connection.changed() => {
-                lock(&waiting).clear();
+                let now = connection.borrow_and_update().losses;
+                if changed.is_err() || now != losses {
+                    lock(&waiting).clear();
+                    losses = now;
+                }
                 if changed.is_err() {
                     return;
                 }

@@ -2,7 +2,7 @@
 //! back at the end.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -15,7 +15,7 @@ use tokio::{sync::Notify, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    api::{Pull, nanoseconds},
+    api::{self, ConsumerInfo, Nothing, Pull, nanoseconds},
     fetch::{Ask, Fetch},
     held::{Arrived, Held, Source},
     layout::ensure_consumer,
@@ -328,6 +328,7 @@ impl Pump {
         }
         let held = self.shared.held().take_all();
         let until = Instant::now() + GIVE_BACK;
+        self.withdraw_wishes(&held).await;
         let this = &*self;
         let tell = held.into_iter().map(|held| async move {
             match &held.source {
@@ -345,6 +346,27 @@ impl Pump {
         if tokio::time::timeout_at(until, self.parking.wait()).await.is_err() {
             tracing::debug!("messages are still being put aside");
         }
+    }
+
+    /// Makes the queues of what is held forget our wishes. Until 2.9.10 at least, a server that
+    /// delivers again takes a message out for a wish without seeing that nobody listens to it any
+    /// more: the message then stays away until its ack_wait, and another one comes in its place.
+    /// Asked about a consumer, the server drops such wishes.
+    async fn withdraw_wishes(&self, held: &[Arrived]) {
+        let mut asked = HashSet::new();
+        for held in held {
+            let Source::Stream(ack) = &held.source else { continue };
+            asked.extend(message::origin(ack).map(|origin| origin.queue));
+        }
+        let timeout = self.settings.request_timeout.min(GIVE_BACK);
+        let asks = asked.into_iter().map(|queue| async move {
+            let subject = format!("CONSUMER.INFO.{queue}");
+            let answer = api::call::<ConsumerInfo>(&self.link, subject, &Nothing {}, timeout).await;
+            if let Err(failure) = answer {
+                tracing::debug!(?failure, "wishes may stand a little longer");
+            }
+        });
+        join_all(asks).await;
     }
 
     /// A message that only we have goes to the others of the group, as a new one.

@@ -167,6 +167,8 @@ impl Subscription for NatsSubscription {
                 let mut held = self.shared.held();
                 (held.take(max, now), held.next_due())
             };
+            // The owner has shown how much it takes, and what it took leaves room for others.
+            self.shared.freed.notify_one();
             if !taken.is_empty() || max == 0 || until.is_some_and(|until| now >= until) {
                 let generation = self.generation;
                 let delivery = |(number, attempt, envelope)| Delivery {
