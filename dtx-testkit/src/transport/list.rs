@@ -4,7 +4,7 @@ use std::{future::Future, pin::Pin};
 
 use super::{
     TransportHarness, cases_ack::*, cases_cancel::*, cases_close::*, cases_delivery::*,
-    cases_limits::*, cases_routing::*,
+    cases_faults::*, cases_limits::*, cases_routing::*,
 };
 
 type Run = for<'a> fn(&'a dyn TransportHarness) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
@@ -86,6 +86,11 @@ macro_rules! __transport_cases {
             a_closed_subscription_is_closed
             a_closed_transport_ends_its_subscriptions
             a_closed_transport_refuses
+            a_hung_consumer_does_not_keep_its_messages
+            a_dying_consumer_takes_nothing_with_it
+            a_joining_consumer_disturbs_nothing
+            an_unreadable_message_stops_nobody
+            works_on_after_a_restart
         }
     };
 }

@@ -10,6 +10,7 @@ mod cases_ack;
 mod cases_cancel;
 mod cases_close;
 mod cases_delivery;
+mod cases_faults;
 mod cases_limits;
 mod cases_routing;
 mod contract;

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use dtx_core::{
     error::{ErrorKind, TransportError},
     ids::{Epoch, HolderId, ShardId},
+    name::ParticipantName,
     transport::{Body, Envelope, PublishResult, Subscribe, Subscription, Transport, TransportInfo},
 };
 
@@ -59,6 +60,8 @@ pub enum Fault {
     HidesItsAckWait,
     IgnoresCloseOfSubscription,
     RefusesASecondClose,
+    StopsAtTheUnreadable,
+    IsStuckAfterARestart,
 }
 
 impl Fault {
@@ -101,6 +104,8 @@ impl Fault {
         Self::HidesItsAckWait,
         Self::IgnoresCloseOfSubscription,
         Self::RefusesASecondClose,
+        Self::StopsAtTheUnreadable,
+        Self::IsStuckAfterARestart,
     ];
 
     /// An error that names the fault.
@@ -140,6 +145,37 @@ impl<H: TransportHarness> TransportHarness for MutantHarness<H> {
     fn kept_before_subscription(&self) -> usize {
         self.inner.kept_before_subscription()
     }
+
+    async fn publish_unreadable(
+        &self,
+        transport: &Arc<dyn Transport>,
+        participant: &ParticipantName,
+    ) {
+        self.inner.publish_unreadable(transport, participant).await;
+        if self.fault.is_some() {
+            let message = messages::command(participant.as_str(), UNREADABLE);
+            messages::publish(transport, &[message]).await;
+        }
+    }
+
+    async fn restart(&self, transport: &Arc<dyn Transport>) {
+        self.inner.restart(transport).await;
+        if self.fault.is_some() {
+            let message = messages::command(messages::PAYMENT, RESTARTED);
+            messages::publish(transport, &[message]).await;
+        }
+    }
+}
+
+/// The number of a message that stands for one that nobody can read: mutants put it aside.
+const UNREADABLE: u32 = u32::MAX;
+
+/// The number of a message that tells a mutant that its broker was restarted.
+const RESTARTED: u32 = u32::MAX - 1;
+
+/// Whether a message stands for one that nobody can read.
+pub(super) fn is_unreadable(envelope: &Envelope) -> bool {
+    envelope.tx() == messages::tx(UNREADABLE)
 }
 
 #[derive(Debug)]
@@ -150,6 +186,7 @@ struct MutantTransport {
     has_subscription: AtomicBool,
     subscriptions: AtomicU64,
     publishing: AtomicBool,
+    was_restarted: AtomicBool,
 }
 
 impl MutantTransport {
@@ -167,6 +204,7 @@ impl MutantTransport {
             has_subscription: AtomicBool::new(false),
             subscriptions: AtomicU64::new(0),
             publishing: AtomicBool::new(false),
+            was_restarted: AtomicBool::new(false),
         }
     }
 
@@ -248,7 +286,14 @@ impl Transport for MutantTransport {
     }
 
     async fn publish(&self, batch: &[Envelope]) -> Vec<PublishResult> {
+        if batch.iter().any(|message| message.tx() == messages::tx(RESTARTED)) {
+            self.was_restarted.store(true, Relaxed);
+            return all_ok(batch);
+        }
         match self.fault {
+            Fault::IsStuckAfterARestart if self.was_restarted.load(Relaxed) => {
+                return all_ok(batch);
+            }
             Fault::LosesWhatComesBeforeASubscription if !self.has_subscription.load(Relaxed) => {
                 return all_ok(batch);
             }

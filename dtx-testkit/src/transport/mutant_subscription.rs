@@ -9,7 +9,10 @@ use dtx_core::{
 };
 use tokio::time::Instant;
 
-use super::{messages::tokens, mutant::Fault};
+use super::{
+    messages::tokens,
+    mutant::{Fault, is_unreadable},
+};
 
 #[derive(Debug)]
 pub(super) struct MutantSubscription {
@@ -17,11 +20,12 @@ pub(super) struct MutantSubscription {
     fault: Fault,
     out: HashSet<AckToken>,
     closed: bool,
+    stopped: bool,
 }
 
 impl MutantSubscription {
     pub(super) fn new(inner: Box<dyn Subscription>, fault: Fault) -> Self {
-        Self { inner, fault, out: HashSet::new(), closed: false }
+        Self { inner, fault, out: HashSet::new(), closed: false, stopped: false }
     }
 
     /// Waits until it has `max` messages or the wait is over.
@@ -41,6 +45,21 @@ impl MutantSubscription {
         }
     }
 
+    /// Puts aside what stands for something that nobody can read.
+    async fn put_aside(&mut self, deliveries: &mut Vec<Delivery>) -> Result<(), TransportError> {
+        let (unreadable, readable): (Vec<_>, Vec<_>) =
+            std::mem::take(deliveries).into_iter().partition(|d| is_unreadable(&d.envelope));
+        if unreadable.is_empty() {
+            *deliveries = readable;
+        } else if self.fault == Fault::StopsAtTheUnreadable {
+            self.stopped = true;
+        } else {
+            *deliveries = readable;
+            self.inner.ack(&tokens(&unreadable)).await?;
+        }
+        Ok(())
+    }
+
     async fn repeat(&mut self) -> Result<(), TransportError> {
         let nack = |token| Nack { token, delay: Duration::ZERO };
         let nacks: Vec<Nack> = self.out.drain().map(nack).collect();
@@ -55,6 +74,10 @@ impl Subscription for MutantSubscription {
         max: usize,
         wait: Duration,
     ) -> Result<Vec<Delivery>, TransportError> {
+        if self.stopped {
+            tokio::time::sleep(wait).await;
+            return Ok(Vec::new());
+        }
         let mut deliveries = match self.fault {
             Fault::ReturnsTooMany => self.inner.receive(max * 2, wait).await?,
             Fault::WaitsForMore => self.receive_all(max, wait).await?,
@@ -65,6 +88,7 @@ impl Subscription for MutantSubscription {
             }
             _ => self.inner.receive(max, wait).await?,
         };
+        self.put_aside(&mut deliveries).await?;
         match self.fault {
             Fault::AcksOnReceive => self.inner.ack(&tokens(&deliveries)).await?,
             Fault::LosesOnDroppedReceive => {

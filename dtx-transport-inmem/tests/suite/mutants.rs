@@ -60,12 +60,16 @@ fn seen_by(fault: Fault) -> &'static [&'static str] {
             "a_closed_subscription_gives_back",
             "a_dropped_subscription_gives_back",
             "the_next_subscription_gets_what_the_last_one_held",
+            "a_hung_consumer_does_not_keep_its_messages",
+            "a_dying_consumer_takes_nothing_with_it",
         ],
         Fault::RepeatsAtOnce => &["an_early_repeat_does_not_happen"],
         Fault::ForgetsTheAttempt => {
             &["an_unacknowledged_message_comes_again", "a_nacked_message_comes_again"]
         }
-        Fault::IgnoresAck => &["an_acknowledged_message_stays_away"],
+        Fault::IgnoresAck => {
+            &["an_acknowledged_message_stays_away", "a_joining_consumer_disturbs_nothing"]
+        }
         Fault::RefusesAnEmptyAck => &["an_empty_batch_is_nothing"],
         Fault::RefusesASecondAck => &["a_second_ack_is_no_error"],
         Fault::IgnoresNack => &["a_nacked_message_comes_again"],
@@ -80,6 +84,8 @@ fn seen_by(fault: Fault) -> &'static [&'static str] {
             &["a_closed_subscription_is_closed", "a_closed_subscription_gives_back"]
         }
         Fault::RefusesASecondClose => &["a_closed_subscription_is_closed"],
+        Fault::StopsAtTheUnreadable => &["an_unreadable_message_stops_nobody"],
+        Fault::IsStuckAfterARestart => &["works_on_after_a_restart"],
     }
 }
 
