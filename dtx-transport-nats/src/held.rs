@@ -72,12 +72,16 @@ impl Held {
         }
     }
 
+    /// How many more the prefetch has room for.
+    pub(crate) fn free(&self) -> usize {
+        let used = self.waiting.len() + self.out.len() + self.delayed.len() + self.parking;
+        self.prefetch.saturating_sub(used)
+    }
+
     /// How many more may be asked for: as many as the prefetch has room for, and no more than the
     /// owner takes soon. What waits here ages, and others could have it.
     pub(crate) fn room(&self) -> usize {
-        let used = self.waiting.len() + self.out.len() + self.delayed.len() + self.parking;
-        let ahead = self.appetite.saturating_sub(self.waiting.len());
-        self.prefetch.saturating_sub(used).min(ahead)
+        self.free().min(self.appetite.saturating_sub(self.waiting.len()))
     }
 
     pub(crate) fn arrive(&mut self, arrived: Arrived) {

@@ -29,6 +29,9 @@ use crate::{
 /// The pause before a message is sent again that the server could not take.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// The share of the time of a `publish` that a round must have left.
+const SHARE_OF_A_ROUND: u32 = 4;
+
 /// Publishes.
 #[derive(Debug)]
 pub(crate) struct Publisher {
@@ -138,6 +141,8 @@ impl Publisher {
         until: Instant,
         results: &mut [PublishResult],
     ) {
+        // A round that is cut short would leave a refusal unknown.
+        let last_round = until - self.settings.publish_timeout / SHARE_OF_A_ROUND;
         while !pending.is_empty() {
             if !self.link.is_up(until).await {
                 for one in pending {
@@ -158,7 +163,7 @@ impl Publisher {
             for (mut one, asked) in pending.into_iter().zip(asked) {
                 match attempt(asked, round).await {
                     Attempt::Done => {}
-                    Attempt::Again(failure) if Instant::now() < until => {
+                    Attempt::Again(failure) if Instant::now() < last_round => {
                         let is_lost = matches!(failure, Failure::Lost(Lost::Late | Lost::Broken));
                         one.is_unknown |= is_lost;
                         pause |= !is_lost;

@@ -269,7 +269,7 @@ impl Pump {
             WireLimits { body_bytes_max: self.settings.body_bytes_max, ..WireLimits::default() };
         let mut held = self.shared.held();
         held.expire(Instant::now());
-        if held.room() == 0 {
+        if held.free() == 0 {
             tracing::debug!("a command of 0.5PS was dropped: there is no room for it");
             return;
         }

@@ -2,4 +2,8 @@
 
 use crate::harness::NatsHarness;
 
-dtx_testkit::transport_conformance!(NatsHarness, flavor = "multi_thread", worker_threads = 2);
+dtx_testkit::transport_conformance!(
+    NatsHarness::default(),
+    flavor = "multi_thread",
+    worker_threads = 2
+);
