@@ -76,7 +76,7 @@ impl Failure {
                 };
                 let context = match refusal.err_code {
                     code::STREAM_SUBJECT_OVERLAP => format!(
-                        "{what}: another stream has subjects of it; choose another `namespace`"
+                        "{what}: another stream has subjects of it; choose another `prefix`"
                     ),
                     code::WORK_QUEUE_CONSUMER_NOT_UNIQUE => format!(
                         "{what}: the stream has the retention `workqueue`, which serves one group"

@@ -4,7 +4,7 @@
 //! # async fn run() -> Result<(), dtx_core::error::TransportError> {
 //! use dtx_transport_nats::{NatsSettings, NatsTransport};
 //!
-//! let settings = NatsSettings::new("nats://127.0.0.1:4222")?.namespace("shop")?;
+//! let settings = NatsSettings::new("nats://127.0.0.1:4222")?.prefix("shop")?;
 //! let transport = NatsTransport::connect(settings).await?;
 //! for reason in transport.durability_reasons() {
 //!     eprintln!("{reason}");

@@ -9,7 +9,7 @@ use dtx_core::{
     transport::{Body, Envelope, Interest},
 };
 
-/// The first words of subjects, which no namespace may be.
+/// The first words of subjects, which no prefix may be.
 const RESERVED: [&str; 3] = ["response", "inquiry", "dead"];
 
 /// One of the streams.
@@ -37,28 +37,28 @@ pub(crate) struct Queue {
 /// What all names begin with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Names {
-    namespace: Option<Arc<str>>,
+    prefix: Option<Arc<str>>,
 }
 
 impl Names {
-    /// With a namespace: 1 to 32 bytes of `a-z`, `0-9`, `-`, `_` that begin with a letter or a
+    /// With a prefix: 1 to 64 bytes of `a-z`, `0-9`, `-`, `_` that begin with a letter or a
     /// digit. `None` for another text, and for one that begins subjects already.
-    pub(crate) fn within(namespace: &str) -> Option<Self> {
-        let is_word = (1..=32).contains(&namespace.len())
-            && namespace.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'))
-            && namespace.as_bytes()[0].is_ascii_alphanumeric();
+    pub(crate) fn within(prefix: &str) -> Option<Self> {
+        let is_word = (1..=64).contains(&prefix.len())
+            && prefix.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'))
+            && prefix.as_bytes()[0].is_ascii_alphanumeric();
         let is_taken =
-            RESERVED.contains(&namespace) || Pattern::ALL.iter().any(|p| p.word() == namespace);
-        (is_word && !is_taken).then(|| Self { namespace: Some(Arc::from(namespace)) })
+            RESERVED.contains(&prefix) || Pattern::ALL.iter().any(|p| p.word() == prefix);
+        (is_word && !is_taken).then(|| Self { prefix: Some(Arc::from(prefix)) })
     }
 
-    pub(crate) fn namespace(&self) -> Option<&str> {
-        self.namespace.as_deref()
+    pub(crate) fn prefix(&self) -> Option<&str> {
+        self.prefix.as_deref()
     }
 
     fn subject(&self, rest: std::fmt::Arguments<'_>) -> String {
-        match &self.namespace {
-            Some(namespace) => format!("{namespace}.{rest}"),
+        match &self.prefix {
+            Some(prefix) => format!("{prefix}.{rest}"),
             None => rest.to_string(),
         }
     }
@@ -71,8 +71,8 @@ impl Names {
             Stream::Inquiries => "INQUIRIES".to_owned(),
             Stream::Dead => "DEAD".to_owned(),
         };
-        match &self.namespace {
-            Some(namespace) => format!("DTX_{namespace}_{word}"),
+        match &self.prefix {
+            Some(prefix) => format!("DTX_{prefix}_{word}"),
             None => format!("DTX_{word}"),
         }
     }
@@ -182,18 +182,18 @@ mod tests {
         }
         assert_eq!(names.subjects(Stream::Commands(Pattern::TwoPhaseCommit)), ["2pc.*.*"]);
         assert_eq!(names.subjects(Stream::Replies), ["response.*"]);
-        let shop = Names::within("shop").expect("a namespace");
+        let shop = Names::within("shop").expect("a prefix");
         assert_eq!(shop.stream(Stream::Replies), "DTX_shop_REPLIES");
         assert_eq!(shop.subjects(Stream::Dead), ["shop.dead.*"]);
         assert_eq!(shop.dead("DTX_shop_3PS"), "shop.dead.dtx_shop_3ps");
     }
 
     #[test]
-    fn a_namespace_is_a_word_that_begins_no_subject() {
-        for good in ["a", "shop-1", "0", &"x".repeat(32)] {
+    fn a_prefix_is_a_word_that_begins_no_subject() {
+        for good in ["a", "shop-1", "0", &"x".repeat(64)] {
             assert!(Names::within(good).is_some(), "{good}");
         }
-        for bad in ["", "Shop", "a.b", "a*", "-a", "3ps", "response", "dead", &"x".repeat(33)] {
+        for bad in ["", "Shop", "a.b", "a*", "-a", "3ps", "response", "dead", &"x".repeat(65)] {
             assert!(Names::within(bad).is_none(), "{bad}");
         }
     }

@@ -206,9 +206,7 @@ impl Pump {
         let mut message = first;
         let mut statuses = Vec::new();
         for _ in 0..AT_ONCE {
-            if let Err(status) = self.sort(message) {
-                statuses.push(status);
-            }
+            statuses.extend(self.sort(message));
             match self.messages.next().now_or_never() {
                 Some(Some(next)) => message = next,
                 _ => break,
@@ -221,10 +219,10 @@ impl Pump {
     }
 
     /// Takes in a message from a queue; anything else is given back.
-    fn sort(&mut self, message: Message) -> Result<(), Message> {
-        let Some(ack) = message::ack_subject(&message).cloned() else { return Err(message) };
-        let Some(origin) = message::origin(&ack) else { return Err(message) };
-        let Some(&queue) = self.by_name.get(origin.queue) else { return Err(message) };
+    fn sort(&mut self, message: Message) -> Option<Message> {
+        let Some(ack) = message::ack_subject(&message).cloned() else { return Some(message) };
+        let Some(origin) = message::origin(&ack) else { return Some(message) };
+        let Some(&queue) = self.by_name.get(origin.queue) else { return Some(message) };
         self.fetch.came(queue);
         let limits =
             WireLimits { body_bytes_max: self.settings.body_bytes_max, ..WireLimits::default() };
@@ -243,7 +241,7 @@ impl Pump {
                 self.shared.held().arrive(Arrived { source, attempt, envelope, expires });
             }
         }
-        Ok(())
+        None
     }
 
     fn put_aside(

@@ -69,7 +69,7 @@ impl fmt::Debug for NatsSettings {
             .field("has_token", &self.token.is_some())
             .field("own_root_certificate", &self.root_certificate.is_some())
             .field("client_certificate", &self.client_certificate.is_some())
-            .field("namespace", &self.names.namespace())
+            .field("prefix", &self.names.prefix())
             .field("replicas", &self.replicas)
             .field("message_age_max", &self.message_age_max)
             .field("dispatch_age_max", &self.dispatch_age_max)
@@ -90,14 +90,14 @@ impl fmt::Debug for NatsSettings {
 impl NatsSettings {
     /// The defaults, for the server or the cluster at this address:
     /// `nats://[user:password@]host[:port]`, or `tls://` for TLS, whose certificate must be of a
-    /// known authority and of this host. `?namespace=NAME` is [`namespace`](Self::namespace).
+    /// known authority and of this host. `?prefix=NAME` is [`prefix`](Self::prefix).
     ///
     /// # Errors
     /// `Invalid` for a text that is no such address. The text is not repeated: it may have a
     /// password.
     pub fn new(address: &str) -> Result<Self, TransportError> {
         let address: Address = address.parse()?;
-        let (user, namespace) = (address.login.clone(), address.namespace.clone());
+        let (user, prefix) = (address.login.clone(), address.prefix.clone());
         let settings = Self {
             servers: vec![address],
             user,
@@ -119,8 +119,8 @@ impl NatsSettings {
             publish_timeout: PUBLISH_TIMEOUT_DEFAULT,
             best_effort_dispatch: false,
         };
-        match namespace {
-            Some(namespace) => settings.namespace(&namespace),
+        match prefix {
+            Some(prefix) => settings.prefix(&prefix),
             None => Ok(settings),
         }
     }
@@ -166,17 +166,17 @@ impl NatsSettings {
         self
     }
 
-    /// Keeps several deployments of one account apart: streams are `DTX_{namespace}_..`, subjects
-    /// begin with `{namespace}.`. Default: none.
+    /// Keeps several deployments of one account apart: streams are `DTX_{prefix}_..`, subjects
+    /// begin with `{prefix}.`. Default: none.
     ///
     /// # Errors
-    /// `Invalid` unless it is 1 to 32 bytes of `a-z`, `0-9`, `-`, `_` that begin with a letter or
+    /// `Invalid` unless it is 1 to 64 bytes of `a-z`, `0-9`, `-`, `_` that begin with a letter or
     /// a digit, and no word with which subjects begin already.
-    pub fn namespace(mut self, namespace: &str) -> Result<Self, TransportError> {
-        self.names = Names::within(namespace).ok_or_else(|| {
+    pub fn prefix(mut self, prefix: &str) -> Result<Self, TransportError> {
+        self.names = Names::within(prefix).ok_or_else(|| {
             invalid(
                 "connect",
-                "`namespace` is 1 to 32 bytes of a-z, 0-9, '-', '_', and no pattern, `response`, \
+                "`prefix` is 1 to 64 bytes of a-z, 0-9, '-', '_', and no pattern, `response`, \
                  `inquiry` or `dead`",
             )
         })?;
@@ -381,9 +381,9 @@ mod tests {
     }
 
     #[test]
-    fn an_address_may_name_the_namespace() {
-        let settings = NatsSettings::new("nats://h?namespace=shop").expect("good");
-        assert_eq!(settings.names.namespace(), Some("shop"));
-        assert!(NatsSettings::new("nats://h?namespace=3ps").is_err());
+    fn an_address_may_name_the_prefix() {
+        let settings = NatsSettings::new("nats://h?prefix=shop").expect("good");
+        assert_eq!(settings.names.prefix(), Some("shop"));
+        assert!(NatsSettings::new("nats://h?prefix=3ps").is_err());
     }
 }

@@ -14,7 +14,7 @@ pub(crate) struct Address {
     pub(crate) is_tls: bool,
     /// User and password.
     pub(crate) login: Option<(String, String)>,
-    pub(crate) namespace: Option<String>,
+    pub(crate) prefix: Option<String>,
 }
 
 impl FromStr for Address {
@@ -22,7 +22,7 @@ impl FromStr for Address {
 
     fn from_str(text: &str) -> Result<Self, TransportError> {
         let not_one = |why: &str| {
-            let form = "nats://[user:password@]host[:port][?namespace=NAME], or tls:// for TLS";
+            let form = "nats://[user:password@]host[:port][?prefix=NAME], or tls:// for TLS";
             invalid("connect", format!("the address of a server is {form}; {why}"))
         };
         let (text, query) = text.split_once('?').unwrap_or((text, ""));
@@ -40,10 +40,10 @@ impl FromStr for Address {
             None => None,
             user => Some((decoded(user)?, decoded(address.password())?)),
         };
-        let mut namespace = None;
+        let mut prefix = None;
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             match pair.split_once('=') {
-                Some(("namespace", name)) => namespace = Some(name.to_owned()),
+                Some(("prefix", name)) => prefix = Some(name.to_owned()),
                 _ => return Err(not_one("it asks for something else")),
             }
         }
@@ -51,7 +51,7 @@ impl FromStr for Address {
         let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
         let plain = format!("{}://{host}:{}", address.scheme(), address.port());
         let server = ServerAddr::from_str(&plain).map_err(|_| not_one("this is none"))?;
-        Ok(Self { server, is_tls: address.scheme() == "tls", login, namespace })
+        Ok(Self { server, is_tls: address.scheme() == "tls", login, prefix })
     }
 }
 
@@ -82,10 +82,10 @@ mod tests {
 
     #[test]
     fn an_address_has_a_host_and_maybe_more() {
-        let full = address("tls://me:p%40ss%2B+@example.org:7000?namespace=shop");
+        let full = address("tls://me:p%40ss%2B+@example.org:7000?prefix=shop");
         assert!(full.is_tls);
         assert_eq!(full.login, Some(("me".to_owned(), "p@ss++".to_owned())));
-        assert_eq!(full.namespace.as_deref(), Some("shop"));
+        assert_eq!(full.prefix.as_deref(), Some("shop"));
         assert_eq!(full.server.as_url_str().trim_end_matches('/'), "tls://example.org:7000");
         let plain = address("nats://[::1]");
         assert_eq!((plain.is_tls, plain.server.port(), plain.server.host()), (false, 4222, "::1"));

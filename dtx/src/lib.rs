@@ -27,6 +27,8 @@ pub use dtx_transport_inmem::InMemoryTransport;
 pub use dtx_transport_kafka::{
     KafkaSettings, KafkaStats, KafkaTransport, Layout, SaslMechanism, TopicPrefix, TopicPrefixError,
 };
+#[cfg(feature = "nats")]
+pub use dtx_transport_nats::{NatsSettings, NatsTransport};
 pub use open::{OpenError, open_store, open_transport};
 
 #[cfg(feature = "postgres")]

@@ -43,7 +43,7 @@ pub enum OpenError {
 }
 
 const STORES: &str = "memory, redb:PATH, postgres://.., redis://.. or rediss://..";
-const TRANSPORTS: &str = "inmem, kafka://.. or kafkas://..";
+const TRANSPORTS: &str = "inmem, kafka://.., kafkas://.., nats://.. or tls://..";
 
 /// Opens the store that an address names: `memory`, `redb:PATH`, `postgres://USER@HOST/DATABASE`,
 /// `redis://HOST:PORT` or `rediss://HOST:PORT`.
@@ -90,7 +90,8 @@ pub async fn open_store(address: &str) -> Result<Arc<dyn Store>, OpenError> {
 }
 
 /// Opens the transport that an address names: `inmem`, inside of this process, or
-/// `kafka://HOST:PORT` (`kafkas://` with TLS).
+/// `kafka://HOST:PORT` (`kafkas://` with TLS) or
+/// `nats://[USER:PASSWORD@]HOST[:PORT][?prefix=NAME]` (`tls://` with TLS).
 ///
 /// # Errors
 /// [`OpenError`]; it names the feature that is missing where this program was built without the
@@ -111,6 +112,13 @@ pub async fn open_transport(address: &str) -> Result<Arc<dyn Transport>, OpenErr
         }
         #[cfg(not(feature = "kafka"))]
         ("kafka" | "kafkas", _) => Err(missing("transport", "kafka", "kafka")),
+        #[cfg(feature = "nats")]
+        ("nats" | "tls", _) => {
+            let settings = dtx_transport_nats::NatsSettings::new(address)?;
+            Ok(Arc::new(dtx_transport_nats::NatsTransport::connect(settings).await?))
+        }
+        #[cfg(not(feature = "nats"))]
+        ("nats" | "tls", _) => Err(missing("transport", "nats", "nats")),
         (scheme, _) => Err(unknown("transport", scheme, TRANSPORTS)),
     }
 }
@@ -125,7 +133,8 @@ fn split(address: &str) -> (&str, &str) {
     feature = "postgres",
     feature = "redis",
     feature = "inmem",
-    feature = "kafka"
+    feature = "kafka",
+    feature = "nats"
 )))]
 fn missing(what: &'static str, scheme: &'static str, feature: &'static str) -> OpenError {
     OpenError::Feature { what, scheme, feature }
@@ -167,6 +176,15 @@ mod tests {
         let error = open_store("postgres://ann:s3cret@h/d").await.expect_err("it is missing");
         let expected =
             "store \"postgres\" needs the feature `postgres` of the crate dtx; build with it";
+        assert_eq!(error.to_string(), expected);
+    }
+
+    #[cfg(not(feature = "nats"))]
+    #[tokio::test]
+    async fn a_missing_feature_of_a_transport_is_named() {
+        let error = open_transport("tls://ann:s3cret@h").await.expect_err("it is missing");
+        let expected =
+            "transport \"nats\" needs the feature `nats` of the crate dtx; build with it";
         assert_eq!(error.to_string(), expected);
     }
 }

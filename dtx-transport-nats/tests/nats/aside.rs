@@ -9,16 +9,16 @@ use dtx_core::{
 };
 
 use crate::{
-    harness::{command, connect, namespace, number, settings, subscribe, url},
+    harness::{command, connect, number, prefix, settings, subscribe, url},
     raw::{self, DEADLINE, header},
 };
 
 #[tokio::test]
 async fn a_command_that_is_given_back_again_and_again_ends_in_the_dead_stream() {
-    let (url, namespace) = (url(), namespace());
-    let transport = connect(settings(&url, &namespace).deliveries_max(3)).await;
+    let (url, prefix) = (url(), prefix());
+    let transport = connect(settings(&url, &prefix).deliveries_max(3)).await;
     let client = raw::client(&url).await;
-    let mut dead = client.subscribe(format!("{namespace}.dead.*")).await.expect("subscribed");
+    let mut dead = client.subscribe(format!("{prefix}.dead.*")).await.expect("subscribed");
     let mut workers = subscribe(&transport).await;
     let sent = [command(Pattern::Saga, 1), command(Pattern::Saga, 2)];
     assert!(transport.publish(&sent).await.iter().all(Result::is_ok));
@@ -38,24 +38,24 @@ async fn a_command_that_is_given_back_again_and_again_ends_in_the_dead_stream() 
     }
     assert_eq!(attempts, [1, 2, 3]);
     let letter = raw::next(&mut dead).await;
-    assert_eq!(letter.subject.as_str(), format!("{namespace}.dead.dtx_{namespace}_saga"));
+    assert_eq!(letter.subject.as_str(), format!("{prefix}.dead.dtx_{prefix}_saga"));
     assert_eq!(letter.payload, "1");
     assert_eq!(header(&letter, "dtx-dead-deliveries"), "4");
     assert!(header(&letter, "dtx-dead-reason").contains("delivered 3 times"));
-    assert_eq!(header(&letter, "dtx-dead-stream"), format!("DTX_{namespace}_SAGA"));
+    assert_eq!(header(&letter, "dtx-dead-stream"), format!("DTX_{prefix}_SAGA"));
     assert_eq!(header(&letter, "dtx-participant"), "payment", "the message is as it was");
     assert!(workers.receive(10, Duration::from_millis(1_500)).await.expect("none").is_empty());
-    assert_eq!(raw::messages(&client, &format!("DTX_{namespace}_DEAD")).await, 1);
+    assert_eq!(raw::messages(&client, &format!("DTX_{prefix}_DEAD")).await, 1);
 }
 
 #[tokio::test]
 async fn what_cannot_be_read_ends_in_the_dead_stream_with_the_reason() {
-    let (url, namespace) = (url(), namespace());
-    let transport = connect(settings(&url, &namespace)).await;
+    let (url, prefix) = (url(), prefix());
+    let transport = connect(settings(&url, &prefix)).await;
     let client = raw::client(&url).await;
-    let mut dead = client.subscribe(format!("{namespace}.dead.*")).await.expect("subscribed");
+    let mut dead = client.subscribe(format!("{prefix}.dead.*")).await.expect("subscribed");
     let mut workers = subscribe(&transport).await;
-    let subject = || format!("{namespace}.2pc.payment.prepare");
+    let subject = || format!("{prefix}.2pc.payment.prepare");
     let mut wrong_version = HeaderMap::new();
     wrong_version.insert("dtx-version", "2");
     let mut half = HeaderMap::new();
@@ -86,5 +86,5 @@ async fn what_cannot_be_read_ends_in_the_dead_stream_with_the_reason() {
     for (_, _, word) in &bad {
         assert!(reasons.iter().any(|reason| reason.contains(word)), "{word}: {reasons:?}");
     }
-    assert_eq!(raw::messages(&client, &format!("DTX_{namespace}_DEAD")).await, 4);
+    assert_eq!(raw::messages(&client, &format!("DTX_{prefix}_DEAD")).await, 4);
 }

@@ -8,7 +8,7 @@ use dtx_core::{
 };
 
 use crate::{
-    harness::{ACK_WAIT, command, connect, namespace, number, settings, subscribe, url},
+    harness::{ACK_WAIT, command, connect, number, prefix, settings, subscribe, url},
     raw::{self, DEADLINE},
 };
 
@@ -16,14 +16,13 @@ const DISPATCH: Pattern = Pattern::FireAndForget;
 
 #[tokio::test]
 async fn it_says_that_it_is_not_durable_and_makes_no_stream() {
-    let (url, namespace) = (url(), namespace());
-    let transport = connect(settings(&url, &namespace).best_effort_dispatch(true)).await;
+    let (url, prefix) = (url(), prefix());
+    let transport = connect(settings(&url, &prefix).best_effort_dispatch(true)).await;
     assert!(!transport.info().capabilities.durable);
     assert!(transport.durability_reasons().iter().any(|r| r.contains("best_effort_dispatch")));
     let client = raw::client(&url).await;
     let info =
-        raw::ask(&client, &format!("STREAM.INFO.DTX_{namespace}_05PS"), serde_json::json!({}))
-            .await;
+        raw::ask(&client, &format!("STREAM.INFO.DTX_{prefix}_05PS"), serde_json::json!({})).await;
     assert_eq!(info["error"]["err_code"], 10_059, "{info}");
     // Nobody listens: it is gone, and that is no error.
     assert!(transport.publish(&[command(DISPATCH, 1)]).await[0].is_ok());
@@ -33,7 +32,7 @@ async fn it_says_that_it_is_not_durable_and_makes_no_stream() {
 
 #[tokio::test]
 async fn a_group_shares_and_what_is_not_acknowledged_comes_again() {
-    let transport = connect(settings(&url(), &namespace()).best_effort_dispatch(true)).await;
+    let transport = connect(settings(&url(), &prefix()).best_effort_dispatch(true)).await;
     let mut workers = [subscribe(&transport).await, subscribe(&transport).await];
     let messages: Vec<_> = (0..40).map(|number| command(DISPATCH, number)).collect();
     assert!(transport.publish(&messages).await.iter().all(Result::is_ok));
@@ -66,7 +65,7 @@ async fn a_group_shares_and_what_is_not_acknowledged_comes_again() {
 
 #[tokio::test]
 async fn one_that_ends_hands_on_what_it_holds() {
-    let transport = connect(settings(&url(), &namespace()).best_effort_dispatch(true)).await;
+    let transport = connect(settings(&url(), &prefix()).best_effort_dispatch(true)).await;
     let mut first = subscribe(&transport).await;
     assert!(transport.publish(&[command(DISPATCH, 3)]).await[0].is_ok());
     assert_eq!(first.receive(1, DEADLINE).await.expect("received").len(), 1);

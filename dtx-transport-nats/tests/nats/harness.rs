@@ -1,4 +1,4 @@
-//! Transports with a namespace of their own on the server that tests share.
+//! Transports with a prefix of their own on the server that tests share.
 
 use std::{
     env, fs,
@@ -51,18 +51,18 @@ pub(crate) fn server(service: &'static dyn Service, name: &str, more: &[(&str, &
     Server::start(service, &folder).expect("it starts")
 }
 
-/// A namespace that no other test has.
-pub(crate) fn namespace() -> String {
+/// A prefix that no other test has.
+pub(crate) fn prefix() -> String {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let since = std::time::UNIX_EPOCH.elapsed().expect("it is later than that").as_millis();
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     format!("t{:x}-{:x}-{number}", process::id(), since & 0xffff_ffff)
 }
 
-/// The settings of a test, on this server, in this namespace.
-pub(crate) fn settings(url: &str, namespace: &str) -> NatsSettings {
+/// The settings of a test, on this server, in this prefix.
+pub(crate) fn settings(url: &str, prefix: &str) -> NatsSettings {
     let settings = NatsSettings::new(url).expect("it is valid");
-    let settings = settings.namespace(namespace).expect("it is valid");
+    let settings = settings.prefix(prefix).expect("it is valid");
     settings.ack_wait(ACK_WAIT).batch_messages_max(100).body_bytes_max(4_096)
 }
 
@@ -119,13 +119,13 @@ pub(crate) async fn subscribe(transport: &NatsTransport) -> Box<dyn Subscription
 pub(crate) struct NatsHarness {
     /// A server that is ours to kill, where a case needs one.
     own: Mutex<Option<Server>>,
-    namespace: Mutex<String>,
+    prefix: Mutex<String>,
 }
 
 impl NatsHarness {
     /// On a server that is ours to kill.
     pub(crate) fn on(server: Server) -> Self {
-        Self { own: Mutex::new(Some(server)), namespace: Mutex::default() }
+        Self { own: Mutex::new(Some(server)), prefix: Mutex::default() }
     }
 
     fn url(&self) -> String {
@@ -136,10 +136,10 @@ impl NatsHarness {
 #[async_trait::async_trait]
 impl TransportHarness for NatsHarness {
     async fn open(&self) -> Arc<dyn Transport> {
-        let (url, namespace) = (self.url(), namespace());
+        let (url, prefix) = (self.url(), prefix());
         raw::sweep(&url).await;
-        *self.namespace.lock().expect("no panic") = namespace.clone();
-        Arc::new(connect(settings(&url, &namespace)).await)
+        *self.prefix.lock().expect("no panic") = prefix.clone();
+        Arc::new(connect(settings(&url, &prefix)).await)
     }
 
     fn redelivery(&self) -> Option<Duration> {
@@ -157,8 +157,8 @@ impl TransportHarness for NatsHarness {
 
     async fn publish_unreadable(&self, _: &Arc<dyn Transport>, participant: &ParticipantName) {
         let client = raw::client(&self.url()).await;
-        let namespace = self.namespace.lock().expect("no panic").clone();
-        let subject = format!("{namespace}.3ps.{participant}.reserve");
+        let prefix = self.prefix.lock().expect("no panic").clone();
+        let subject = format!("{prefix}.3ps.{participant}.reserve");
         let answer = client.request(subject.clone(), "no message of dtx".into()).await;
         answer.expect("it is stored");
         let mut headers = HeaderMap::new();

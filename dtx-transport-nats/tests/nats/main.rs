@@ -1,4 +1,4 @@
-//! Tests on a real server, whose URL is in `DTX_TEST_NATS_URL`. Each uses a namespace of its own,
+//! Tests on a real server, whose URL is in `DTX_TEST_NATS_URL`. Each uses a prefix of its own,
 //! or a server of its own.
 
 mod aside;

@@ -10,7 +10,7 @@ use dtx_testkit::servers::{Nats, NatsCore};
 use dtx_transport_nats::{NatsSettings, NatsTransport};
 
 use crate::{
-    harness::{connect, namespace, payment, server, settings, url},
+    harness::{connect, payment, prefix, server, settings, url},
     raw,
 };
 
@@ -43,7 +43,7 @@ async fn an_address_at_which_nobody_is() {
 #[tokio::test]
 async fn a_server_without_jetstream() {
     let server = server(&NatsCore, "core", &[]);
-    let error = refused(settings(&server.url(), &namespace())).await;
+    let error = refused(settings(&server.url(), &prefix())).await;
     assert_says(&error, ErrorKind::Unsupported, &["JetStream is off", "-js"]);
 }
 
@@ -54,7 +54,7 @@ async fn a_wrong_login_or_missing_rights() {
     let server = server(&Nats, "users", &[("more.conf", users)]);
     let of = |login: &str| {
         let url = server.url().replace("nats://", &format!("nats://{login}@"));
-        settings(&url, &namespace())
+        settings(&url, &prefix())
     };
     connect(of("all:hunter2")).await;
     for wrong in ["all:hunter3", "nobody:hunter2"] {
@@ -62,7 +62,7 @@ async fn a_wrong_login_or_missing_rights() {
         assert_says(&error, ErrorKind::Invalid, &["`user`"]);
         assert!(!format!("{error} {error:?}").contains("hunter"), "{error:?}");
     }
-    let error = refused(settings(&server.url(), &namespace())).await;
+    let error = refused(settings(&server.url(), &prefix())).await;
     assert_says(&error, ErrorKind::Invalid, &["`user`"]);
     let error = refused(of("few:hunter2")).await;
     assert_says(&error, ErrorKind::Invalid, &["rights of the `user`", "stream DTX_"]);
@@ -71,7 +71,7 @@ async fn a_wrong_login_or_missing_rights() {
 #[tokio::test]
 async fn a_server_that_takes_less_than_the_largest_body() {
     let server = server(&Nats, "small", &[("more.conf", "max_payload: 100KB")]);
-    let small = |bytes| settings(&server.url(), &namespace()).body_bytes_max(bytes);
+    let small = |bytes| settings(&server.url(), &prefix()).body_bytes_max(bytes);
     let error = refused(small(512 << 10)).await;
     assert_says(&error, ErrorKind::Invalid, &["max_payload", "body_bytes_max"]);
     connect(small(20 << 10)).await;
@@ -79,20 +79,20 @@ async fn a_server_that_takes_less_than_the_largest_body() {
 
 #[tokio::test]
 async fn streams_and_consumers_that_are_there_and_differ() {
-    let (url, namespace) = (url(), namespace());
+    let (url, prefix) = (url(), prefix());
     let client = raw::client(&url).await;
-    let stream = format!("DTX_{namespace}_SAGA");
-    let subject = format!("{namespace}.saga.*.*");
+    let stream = format!("DTX_{prefix}_SAGA");
+    let subject = format!("{prefix}.saga.*.*");
     let config = |retention: &str| {
         serde_json::json!({ "name": stream, "subjects": [subject], "retention": retention,
             "storage": "memory" })
     };
     raw::ask(&client, &format!("STREAM.CREATE.{stream}"), config("interest")).await;
-    let error = refused(settings(&url, &namespace)).await;
+    let error = refused(settings(&url, &prefix)).await;
     assert_says(&error, ErrorKind::Invalid, &[&stream, "`interest`", "`limits`"]);
     raw::ask(&client, &format!("STREAM.DELETE.{stream}"), serde_json::json!({})).await;
     raw::ask(&client, &format!("STREAM.CREATE.{stream}"), config("workqueue")).await;
-    let transport = connect(settings(&url, &namespace)).await;
+    let transport = connect(settings(&url, &prefix)).await;
     assert!(!transport.info().capabilities.durable, "one stream is in memory");
     assert!(transport.durability_reasons().iter().any(|reason| reason.contains(&stream)));
 
@@ -103,14 +103,14 @@ async fn streams_and_consumers_that_are_there_and_differ() {
     drop(transport.subscribe(&wish("workers")).await.expect("subscribed"));
     let second = transport.subscribe(&wish("auditors")).await.expect_err("it serves one group");
     assert_says(&second, ErrorKind::Invalid, &["workqueue", "one group"]);
-    let other = connect(settings(&url, &namespace).ack_wait(Duration::from_secs(7))).await;
+    let other = connect(settings(&url, &prefix).ack_wait(Duration::from_secs(7))).await;
     let error = other.subscribe(&wish("workers")).await.expect_err("it differs");
     assert_says(&error, ErrorKind::Invalid, &["workers@payment", "`ack_wait`", "1000 ms", "7000"]);
 }
 
 #[tokio::test]
 async fn a_wish_that_makes_no_sense() {
-    let transport = connect(settings(&url(), &namespace())).await;
+    let transport = connect(settings(&url(), &prefix())).await;
     let wish =
         |interest, group: &str, prefetch| Subscribe { interest, group: group.to_owned(), prefetch };
     let bad = [
@@ -127,7 +127,7 @@ async fn a_wish_that_makes_no_sense() {
 
 #[tokio::test]
 async fn a_stream_that_is_full() {
-    let settings = settings(&url(), &namespace()).stream_bytes_max(4_096);
+    let settings = settings(&url(), &prefix()).stream_bytes_max(4_096);
     let transport = connect(settings.publish_timeout(Duration::from_secs(1))).await;
     let saga = |n| crate::harness::command(dtx_core::pattern::Pattern::Saga, n);
     let results = transport.publish(&(0..40).map(saga).collect::<Vec<_>>()).await;

@@ -11,7 +11,7 @@ use dtx_testkit::servers::Nats;
 use tokio::time::Instant;
 
 use crate::{
-    harness::{NatsHarness, command, connect, namespace, number, server, settings, subscribe},
+    harness::{NatsHarness, command, connect, number, prefix, server, settings, subscribe},
     raw::DEADLINE,
 };
 
@@ -28,7 +28,7 @@ async fn under_load_nothing_that_was_published_is_lost() {
     const PUBLISHERS: u32 = 4;
     const KILLS: u32 = 2;
     let mut server = server(&Nats, "load", &[]);
-    let settings = settings(&server.url(), &namespace());
+    let settings = settings(&server.url(), &prefix());
     let transport = connect(settings).await;
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let mut publishers = Vec::new();
@@ -87,7 +87,7 @@ async fn under_load_nothing_that_was_published_is_lost() {
 #[tokio::test]
 async fn without_a_server_a_publish_fails_in_time_and_says_what_is_known() {
     let mut server = server(&Nats, "away", &[]);
-    let settings = settings(&server.url(), &namespace());
+    let settings = settings(&server.url(), &prefix());
     let transport = connect(settings.publish_timeout(Duration::from_millis(300))).await;
     server.kill().expect("it is killed");
     let began = Instant::now();

@@ -5,7 +5,7 @@ use dtx_testkit::servers::{Nats, Server};
 use dtx_transport_nats::{NatsSettings, NatsTransport};
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 
-use crate::harness::{command, connect, namespace, server, settings};
+use crate::harness::{command, connect, prefix, server, settings};
 
 /// An authority.
 struct Authority {
@@ -50,7 +50,7 @@ fn tls_server(name: &str, authority: &Authority, verify: bool) -> Server {
 
 fn on(server: &Server, host: &str) -> NatsSettings {
     let url = server.url().replace("nats://", "tls://").replace("127.0.0.1", host);
-    settings(&url, &namespace())
+    settings(&url, &prefix())
 }
 
 #[tokio::test]

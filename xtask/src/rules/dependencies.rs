@@ -15,6 +15,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("dtx-store-redis", &["dtx-core"]),
     ("dtx-transport-inmem", &["dtx-core"]),
     ("dtx-transport-kafka", &["dtx-core"]),
+    ("dtx-transport-nats", &["dtx-core"]),
     ("dtx-testkit", &["dtx-core"]),
     ("dtx-sim", &["dtx-core"]),
     (
@@ -27,6 +28,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "dtx-store-redis",
             "dtx-transport-inmem",
             "dtx-transport-kafka",
+            "dtx-transport-nats",
             "dtx-sim",
         ],
     ),

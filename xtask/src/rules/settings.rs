@@ -12,12 +12,13 @@ const TABLE: &str = "docs/settings.md";
 const STRUCTS: [&str; 3] = ["Limits", "RetryPolicy", "StoreLimits"];
 
 /// Where builders stand whose methods that take `mut self` are settings.
-const BUILDERS: [(&str, &str); 5] = [
+const BUILDERS: [(&str, &str); 6] = [
     ("dtx-store-postgres/src/config.rs", "PgConfig"),
     ("dtx-store-redb/src/builder.rs", "RedbStoreBuilder"),
     ("dtx-store-redis/src/settings.rs", "RedisSettings"),
     ("dtx-transport-inmem/src/settings.rs", "Builder"),
     ("dtx-transport-kafka/src/settings.rs", "KafkaSettings"),
+    ("dtx-transport-nats/src/settings.rs", "NatsSettings"),
 ];
 
 /// A setting: where it is, of what, and its name.
