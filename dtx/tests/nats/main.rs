@@ -51,7 +51,7 @@ async fn run(dtx: &Dtx, transaction: Transaction) -> Outcome {
     finished.expect("it ends").expect("told")
 }
 
-async fn paid(store: &MemoryStore) -> u64 {
+async fn paid(store: &MemoryStore) -> i128 {
     let audits = Ledger::on(store).audit("payment").await.expect("audited");
     audits.iter().map(|(_, audit)| audit.taken()).sum()
 }
@@ -118,6 +118,6 @@ async fn many_at_once_all_end() {
         let finished = tokio::time::timeout(Duration::from_secs(60), handle.finished()).await;
         assert_eq!(finished.expect("it ends").expect("told"), Outcome::Committed);
     }
-    assert_eq!(paid(&store).await, MANY);
+    assert_eq!(paid(&store).await, i128::from(MANY));
     assert!(dtx.shutdown(Duration::from_secs(10)).await.drained);
 }
