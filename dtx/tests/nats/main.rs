@@ -20,7 +20,7 @@ async fn shop(settings: NatsSettings, stock: u64) -> (Dtx, MemoryStore) {
     let transport = NatsTransport::connect(settings).await.expect("it connects");
     let store = MemoryStore::new();
     let (ledger, stocks) = (Ledger::on(&store), Reservations::on(&store));
-    ledger.open_accounts("payment", &[("alice".into(), 1_000)]).await.expect("opened");
+    ledger.open_accounts("payment", &[("alice".into(), 10_000)]).await.expect("opened");
     stocks.open_items("inventory", &[("cd".into(), stock)]).await.expect("opened");
     stocks.open_items("shipping", &[("monday".into(), 100)]).await.expect("opened");
     let dtx = Dtx::builder()
