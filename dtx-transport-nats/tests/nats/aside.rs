@@ -46,6 +46,7 @@ async fn a_command_that_is_given_back_again_and_again_ends_in_the_dead_stream() 
     assert_eq!(header(&letter, "dtx-participant"), "payment", "the message is as it was");
     assert!(workers.receive(10, Duration::from_millis(1_500)).await.expect("none").is_empty());
     assert_eq!(raw::messages(&client, &format!("DTX_{prefix}_DEAD")).await, 1);
+    raw::settled(&client, &format!("DTX_{prefix}_SAGA")).await;
 }
 
 #[tokio::test]
@@ -74,6 +75,7 @@ async fn what_cannot_be_read_ends_in_the_dead_stream_with_the_reason() {
     assert!(transport.publish(&[command(Pattern::TwoPhaseCommit, 5)]).await[0].is_ok());
     let came = workers.receive(10, DEADLINE).await.expect("received");
     assert_eq!(came.iter().map(|d| number(&d.envelope)).collect::<Vec<_>>(), [5]);
+    workers.ack(&[came[0].token]).await.expect("acknowledged");
     let mut reasons = Vec::new();
     for _ in 0..bad.len() {
         let letter = raw::next(&mut dead).await;
@@ -87,4 +89,5 @@ async fn what_cannot_be_read_ends_in_the_dead_stream_with_the_reason() {
         assert!(reasons.iter().any(|reason| reason.contains(word)), "{word}: {reasons:?}");
     }
     assert_eq!(raw::messages(&client, &format!("DTX_{prefix}_DEAD")).await, 4);
+    raw::settled(&client, &format!("DTX_{prefix}_2PC")).await;
 }

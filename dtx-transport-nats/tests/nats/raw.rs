@@ -28,6 +28,15 @@ pub(crate) async fn messages(client: &Client, stream: &str) -> u64 {
     info["state"]["messages"].as_u64().unwrap_or_else(|| panic!("no stream: {info}"))
 }
 
+/// Waits until the group `workers` of the participant `payment` owes a stream nothing.
+pub(crate) async fn settled(client: &Client, stream: &str) {
+    let end = tokio::time::Instant::now() + DEADLINE;
+    let subject = format!("CONSUMER.INFO.{stream}.workers@payment");
+    while ask(client, &subject, json!({})).await["num_ack_pending"] != 0 {
+        assert!(tokio::time::Instant::now() < end, "{stream} will deliver again");
+    }
+}
+
 /// The next message.
 pub(crate) async fn next(subscriber: &mut Subscriber) -> Message {
     timeout(DEADLINE, subscriber.next()).await.expect("one comes").expect("it is open")
