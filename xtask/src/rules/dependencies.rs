@@ -9,6 +9,7 @@ use crate::{
 /// not in the table has no place in the architecture yet.
 const LAYERS: &[(&str, &[&str])] = &[
     ("dtx-core", &[]),
+    ("dtx-geo", &["dtx-core"]),
     ("dtx-runtime", &["dtx-core"]),
     ("dtx-store-postgres", &["dtx-core"]),
     ("dtx-store-redb", &["dtx-core"]),
@@ -22,6 +23,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "dtx",
         &[
             "dtx-core",
+            "dtx-geo",
             "dtx-runtime",
             "dtx-store-postgres",
             "dtx-store-redb",

@@ -1,0 +1,79 @@
+//! The files that come with the library. `data/README.md` names their sources.
+
+use crate::model::{JitterMap, Prices, Provider, RttMap};
+
+const RTT: &str = include_str!("../../../data/geo/rtt.csv");
+const JITTER: &str = include_str!("../../../data/geo/rtt_jitter.csv");
+const PRICE: &str = include_str!("../../../data/geo/price.csv");
+
+/// What was measured and read by others and comes with the library.
+#[derive(Clone, Copy, Debug)]
+pub struct Shipped;
+
+impl Shipped {
+    /// Round trips between the regions of a provider.
+    pub fn rtt(provider: Provider) -> RttMap {
+        RttMap::load(RTT, provider).expect("a test loads every shipped map")
+    }
+
+    /// How much the round trips of a provider vary; pairs that were not measured are not in it
+    /// (all of azure and ibm).
+    pub fn jitter(provider: Provider) -> JitterMap {
+        JitterMap::load(JITTER, provider).expect("a test loads every shipped map")
+    }
+
+    /// What AWS takes for transfer.
+    pub fn prices() -> Prices {
+        Prices::load(PRICE).expect("a test loads the shipped prices")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Destination, Origin};
+
+    #[test]
+    fn every_shipped_file_loads() {
+        for (provider, regions) in
+            [(Provider::Aws, 19), (Provider::Azure, 48), (Provider::Gcp, 20), (Provider::Ibm, 13)]
+        {
+            let map = Shipped::rtt(provider);
+            assert_eq!(map.regions().len(), regions, "{provider}");
+            assert!((0..regions * regions).all(|i| map.rtt(i / regions, i % regions).is_some()));
+            Shipped::jitter(provider);
+        }
+        let price = Shipped::prices().usd_per_gb("us-east-1", Destination::Region("us-east-2"));
+        assert_eq!(price, Some(0.01));
+    }
+
+    #[test]
+    fn the_two_missing_cells_of_azure_come_from_the_other_direction() {
+        let map = Shipped::rtt(Provider::Azure);
+        let cells = (0..48 * 48).filter_map(|i| map.rtt(i / 48, i % 48));
+        assert_eq!(cells.filter(|rtt| rtt.origin == Origin::Reverse).count(), 2);
+    }
+
+    /// The share of pairs for which a way over a third region is shorter.
+    #[test]
+    fn round_trips_are_no_metric() {
+        for (provider, low, high) in [
+            (Provider::Aws, 0.30, 0.45),
+            (Provider::Azure, 0.15, 0.45),
+            (Provider::Gcp, 0.15, 0.45),
+            (Provider::Ibm, 0.05, 0.45),
+        ] {
+            let map = Shipped::rtt(provider).symmetric();
+            let closed = map.closure();
+            let count = map.regions().len();
+            let pairs = count * (count - 1);
+            let beaten = (0..count * count)
+                .filter(|i| i / count != i % count)
+                .filter(|i| closed.rtt(i / count, i % count) != map.rtt(i / count, i % count))
+                .count();
+            let share = beaten as f64 / pairs as f64;
+            println!("{provider}: {share:.3} of the pairs have a shorter way");
+            assert!((low..high).contains(&share), "{provider} {share}");
+        }
+    }
+}
