@@ -1,0 +1,36 @@
+//! Regional pools: one resource whose units are shared out among regions.
+//!
+//! Each region has its own part and sells from it alone: a reserve at home asks nobody. Units
+//! move between regions as cumulative totals that only their giver changes, so that messages may
+//! be lost, doubled and late. `docs/geo-pools.md` says what holds and why, and when not to use
+//! this.
+//!
+//! [`PoolRegion`] is one region's part of one pool. It is pure: it takes an [`Input`] with the
+//! region's own clock and fills a [`Step`] with durable writes and with what may leave once these
+//! writes, and all before them, have landed.
+
+mod bug;
+mod cells;
+mod certificate;
+mod claims;
+mod demand;
+mod hold;
+mod lease;
+mod message;
+mod overflow;
+mod peers;
+mod rebalance;
+mod region;
+mod settings;
+mod targets;
+
+pub(crate) use bug::Bug;
+pub use cells::{Cells, Write};
+pub use demand::Demand;
+pub use hold::{Hold, HoldId, HoldState};
+pub use message::{Body, Claim, Count, Digest, Message, Report};
+pub use region::{Answer, Effect, Input, PoolRegion, Step};
+pub use settings::{
+    Grants, Member, Members, POOL_REGIONS_MAX, PoolMap, PoolSettings, PoolSettingsError,
+};
+pub use targets::{Need, targets};

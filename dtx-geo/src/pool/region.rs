@@ -1,0 +1,571 @@
+//! One region's part of one pool: what comes in, and what goes out.
+
+use std::{collections::BTreeMap, collections::VecDeque, sync::Arc, time::Duration};
+
+use dtx_core::time::Timestamp;
+
+use crate::pool::{
+    Body, Bug, Cells, Count, Demand, Digest, Grants, Hold, HoldId, HoldState, Member, Members,
+    Message, PoolMap, PoolSettings, PoolSettingsError, Write, cells::Peer, certificate::Collect,
+    claims::Pending, lease::LeaseState, overflow::Waiting, peers::View,
+};
+
+/// What happens to a region. The clock is that of the region: it never goes back, also across
+/// restarts, and is compared with no other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Input {
+    /// Somebody wants units. The same id again is the same hold.
+    Reserve {
+        /// The id of the hold.
+        id: HoldId,
+        /// How many.
+        units: u64,
+        /// For how long, at most `hold_total_max`.
+        ttl: Duration,
+    },
+    /// The units of a hold are sold.
+    Confirm {
+        /// Which hold.
+        id: HoldId,
+    },
+    /// The units of a hold are free again.
+    Cancel {
+        /// Which hold.
+        id: HoldId,
+    },
+    /// A hold should live longer.
+    Extend {
+        /// Which hold.
+        id: HoldId,
+        /// By how much; at most half as long as it was given before.
+        by: Duration,
+    },
+    /// Units come in from outside.
+    Mint {
+        /// How many.
+        units: u64,
+    },
+    /// Time has passed. Ten times a second is often enough.
+    Tick,
+    /// A message has come.
+    Message {
+        /// From where.
+        from: Member,
+        /// What it says.
+        message: Message,
+    },
+}
+
+/// What a caller is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Answer {
+    /// The units are held.
+    Reserved {
+        /// Where: confirm, cancel and extend go there.
+        at: Member,
+        /// How long the hold lives on.
+        remaining: Duration,
+        /// Whether that is another region than the one that was asked.
+        crossed: bool,
+    },
+    /// In all regions together there are fewer units than were asked for: certified, at a moment
+    /// between question and answer.
+    SoldOut {
+        /// How many there are.
+        left: u64,
+    },
+    /// None here, and some regions cannot be asked.
+    Unavailable {
+        /// Units that were known to be free.
+        known_free: u64,
+        /// The regions that did not answer.
+        unreachable: Members,
+    },
+    /// Too much is waiting, or the wait was too long while units moved. Nothing is held.
+    Busy,
+    /// The units are sold.
+    Confirmed,
+    /// The units are free again.
+    Cancelled,
+    /// The hold ended by itself, or was never here: nothing is sold.
+    Expired,
+    /// The hold lives longer.
+    Extended {
+        /// How long it lives on.
+        remaining: Duration,
+    },
+    /// The hold was extended as often or as long as it may be, and lives as long as before.
+    NotExtended {
+        /// How long it lives on.
+        remaining: Duration,
+    },
+}
+
+/// What may leave once the writes of its step, and of all steps before, have landed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Effect {
+    /// A message.
+    Send {
+        /// To where.
+        to: Member,
+        /// What it says.
+        message: Message,
+        /// How many units go with it for the first time.
+        moves: u64,
+    },
+    /// An answer to a caller.
+    Answer {
+        /// About which hold.
+        id: HoldId,
+        /// What it is told.
+        answer: Answer,
+    },
+}
+
+/// What a step wants done. Kept by the caller and used again, so that a step needs no memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Step {
+    /// Durable changes: all of them land together, after those of earlier steps.
+    pub writes: Vec<Write>,
+    /// What leaves when they have landed.
+    pub effects: Vec<Effect>,
+}
+
+impl Step {
+    /// Makes it ready for the next step.
+    pub fn clear(&mut self) {
+        self.writes.clear();
+        self.effects.clear();
+    }
+}
+
+/// One region's part of one pool.
+#[derive(Clone, Debug)]
+pub struct PoolRegion {
+    pub(crate) own: Member,
+    pub(crate) incarnation: u32,
+    pub(crate) map: Arc<PoolMap>,
+    pub(crate) settings: PoolSettings,
+    pub(crate) cells: Cells,
+    pub(crate) latest: Timestamp,
+    pub(crate) stamp: u64,
+    pub(crate) version: u64,
+    pub(crate) views: Vec<View>,
+    pub(crate) demand: Demand,
+    pub(crate) waiting: VecDeque<Waiting>,
+    pub(crate) collect: Option<Collect>,
+    pub(crate) looks: u64,
+    pub(crate) claims: BTreeMap<Member, Pending>,
+    /// All of so many units are sold, for good.
+    pub(crate) ended: Option<u64>,
+    pub(crate) lease: LeaseState,
+    /// When each region was last granted a lease by this one.
+    pub(crate) granted: Vec<Timestamp>,
+    /// Below this many units it is time to look whether others have more.
+    pub(crate) low_mark: u64,
+    pub(crate) rebalanced: Timestamp,
+    /// Kept for their memory.
+    pub(crate) scratch: Vec<u64>,
+    /// When to forget where a hold went.
+    routes: VecDeque<(Timestamp, HoldId)>,
+    #[cfg(test)]
+    pub(crate) bug: Option<Bug>,
+}
+
+impl PoolRegion {
+    /// Begins, or begins again with what was durable. `incarnation` is 0 at first and one more
+    /// whenever the disk was lost; then `cells` are empty. The step holds what has to land before
+    /// anything else.
+    ///
+    /// # Errors
+    /// When a setting cannot be.
+    pub fn start(
+        (own, incarnation): (Member, u32),
+        map: Arc<PoolMap>,
+        settings: PoolSettings,
+        cells: Cells,
+        now: Timestamp,
+        out: &mut Step,
+    ) -> Result<Self, PoolSettingsError> {
+        settings.check()?;
+        if own.index() >= map.count() {
+            return Err(PoolSettingsError::Own(own.0));
+        }
+        let count = map.count();
+        let run = cells.run + 1;
+        let routes = cells.routed.keys().map(|id| (now, *id)).collect();
+        let mut region = Self {
+            own,
+            incarnation,
+            map,
+            settings,
+            cells,
+            latest: now,
+            // Above all that this region ever said.
+            stamp: u64::from(run) << 40,
+            version: u64::from(run) << 32,
+            views: vec![View::default(); count],
+            demand: Demand::default(),
+            waiting: VecDeque::new(),
+            collect: None,
+            looks: u64::from(run) << 32,
+            claims: BTreeMap::new(),
+            ended: None,
+            lease: LeaseState::default(),
+            // Who has a lease is not stored; all may have one from just before.
+            granted: vec![now; count],
+            low_mark: 0,
+            rebalanced: now,
+            scratch: Vec::new(),
+            routes,
+            #[cfg(test)]
+            bug: None,
+        };
+        region.cells.holds.reserve_room(settings.holds_max);
+        region.write(Write::Run(run), out);
+        Ok(region)
+    }
+
+    /// What is durable once all writes have landed.
+    pub fn cells(&self) -> &Cells {
+        &self.cells
+    }
+
+    /// Units that may be held or given now.
+    pub fn spendable(&self) -> u64 {
+        let free = u64::try_from(self.cells.free()).unwrap_or(0);
+        self.credit().map_or(free, |credit| free.min(credit))
+    }
+
+    /// Takes an input at a moment of the region's clock. `out` is cleared and filled.
+    pub fn step(&mut self, now: Timestamp, input: Input, out: &mut Step) {
+        out.clear();
+        self.latest = self.latest.max(now);
+        self.end_holds(out);
+        match input {
+            Input::Reserve { id, units, ttl } => self.reserve(id, units, ttl, out),
+            Input::Confirm { id } => self.confirm(id, out),
+            Input::Cancel { id } => {
+                let answer = self.cancel(id, out);
+                out.effects.push(Effect::Answer { id, answer });
+            }
+            Input::Extend { id, by } => self.extend(id, by, out),
+            Input::Mint { units } => {
+                let minted = self.cells.minted + units;
+                self.write(Write::Minted(minted), out);
+                self.changed(out);
+            }
+            Input::Tick => self.tick(out),
+            Input::Message { from, message } => self.receive(from, message, out),
+        }
+    }
+
+    pub(crate) fn write(&mut self, write: Write, out: &mut Step) {
+        self.cells.apply(&write);
+        out.writes.push(write);
+    }
+
+    /// Units came in, went away or became free: what was counted before no longer holds.
+    pub(crate) fn changed(&mut self, out: &mut Step) {
+        self.version += 1;
+        self.serve(out);
+    }
+
+    pub(crate) fn send(&mut self, to: Member, body: Body, out: &mut Step) {
+        self.send_with(to, body, 0, out);
+    }
+
+    fn send_with(&mut self, to: Member, body: Body, moves: u64, out: &mut Step) {
+        self.stamp += 1;
+        let peer = self.cells.peers[to.index()];
+        let digest = Digest {
+            free: self.spendable(),
+            rate: self.demand.told(),
+            minted: self.cells.minted,
+            seen: peer.received,
+            given: if moves == 0 && self.has(Bug::NeverResent) { 0 } else { peer.given },
+        };
+        let (from, stamp) = (self.incarnation, self.stamp);
+        let message = Message { from, to: peer.incarnation, stamp, digest, body };
+        out.effects.push(Effect::Send { to, message, moves });
+    }
+
+    /// Gives units to a region, for good.
+    pub(crate) fn give(&mut self, to: Member, units: u64, out: &mut Step) {
+        let mut peer = self.cells.peers[to.index()];
+        peer.given += units;
+        if self.has(Bug::GivenUnwritten) {
+            self.cells.apply(&Write::Peer(to, peer));
+        } else {
+            self.write(Write::Peer(to, peer), out);
+        }
+        self.version += 1;
+        self.views[to.index()].told = self.latest;
+        self.views[to.index()].digest.free += units;
+        self.send_with(to, Body::Digest, units, out);
+    }
+
+    fn tick(&mut self, out: &mut Step) {
+        self.demand.roll(self.latest);
+        self.forget_routes(out);
+        self.keep_leases(out);
+        self.keep_claims(out);
+        self.keep_waiting(out);
+        self.look_out(out);
+        self.rebalance(0, out);
+        for to in self.map.clone().others(self.own) {
+            let view = &self.views[to.index()];
+            let unseen = self.cells.peers[to.index()].given > view.digest.seen;
+            if unseen && self.has(Bug::TakesBack) && self.latest.since(view.told).as_secs() > 2 {
+                let mut peer = self.cells.peers[to.index()];
+                peer.given = view.digest.seen;
+                self.write(Write::Peer(to, peer), out);
+            }
+            self.send(to, Body::Digest, out);
+        }
+    }
+
+    fn receive(&mut self, from: Member, message: Message, out: &mut Step) {
+        if from == self.own || from.index() >= self.map.count() {
+            return;
+        }
+        let known = self.cells.peers[from.index()].incarnation;
+        if message.from < known || message.to > self.incarnation {
+            return;
+        }
+        if message.from > known {
+            self.begin_with(from, message.from, out);
+        }
+        if message.to < self.incarnation {
+            // It does not know yet that this region has lost its disk.
+            self.send(from, Body::Digest, out);
+            return;
+        }
+        self.stamp = self.stamp.max(message.stamp);
+        self.learn(from, &message, out);
+        match message.body {
+            Body::Digest => {}
+            Body::Pull { need, waiting, claim } => self.pulled(from, need, waiting, claim, out),
+            Body::ClaimEnded { claim } => self.claim_ended(from, claim, out),
+            Body::Forward { id, units, ttl } => self.forwarded_here(from, id, units, ttl, out),
+            Body::Forwarded { id, remaining } => self.forwarded(from, id, remaining, out),
+            Body::Cancel { id } => {
+                self.cancel(id, out);
+            }
+            Body::Collect { look } => {
+                let count = self.count();
+                self.send(from, Body::Counted { look, count }, out);
+            }
+            Body::Counted { look, count } => self.counted(from, look, count, out),
+            Body::Renew { run, number, report, buddy } => {
+                self.renewed(from, (run, number), report, buddy, out);
+            }
+            Body::Lease { run, number, spent, reclaimed } => {
+                self.leased(from, (run, number), spent, reclaimed, out);
+            }
+        }
+    }
+
+    /// A region has begun again with an empty disk. What was given to it before, and came from it
+    /// before, stays as it is; the totals of its new incarnation begin at zero.
+    fn begin_with(&mut self, from: Member, incarnation: u32, out: &mut Step) {
+        let old = self.cells.peers[from.index()];
+        let peer = Peer {
+            incarnation,
+            given: 0,
+            received: 0,
+            given_before: old.given_before + old.given,
+            received_before: old.received_before + old.received,
+        };
+        self.write(Write::Peer(from, peer), out);
+        self.views[from.index()] = View::default();
+        self.claims.remove(&from);
+        self.close_ward(from, incarnation, out);
+        self.changed(out);
+    }
+
+    fn learn(&mut self, from: Member, message: &Message, out: &mut Step) {
+        let view = &mut self.views[from.index()];
+        if message.stamp >= view.stamp {
+            view.stamp = message.stamp;
+            view.digest = message.digest;
+            view.heard = Some(self.latest);
+        }
+        if self.ended.is_some_and(|of| self.known_minted() > of) {
+            self.ended = None;
+        }
+        let mut peer = self.cells.peers[from.index()];
+        let given = message.digest.given;
+        let is_answer = matches!(message.body, Body::Digest);
+        let arrived = given > peer.received;
+        if is_answer && (arrived || self.is_pull_over(from)) {
+            self.views[from.index()].pull = None;
+        }
+        if arrived || self.has(Bug::TotalsAdded) && given > 0 && is_answer {
+            peer.received = if self.has(Bug::TotalsAdded) { peer.received + given } else { given };
+            self.write(Write::Peer(from, peer), out);
+            self.changed(out);
+        }
+        if is_answer && !self.waiting.is_empty() {
+            self.keep_waiting(out);
+        }
+    }
+
+    fn is_pull_over(&self, from: Member) -> bool {
+        let rtt = self.map.rtt(self.own, from);
+        let pull = self.views[from.index()].pull;
+        pull.is_some_and(|pull| self.latest.since(pull.sent) >= rtt.mul_f64(0.95))
+    }
+
+    pub(crate) fn known_minted(&self) -> u64 {
+        let others = self.map.others(self.own);
+        let others = others.map(|other| self.views[other.index()].digest.minted);
+        self.cells.minted + others.sum::<u64>()
+    }
+
+    pub(crate) fn count(&self) -> Count {
+        let peers = &self.cells.peers;
+        let taken: u64 = self.cells.wards.values().map(|ward| ward.reclaimed).sum();
+        let lost = self.cells.reclaimed - self.cells.reclaimed_before;
+        let others: u64 = peers.iter().map(|peer| u64::from(peer.incarnation)).sum();
+        Count {
+            version: self.version,
+            incarnation: self.incarnation,
+            incarnations: others + u64::from(self.incarnation),
+            free: u64::try_from(self.cells.free()).unwrap_or(0),
+            held: self.cells.held(),
+            given: peers.iter().map(|peer| peer.given).sum::<u64>() + lost,
+            received: peers.iter().map(|peer| peer.received).sum::<u64>() + taken,
+            minted: self.cells.minted,
+        }
+    }
+
+    fn end_holds(&mut self, out: &mut Step) {
+        let mut freed = false;
+        while let Some((id, hold)) = self.cells.holds.next_due(self.latest) {
+            if hold.state == HoldState::Open {
+                self.end_hold(id, hold, HoldState::Expired, out);
+                freed = true;
+            } else {
+                self.write(Write::Forget(id), out);
+            }
+        }
+        if freed {
+            self.changed(out);
+        }
+    }
+
+    /// The one place where a hold leaves `Open`.
+    fn end_hold(&mut self, id: HoldId, hold: Hold, state: HoldState, out: &mut Step) {
+        let until = self.latest + self.settings.retry_window;
+        self.write(Write::Hold(id, Hold { state, until, ..hold }), out);
+        let (mut sold, mut released) = (self.cells.sold, self.cells.released);
+        match state {
+            HoldState::Sold => sold += hold.units,
+            _ => released += hold.units,
+        }
+        self.write(Write::Ended { sold, released }, out);
+    }
+
+    /// Takes units out for a hold. The caller has looked that they are there.
+    pub(crate) fn hold(&mut self, id: HoldId, units: u64, ttl: Duration, out: &mut Step) -> Hold {
+        let span = ttl.min(self.settings.hold_total_max);
+        let created = self.latest;
+        let hold = Hold {
+            units,
+            created,
+            until: created + span,
+            span,
+            extensions: 0,
+            state: HoldState::Open,
+        };
+        self.write(Write::Hold(id, hold), out);
+        hold
+    }
+
+    fn confirm(&mut self, id: HoldId, out: &mut Step) {
+        let answer = match self.cells.holds.get(id).copied() {
+            Some(hold) if hold.state == HoldState::Open => {
+                self.end_hold(id, hold, HoldState::Sold, out);
+                Answer::Confirmed
+            }
+            Some(Hold { state: HoldState::Sold, .. }) => Answer::Confirmed,
+            Some(hold) if self.has(Bug::ExpiredSells) => {
+                self.end_hold(id, hold, HoldState::Sold, out);
+                Answer::Confirmed
+            }
+            _ => Answer::Expired,
+        };
+        out.effects.push(Effect::Answer { id, answer });
+    }
+
+    fn cancel(&mut self, id: HoldId, out: &mut Step) -> Answer {
+        if let Some(at) = self.waiting.iter().position(|waiting| waiting.id == id) {
+            self.give_up(at, out);
+            return Answer::Cancelled;
+        }
+        match self.cells.holds.get(id).copied() {
+            Some(hold) if hold.state == HoldState::Open => {
+                self.end_hold(id, hold, HoldState::Cancelled, out);
+                self.changed(out);
+                Answer::Cancelled
+            }
+            Some(Hold { state: HoldState::Sold, .. }) => Answer::Confirmed,
+            Some(Hold { state: HoldState::Cancelled, .. }) => Answer::Cancelled,
+            _ => Answer::Expired,
+        }
+    }
+
+    fn extend(&mut self, id: HoldId, by: Duration, out: &mut Step) {
+        let open = self.cells.holds.get(id).copied().filter(|hold| hold.state == HoldState::Open);
+        let Some(mut hold) = open else {
+            out.effects.push(Effect::Answer { id, answer: Answer::Expired });
+            return;
+        };
+        let by = by.min(hold.span / 2);
+        let mut until = (hold.until + by).min(hold.created + self.settings.hold_total_max);
+        let mut may = hold.extensions < self.settings.extensions_max;
+        if self.has(Bug::ExtendsForever) {
+            until = hold.until + hold.span;
+            may = true;
+        }
+        let answer = if may && until > hold.until {
+            hold = Hold { until, span: by, extensions: hold.extensions + 1, ..hold };
+            self.write(Write::Hold(id, hold), out);
+            Answer::Extended { remaining: until.since(self.latest) }
+        } else {
+            Answer::NotExtended { remaining: hold.until.since(self.latest) }
+        };
+        out.effects.push(Effect::Answer { id, answer });
+    }
+
+    pub(crate) fn remember_route(&mut self, id: HoldId, at: Member, out: &mut Step) {
+        self.write(Write::Routed(id, at), out);
+        self.routes.push_back((self.latest, id));
+    }
+
+    fn forget_routes(&mut self, out: &mut Step) {
+        let kept = self.settings.hold_total_max + self.settings.retry_window;
+        while let Some((since, id)) = self.routes.front().copied() {
+            if self.latest.since(since) < kept {
+                return;
+            }
+            self.routes.pop_front();
+            self.write(Write::Forget(id), out);
+        }
+    }
+
+    pub(crate) fn has_leases(&self) -> bool {
+        matches!(self.settings.grants, Grants::Leased { .. }) && self.map.count() > 1
+    }
+
+    pub(crate) fn has(&self, bug: Bug) -> bool {
+        #[cfg(test)]
+        return self.bug == Some(bug);
+        #[cfg(not(test))]
+        {
+            let _ = bug;
+            false
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! A seeded world of regions, in which pools are judged.
+//!
+//! It stands here and not in the simulator of transactions (`dtx-sim`), because it needs what that
+//! one has not: a map of round trips with their jitter, a clock per region, and a million requests
+//! per run. It needs nothing of the engine, and this crate rests on the core alone. The same seed
+//! gives the same run.
+//!
+//! [`compare`] runs one workload through the pool and through what others do. The tests of this
+//! module run small pools through every kind of fault and check the invariants after each step.
+
+mod baseline;
+#[cfg(test)]
+mod chaos;
+#[cfg(test)]
+mod chaos_tests;
+#[cfg(test)]
+mod check;
+mod network;
+mod pools;
+mod result;
+mod workload;
+mod world;
+
+pub use pools::{Setup, compare, throughput};
+pub use result::{Comparison, Outcome, Throughput};
+pub use workload::{UnknownWorkload, Workload};
