@@ -19,10 +19,6 @@ pub(crate) enum Bug {
     NeverResent,
     /// I8: one look at all regions is enough to say that all is sold.
     LooksOnce,
-    /// A lease counts from when its grant arrives.
-    LeaseFromReceipt,
     /// The credit window does not bound what is spent.
     CreditIgnored,
-    /// The buddy grants a lease before what it was told is durable, and reclaims too early.
-    ReclaimsEarly,
 }

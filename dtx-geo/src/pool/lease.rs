@@ -1,14 +1,16 @@
-//! Leases, so that the units of a region that is lost can be sold by others.
+//! Credit and leases, so that the units of a region that is lost can be sold by others.
 //!
 //! Every region has a buddy: the one nearest to it. It reports to the buddy what it has spent, and
-//! the buddy grants a lease once that is durable. Within the lease the region may spend `window`
-//! units more than the buddy knows of. When the lease has ended, at most `window` more than was
-//! reported was spent; the buddy takes the rest. The region learns what was taken with its next
-//! lease, before it spends again.
+//! the buddy acknowledges that once it is durable. The region never spends more than `window`
+//! units above what was acknowledged. So whenever the buddy takes all but `window` of what the
+//! last report had left, what remains covers what the region has spent: **taking is safe at any
+//! time, by any clock**. It is done when the buddy has heard nothing for as long as a lease, so
+//! that it is not done for nothing. The region learns with its next lease what was taken.
 //!
-//! The region counts the lease from when it *asked*, the buddy from when it *granted*, each on its
-//! own clock and each with the drift against it. So the lease has ended at the region before it
-//! has at the buddy, whatever the clocks show.
+//! One thing rests on clocks, and on their rates only. A buddy that loses its disk forgets what it
+//! took. A region whose lease had not ended when it learns of that knows that nothing was taken,
+//! because it counts the lease from when it *asked*, the buddy from when it *granted*, each with
+//! the drift against itself. Else the region takes all but its credit for taken.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -52,9 +54,6 @@ impl PoolRegion {
     /// How much may be spent before the buddy must know of it; `None`: without leases.
     pub(crate) fn credit(&self) -> Option<u64> {
         let (window, _) = self.terms()?;
-        if !self.is_leased() {
-            return Some(0);
-        }
         if self.has(Bug::CreditIgnored) {
             return Some(u64::MAX);
         }
@@ -93,11 +92,7 @@ impl PoolRegion {
             self.renew(buddy, out);
         }
         let drift = f64::from(self.settings.drift_ppm) / 1e6;
-        let held = if self.has(Bug::ReclaimsEarly) {
-            lease / 4
-        } else {
-            lease.mul_f64(1.0 + drift) + GRAIN
-        };
+        let held = lease.mul_f64(1.0 + drift) + GRAIN;
         for member in self.map.clone().others(self.own) {
             let over = self.latest.since(self.granted[member.index()]) > held;
             let Some(ward) = self.cells.wards.get(&member).copied().filter(|_| over) else {
@@ -113,7 +108,7 @@ impl PoolRegion {
 
     /// The buddy has lost its disk, and with it what it had taken. While the lease of its old
     /// incarnation lasts it had taken nothing that is not known here. Afterwards it may have taken
-    /// everything, so nothing of that is sold any more.
+    /// all but the credit, so nothing of that is sold any more.
     fn settle_with(&mut self, buddy: Member, out: &mut Step) {
         let incarnation = self.cells.peers[buddy.index()].incarnation;
         if incarnation == self.cells.buddy {
@@ -121,7 +116,8 @@ impl PoolRegion {
         }
         if !self.is_leased() {
             let free = u64::try_from(self.cells.free()).unwrap_or(0);
-            let total = self.cells.written_off + free;
+            let credit = self.credit().unwrap_or(0);
+            let total = self.cells.written_off + free.saturating_sub(credit);
             self.write(Write::WrittenOff(total), out);
         }
         let total = self.cells.reclaimed;
@@ -175,8 +171,7 @@ impl PoolRegion {
         };
         let drift = f64::from(self.settings.drift_ppm) / 1e6;
         let lasts = lease.mul_f64(1.0 - drift).saturating_sub(GRAIN);
-        let from_when = if self.has(Bug::LeaseFromReceipt) { self.latest + lease } else { sent };
-        let until = from_when + lasts;
+        let until = sent + lasts;
         self.lease.until = Some(self.lease.until.map_or(until, |old| old.max(until)));
         self.lease.spent = self.lease.spent.max(spent);
         let before = self.cells.reclaimed_before;

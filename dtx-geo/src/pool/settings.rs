@@ -65,10 +65,9 @@ impl fmt::Debug for Members {
 pub enum Grants {
     /// No: they are sold through any partition, and wait for as long as the region is lost.
     Permanent,
-    /// Yes. The region nearest to each one, its buddy, keeps a report of what it has spent, and
-    /// grants it a lease. A region spends only within its lease, and at most `window` units more
-    /// than its buddy has acknowledged. When the lease has ended, the buddy takes all but
-    /// `window` of what was left.
+    /// Yes. The region nearest to each one, its buddy, keeps a report of what it has spent. A
+    /// region spends at most `window` units more than its buddy has acknowledged. When the buddy
+    /// has heard nothing for the time of a lease, it takes all but `window` of what was left.
     Leased {
         /// Units. A good choice is rate x round trip to the buddy x 3.
         window: u64,

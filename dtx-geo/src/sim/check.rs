@@ -122,7 +122,8 @@ impl Checker {
             self.must(free >= unknown, || {
                 format!("I2: region {index} has {free} free, and {unknown} were taken")
             });
-            total += disk.held() as i64 + disk.sold() as i64 + disk.written_off as i64;
+            // What was written off, a buddy may have taken: it is not counted here.
+            total += disk.held() as i64 + disk.sold() as i64;
             // Its buddy has lost its disk: what that had taken is not known, and nothing of this
             // is spent before that is settled.
             let unsettled = self.buddy[index]
