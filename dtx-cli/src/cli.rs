@@ -2,6 +2,8 @@
 
 use clap::{ArgAction, Parser, Subcommand};
 
+#[cfg(feature = "geo")]
+use crate::commands::geo::GeoArgs;
 use crate::{
     commands::{
         check_history::CheckHistoryArgs, completions::CompletionsArgs, demo::DemoArgs,
@@ -55,6 +57,9 @@ pub(crate) enum Command {
     Doctor(DoctorArgs),
     /// Run the simulator: many seeds, or one again
     Sim(SimArgs),
+    /// Show what is known of regions, and simulate transactions over them
+    #[cfg(feature = "geo")]
+    Geo(GeoArgs),
     /// Judge what a run wrote down: valid, invalid or unknown
     CheckHistory(CheckHistoryArgs),
     /// Print what a shell needs to complete the options of this program

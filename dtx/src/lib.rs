@@ -8,6 +8,8 @@ pub use dtx_core::{
     answer, engine, error, frame, ids, modifier, name, outbox, pattern, resource, store, time,
     transaction, transport,
 };
+#[cfg(feature = "geo")]
+pub use dtx_geo as geo;
 pub use dtx_runtime::{coordinator, operator, participant, subscription};
 #[cfg(feature = "postgres")]
 pub use dtx_store_postgres::{

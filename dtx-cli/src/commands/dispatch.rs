@@ -1,5 +1,7 @@
 //! From the command line to the command.
 
+#[cfg(feature = "geo")]
+use super::geo;
 use super::{
     check_history, completions, demo, doctor, heal, migrate, participant, run, serve, sim, submit,
     tx,
@@ -22,6 +24,8 @@ pub(crate) async fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Migrate(args) => migrate::migrate(args).await,
         Command::Doctor(args) => doctor::doctor(args).await,
         Command::Sim(args) => sim::sim(args).await,
+        #[cfg(feature = "geo")]
+        Command::Geo(args) => geo::geo(&args),
         Command::CheckHistory(args) => check_history::check_history(&args),
         Command::Completions(args) => completions::completions(&args),
     }

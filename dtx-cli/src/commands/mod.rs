@@ -6,6 +6,8 @@ pub(crate) mod completions;
 pub(crate) mod demo;
 mod dispatch;
 pub(crate) mod doctor;
+#[cfg(feature = "geo")]
+pub(crate) mod geo;
 pub(crate) mod heal;
 pub(crate) mod migrate;
 pub(crate) mod participant;

@@ -1,6 +1,8 @@
 //! The program as its users run it.
 
 mod command_line;
+#[cfg(feature = "geo")]
+mod geo;
 mod operate;
 mod sim;
 mod submit;

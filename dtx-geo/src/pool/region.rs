@@ -559,6 +559,15 @@ impl PoolRegion {
         matches!(self.settings.grants, Grants::Leased { .. }) && self.map.count() > 1
     }
 
+    /// All that decides what comes next, but for the demand: without time nothing is measured.
+    #[cfg(test)]
+    pub(crate) fn fingerprint(&self, state: &mut impl std::hash::Hasher) {
+        use std::hash::Hash;
+        (self.incarnation, &self.cells, self.latest, self.stamp, self.version).hash(state);
+        (&self.views, &self.waiting, &self.collect, self.looks, &self.claims).hash(state);
+        (self.ended, &self.lease, &self.granted, self.low_mark, self.rebalanced).hash(state);
+    }
+
     pub(crate) fn has(&self, bug: Bug) -> bool {
         #[cfg(test)]
         return self.bug == Some(bug);

@@ -15,6 +15,8 @@ mod chaos;
 mod chaos_tests;
 #[cfg(test)]
 mod check;
+#[cfg(test)]
+mod exhaustive;
 mod network;
 mod pools;
 mod result;

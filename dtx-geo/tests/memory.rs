@@ -1,0 +1,45 @@
+//! A reserve from the own part takes no memory.
+
+use std::{sync::Arc, time::Duration};
+
+use dtx_core::time::Timestamp;
+use dtx_geo::{
+    model::{Provider, Shipped},
+    pool::{
+        Answer, Cells, Effect, HoldId, Input, Member, PoolMap, PoolRegion, PoolSettings, Step,
+    },
+};
+
+const REGIONS: [&str; 3] = ["us-east-1", "eu-west-1", "sa-east-1"];
+
+#[test]
+fn a_home_reserve_allocates_nothing() {
+    let map = Shipped::rtt(Provider::Aws).select(&REGIONS).expect("they are in the map");
+    let map = Arc::new(PoolMap::new(&map).expect("every pair is known"));
+    let settings = PoolSettings { holds_max: 4_096, ..PoolSettings::default() };
+    let (own, empty) = ((Member(0), 0), Cells::new(REGIONS.len()));
+    let (mut step, mut now) = (Step::default(), Timestamp::from_millis(1));
+    let started = PoolRegion::start(own, map, settings, empty, now, &mut step);
+    let mut part = started.expect("the settings are valid");
+    part.step(now, Input::Mint { units: 1_000_000 }, &mut step);
+    let ttl = Duration::from_secs(60);
+    let mut reserve = |id: u128, units: u64| {
+        now = now + Duration::from_micros(500);
+        part.step(now, Input::Reserve { id: HoldId(id), units, ttl }, &mut step);
+        step.effects.first().copied()
+    };
+    // The first ones size the vectors of the step.
+    (0..100).for_each(|id| drop(reserve(id, 1)));
+    let mut last = None;
+    let counted = allocation_counter::measure(|| {
+        for id in 100..3_100 {
+            last = reserve(id, 1);
+        }
+    });
+    assert_eq!(counted.count_total, 0, "{counted:?}");
+    assert!(matches!(last, Some(Effect::Answer { answer: Answer::Reserved { .. }, .. })));
+    // The bound on holds, at it and one past it.
+    (3_100..4_096).for_each(|id| drop(reserve(id, 1)));
+    let refused = reserve(4_096, 1);
+    assert!(!matches!(refused, Some(Effect::Answer { answer: Answer::Reserved { .. }, .. })));
+}
