@@ -26,7 +26,9 @@ fn run(workload: Workload, grants: Grants) -> Comparison {
     assert_eq!((pools.oversold, pools.false_sold_out, pools.stranded), (0, 0, 0), "{pools:?}");
     assert_eq!(pools.refused, 0, "{pools:?}");
     assert!(pools.moves_per_1000 <= 5.0, "{pools:?}");
-    assert!(found.throughput.ratio >= 16.0, "{:?}", found.throughput);
+    // With a window it is that window per round trip to the buddy that bounds it.
+    let least = if grants == Grants::Permanent { 16.0 } else { 10.0 };
+    assert!(found.throughput.ratio >= least, "{:?}", found.throughput);
     found
 }
 

@@ -10,7 +10,10 @@ fn round_trips_say_where_they_are_known_from() {
     assert_eq!(pairs.len(), 48 * 47);
     assert_eq!(pairs.iter().filter(|pair| pair["origin"] == "reverse").count(), 2);
     let table = dtx(&["geo", "rtt", "--from", "sa-east-1"]);
-    assert!(table.stdout.lines().nth(1).is_some_and(|line| line.contains("us-east-1")), "{table:?}");
+    assert!(
+        table.stdout.lines().nth(1).is_some_and(|line| line.contains("us-east-1")),
+        "{table:?}"
+    );
     let wrong = dtx(&["geo", "rtt", "--from", "nowhere"]);
     assert_eq!(wrong.code, 2);
     assert!(wrong.stderr.contains("aws has no region nowhere: give one of"), "{wrong:?}");

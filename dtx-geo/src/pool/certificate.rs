@@ -84,7 +84,7 @@ impl PoolRegion {
         let minted = sum(|count| count.minted);
         for (index, count) in collect.counts.iter().enumerate() {
             if let Some(count) = count.filter(|_| index != self.own.index()) {
-                self.views[index].digest.free = count.free;
+                self.views[index].digest.free = count.spendable;
             }
         }
         if certified && left == 0 && held == 0 {

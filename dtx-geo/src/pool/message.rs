@@ -53,8 +53,10 @@ pub struct Count {
     pub incarnation: u32,
     /// The sum of the incarnations of all regions, as this one knows them.
     pub incarnations: u64,
-    /// Units that can be held or given.
+    /// Units that are free.
     pub free: u64,
+    /// Of these, units that may be held or given now.
+    pub spendable: u64,
     /// Units of open holds.
     pub held: u64,
     /// Given to the present incarnations of others, or taken by the present one of the buddy.

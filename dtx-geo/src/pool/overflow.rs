@@ -13,6 +13,8 @@ use crate::pool::{
 const HEDGE: f64 = 1.25;
 /// A region that has the units with a smaller chance is not asked.
 const CHANCE_MIN: f64 = 0.02;
+/// When to look again for units that nobody could give.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// The most regions that are asked at once for one reserve.
 const PROBES_MAX: usize = 2;
 
@@ -67,7 +69,8 @@ impl PoolRegion {
                 return;
             }
         }
-        if self.waiting.len() >= self.settings.waiting_max {
+        let is_full = self.cells.holds.len() >= self.settings.holds_max;
+        if is_full || self.waiting.len() >= self.settings.waiting_max {
             out.effects.push(Effect::Answer { id, answer: Answer::Busy });
             return;
         }
@@ -339,6 +342,12 @@ impl PoolRegion {
     pub(crate) fn search_again(&mut self, at: usize, out: &mut Step) {
         self.waiting[at].joined = false;
         self.waiting[at].asked = self.waiting[at].open;
+        let gathers = self.waiting[at].units > 1 && self.known_free() >= self.waiting[at].units;
+        if self.best_for(at).is_none() && !gathers {
+            // They are on their way, or their region may not spend them yet.
+            self.waiting[at].riding = self.latest + LOOK_AGAIN;
+            return;
+        }
         self.drive(at, out);
     }
 }

@@ -433,6 +433,7 @@ impl PoolRegion {
             incarnation: self.incarnation,
             incarnations: others + u64::from(self.incarnation),
             free: u64::try_from(self.cells.free()).unwrap_or(0),
+            spendable: self.spendable(),
             held: self.cells.held(),
             given: peers.iter().map(|peer| peer.given).sum::<u64>() + lost,
             received: peers.iter().map(|peer| peer.received).sum::<u64>() + taken,

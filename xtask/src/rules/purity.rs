@@ -7,8 +7,12 @@ use crate::{
 };
 
 /// The folders that the rule binds.
-const PURE_FOLDERS: [&str; 3] =
-    ["dtx-core/src/pattern/", "dtx-core/src/engine/", "dtx-core/src/resource/"];
+const PURE_FOLDERS: [&str; 4] = [
+    "dtx-core/src/pattern/",
+    "dtx-core/src/engine/",
+    "dtx-core/src/resource/",
+    "dtx-geo/src/pool/",
+];
 
 /// Words that must not stand in the code, and what each would bring in.
 const FORBIDDEN_WORDS: [(&str, &str); 13] = [

@@ -62,7 +62,7 @@ pub(crate) const RULES: &[Rule] = rules! {
     "public-registry-only", "no dependency comes from anywhere but the public registry",
         dependencies::public_registry_only;
     "pure-machines",
-        "no async, clock, randomness, I/O or unordered iteration in pattern, engine and resource",
+        "no async, clock, randomness, I/O or unordered iteration in pattern, engine, resource and pool",
         purity::pure_machines;
     "no-unsafe", "no crate without `#![forbid(unsafe_code)]`", layout::no_unsafe;
     "declare-only", "no code in lib.rs and mod.rs: they declare and re-export",

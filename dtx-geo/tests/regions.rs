@@ -1,0 +1,254 @@
+//! A few regions, step by step: loss and return, a forgetful buddy, and large reserves.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use dtx_core::{name::RegionName, time::Timestamp};
+use dtx_geo::{
+    model::RttMap,
+    pool::{
+        Answer, Cells, Effect, Grants, HoldId, Input, Member, PoolMap, PoolRegion, PoolSettings,
+        Step,
+    },
+};
+
+const WINDOW: u64 = 5;
+const LEASE: Duration = Duration::from_secs(2);
+const TTL: Duration = Duration::from_secs(600);
+
+/// Regions on one clock, with a network that delivers at once, or not at all.
+struct Regions {
+    map: Arc<PoolMap>,
+    settings: PoolSettings,
+    parts: Vec<Option<PoolRegion>>,
+    disks: Vec<Cells>,
+    lives: Vec<u32>,
+    cut: Vec<bool>,
+    now: Timestamp,
+    answers: BTreeMap<u128, Answer>,
+}
+
+impl Regions {
+    /// Region 0 and 1 are near to each other, the others are farther.
+    fn new(count: usize, settings: PoolSettings) -> Self {
+        let name = |index: usize| RegionName::new(format!("r{index}")).expect("a name");
+        let far = |region: &RegionName| region.as_str() > "r1";
+        let map = RttMap::from_measured((0..count).map(name).collect(), |from, to| {
+            let millis = if from == to { 0 } else { 40 + 40 * u64::from(far(from) || far(to)) };
+            Some(Duration::from_millis(millis))
+        });
+        let mut regions = Self {
+            map: Arc::new(PoolMap::new(&map).expect("every pair is known")),
+            settings,
+            parts: vec![None; count],
+            disks: vec![Cells::new(count); count],
+            lives: vec![0; count],
+            cut: vec![false; count],
+            now: Timestamp::from_millis(1),
+            answers: BTreeMap::new(),
+        };
+        (0..count).for_each(|region| regions.start(region));
+        regions
+    }
+
+    fn start(&mut self, region: usize) {
+        let mut step = Step::default();
+        let own = (Member(region as u8), self.lives[region]);
+        let (map, disk) = (Arc::clone(&self.map), self.disks[region].clone());
+        let part = PoolRegion::start(own, map, self.settings, disk, self.now, &mut step);
+        step.writes.iter().for_each(|write| self.disks[region].apply(write));
+        self.parts[region] = Some(part.expect("the settings are valid"));
+    }
+
+    fn input(&mut self, region: usize, input: Input) {
+        let mut inputs = VecDeque::from([(region, input)]);
+        let mut step = Step::default();
+        let mut steps = 0;
+        while let Some((region, input)) = inputs.pop_front() {
+            steps += 1;
+            assert!(steps < 100_000, "messages without end");
+            let Some(part) = self.parts[region].as_mut() else { continue };
+            part.step(self.now, input, &mut step);
+            step.writes.iter().for_each(|write| self.disks[region].apply(write));
+            for effect in step.effects.drain(..) {
+                match effect {
+                    Effect::Answer { id, answer } => {
+                        self.answers.insert(id.0, answer);
+                    }
+                    Effect::Send { to, message, .. } => {
+                        let to = usize::from(to.0);
+                        if !self.cut[region] && !self.cut[to] {
+                            let from = Member(region as u8);
+                            inputs.push_back((to, Input::Message { from, message }));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        let tick = Duration::from_millis(100);
+        for _ in 0..time.as_millis() / tick.as_millis() {
+            self.now = self.now + tick;
+            (0..self.parts.len()).for_each(|region| self.input(region, Input::Tick));
+        }
+    }
+
+    fn reserve(&mut self, region: usize, id: u128, units: u64) -> Option<Answer> {
+        self.input(region, Input::Reserve { id: HoldId(id), units, ttl: TTL });
+        self.answers.get(&id).copied()
+    }
+
+    fn free(&self, region: usize) -> i64 {
+        self.disks[region].free()
+    }
+}
+
+fn leased() -> PoolSettings {
+    let grants = Grants::Leased { window: WINDOW, lease: LEASE };
+    // Nothing moves by itself, so that the numbers are exact.
+    PoolSettings { grants, cover_min: Duration::ZERO, ..PoolSettings::default() }
+}
+
+fn is_held(answer: Option<Answer>) -> bool {
+    matches!(answer, Some(Answer::Reserved { .. }))
+}
+
+#[test]
+fn of_a_lost_region_all_but_the_window_can_be_sold_after_the_lease() {
+    let mut regions = Regions::new(3, leased());
+    regions.input(0, Input::Mint { units: 100 });
+    regions.pass(Duration::from_secs(1));
+    for id in 0..20 {
+        assert!(is_held(regions.reserve(0, id, 1)));
+        regions.pass(Duration::from_millis(100));
+    }
+    regions.pass(Duration::from_secs(1));
+    // Cut off, it sells within its window, and not more.
+    regions.cut[0] = true;
+    let alone = (20..40).filter(|id| is_held(regions.reserve(0, *id, 1))).count();
+    assert_eq!(alone as u64, WINDOW);
+    regions.parts[0] = None;
+    regions.pass(LEASE - Duration::from_millis(600));
+    assert_eq!(regions.free(1), 0, "not before the lease has ended");
+    regions.pass(Duration::from_secs(1));
+    assert_eq!(regions.free(1), 80 - WINDOW as i64, "all but the window");
+    // Back with its disk, it learns what was taken, and nothing is stranded.
+    regions.cut[0] = false;
+    regions.start(0);
+    regions.pass(Duration::from_secs(1));
+    assert_eq!(regions.free(0), 0);
+    let held: u64 = regions.disks.iter().map(Cells::held).sum();
+    assert_eq!(held as i64 + regions.free(0) + regions.free(1), 100);
+}
+
+#[test]
+fn a_region_that_lost_its_disk_strands_at_most_the_window() {
+    let mut regions = Regions::new(3, leased());
+    regions.input(0, Input::Mint { units: 100 });
+    regions.pass(Duration::from_secs(1));
+    for id in 0..20 {
+        assert!(is_held(regions.reserve(0, id, 1)));
+        regions.pass(Duration::from_millis(100));
+    }
+    regions.pass(Duration::from_secs(1));
+    regions.parts[0] = None;
+    regions.disks[0] = Cells::new(3);
+    regions.lives[0] += 1;
+    regions.start(0);
+    regions.pass(Duration::from_secs(1));
+    assert_eq!((regions.free(0), regions.free(1)), (0, 80 - WINDOW as i64));
+}
+
+#[test]
+fn what_a_forgetful_buddy_may_have_taken_is_not_sold_again() {
+    let mut regions = Regions::new(2, leased());
+    regions.input(0, Input::Mint { units: 100 });
+    regions.pass(Duration::from_secs(1));
+    regions.cut[0] = true;
+    regions.pass(LEASE * 2);
+    // The buddy has taken 95 and sells them, then loses its disk.
+    let sold = (1_000..1_200).filter(|id| is_held(regions.reserve(1, *id, 1)));
+    let sold = sold.count() as u64;
+    assert_eq!(sold, WINDOW, "its own buddy is cut off too");
+    regions.disks[1] = Cells::new(2);
+    regions.lives[1] += 1;
+    regions.start(1);
+    regions.cut[0] = false;
+    regions.pass(Duration::from_secs(1));
+    assert!(regions.free(0) <= WINDOW as i64, "{}", regions.free(0));
+    // Within the lease it had taken nothing, and nothing is written off.
+    let mut regions = Regions::new(2, leased());
+    regions.input(0, Input::Mint { units: 100 });
+    regions.pass(Duration::from_secs(1));
+    regions.disks[1] = Cells::new(2);
+    regions.lives[1] += 1;
+    regions.start(1);
+    regions.pass(Duration::from_secs(1));
+    assert_eq!(regions.free(0), 100);
+}
+
+#[test]
+fn two_large_reserves_that_share_the_stock_do_not_wait_for_each_other() {
+    let settings = PoolSettings { cover_min: Duration::ZERO, ..PoolSettings::default() };
+    let mut regions = Regions::new(4, settings);
+    for region in 0..4 {
+        regions.input(region, Input::Mint { units: 15 });
+    }
+    regions.pass(Duration::from_millis(200));
+    // Both need more than half of it: one gets it, the other is told how little is left.
+    let first = regions.reserve(0, 1, 50);
+    let second = regions.reserve(3, 2, 50);
+    regions.pass(Duration::from_secs(2));
+    let answers = [1, 2].map(|id| regions.answers.get(&id).copied());
+    assert!(is_held(answers[0]), "{first:?} {second:?} {answers:?}");
+    assert_eq!(answers[1], Some(Answer::SoldOut { left: 10 }));
+}
+
+#[test]
+fn a_large_reserve_gathers_from_all_and_the_small_ones_get_the_rest() {
+    let settings = PoolSettings { cover_min: Duration::ZERO, ..PoolSettings::default() };
+    let mut regions = Regions::new(3, settings);
+    for region in 0..3 {
+        regions.input(region, Input::Mint { units: 20 });
+    }
+    regions.pass(Duration::from_millis(200));
+    regions.reserve(0, 5_000, 45);
+    for id in 0..16 {
+        regions.reserve(id as usize % 3, id, 1);
+    }
+    regions.pass(Duration::from_secs(1));
+    assert!(is_held(regions.answers.get(&5_000).copied()));
+    let small = (0..16).filter(|id| is_held(regions.answers.get(id).copied()));
+    assert_eq!(small.count(), 15);
+}
+
+#[test]
+fn a_repeat_is_the_same_hold_and_extensions_are_bounded() {
+    let settings = PoolSettings { extensions_max: 2, ..PoolSettings::default() };
+    let mut regions = Regions::new(2, settings);
+    regions.input(0, Input::Mint { units: 5 });
+    let id = HoldId(1);
+    let reserve = Input::Reserve { id, units: 1, ttl: Duration::from_secs(100) };
+    regions.input(0, reserve);
+    regions.input(0, reserve);
+    assert_eq!(regions.free(0), 4);
+    let mut lives = Vec::new();
+    for _ in 0..3 {
+        regions.input(0, Input::Extend { id, by: Duration::from_secs(1_000) });
+        match regions.answers.get(&1) {
+            Some(Answer::Extended { remaining }) => lives.push(remaining.as_secs()),
+            Some(Answer::NotExtended { remaining }) => lives.push(1_000 + remaining.as_secs()),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(lives, [150, 175, 1_175], "two extensions, and one more is none");
+    regions.pass(Duration::from_secs(176));
+    regions.input(0, Input::Confirm { id });
+    assert_eq!(regions.answers.get(&1), Some(&Answer::Expired));
+    assert_eq!(regions.free(0), 5);
+}
