@@ -45,10 +45,8 @@ pub enum LoadError {
         pair: String,
     },
     /// More regions than a map holds.
-    #[error("line {line}: more than {limit} regions")]
+    #[error("there are more than {limit} regions")]
     TooMany {
-        /// Which line.
-        line: u64,
         /// The most.
         limit: usize,
     },

@@ -75,11 +75,11 @@ impl RttMap {
         regions.sort();
         regions.dedup();
         if regions.len() > MAP_REGIONS_MAX {
-            return Err(LoadError::TooMany { line: 0, limit: MAP_REGIONS_MAX });
+            return Err(LoadError::TooMany { limit: MAP_REGIONS_MAX });
         }
         let measured = |from: &RegionName, to: &RegionName| {
             let known = pairs.get(&(from.clone(), to.clone())).copied();
-            known.or((from == to).then_some(Duration::ZERO))
+            known.or_else(|| (from == to).then_some(Duration::ZERO))
         };
         Ok(Self::from_measured(regions, measured))
     }

@@ -141,7 +141,7 @@ impl PoolRegion {
         }
         let incarnation = self.cells.peers[from.index()].incarnation;
         let known = self.cells.wards.get(&from).copied();
-        let known = known.unwrap_or(Ward { incarnation, ..Ward::default() });
+        let known = known.unwrap_or_else(|| Ward { incarnation, ..Ward::default() });
         let report = known.report.merge(report);
         if report != known.report {
             self.write(Write::Ward(from, Ward { incarnation, report, ..known }), out);

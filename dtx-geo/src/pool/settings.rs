@@ -152,10 +152,10 @@ impl PoolSettings {
                 return Err(PoolSettingsError::Zero(name));
             }
         }
-        if let Grants::Leased { window, lease } = self.grants {
-            if window == 0 || lease.is_zero() {
-                return Err(PoolSettingsError::Zero("window and lease"));
-            }
+        if let Grants::Leased { window, lease } = self.grants
+            && (window == 0 || lease.is_zero())
+        {
+            return Err(PoolSettingsError::Zero("window and lease"));
         }
         if self.drift_ppm >= 100_000 {
             return Err(PoolSettingsError::Drift);

@@ -68,14 +68,14 @@ impl State {
             budget,
         };
         let mut step = Step::default();
-        for index in 0..REGIONS {
+        for (index, units) in STOCK.into_iter().enumerate() {
             let (own, disk) = ((Member::of(index), 0), Cells::new(REGIONS));
             let started = PoolRegion::start(own, Arc::clone(map), settings, disk, now, &mut step);
             let mut part = started.expect("the settings are valid");
             part.bug = bug;
             state.parts.push(part);
             state.land(index, std::mem::take(&mut step));
-            state.input(index, Input::Mint { units: STOCK[index] });
+            state.input(index, Input::Mint { units });
             state.land_all(index);
         }
         // Everybody has heard of everybody once.
