@@ -28,7 +28,7 @@ const SLICE: u64 = 1_000_000;
 const CARGO_DENY: &str = "0.20.2";
 
 /// The servers that must be here.
-pub(crate) const REQUIRED: [&str; 4] = ["postgres", "redis", "redis-cluster", "kafka"];
+pub(crate) const REQUIRED: [&str; 5] = ["postgres", "redis", "redis-cluster", "kafka", "nats"];
 
 /// How many tests of one server run at once: they wait for it, and for leases to end.
 const SERVER_TESTS: &str = "8";
