@@ -1,6 +1,9 @@
 //! A server that we started.
 
-use std::path::Path;
+use std::{
+    net::{Ipv4Addr, TcpStream},
+    path::Path,
+};
 
 use super::{
     Place, Service, ServiceError,
@@ -54,7 +57,21 @@ impl Server {
     /// # Errors
     /// [`ServiceError::Late`] when it does not end.
     pub fn kill(&mut self) -> Result<(), ServiceError> {
-        end(self.service, &std::mem::take(&mut self.processes), true)
+        let processes = std::mem::take(&mut self.processes);
+        self.end(&processes, true)
+    }
+
+    /// Ends its processes. The port of one that was killed is open for as long as one of its
+    /// threads is still on its way out, which no look at the process shows.
+    fn end(&self, processes: &[u32], at_once: bool) -> Result<(), ServiceError> {
+        end(self.service, processes, at_once)?;
+        let port = self.place.port;
+        let is_closed = || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err();
+        if processes.is_empty() || wait(is_closed) {
+            return Ok(());
+        }
+        let (name, seconds) = (self.service.name(), PATIENCE.as_secs());
+        Err(ServiceError::Late { name, what: "close its port", seconds })
     }
 
     /// Starts it again on its data and its port, after [`kill`](Self::kill). Blocks until it
@@ -93,7 +110,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         // What does not end was told, and a drop has nobody to tell.
-        let _ = end(self.service, &self.processes, false);
+        let _ = self.end(&self.processes, false);
     }
 }
 
