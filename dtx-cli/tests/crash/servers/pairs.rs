@@ -18,8 +18,9 @@ use crate::{
     told::Told,
 };
 
-/// The orders of the one that is struck.
-const ORDERS: usize = 1_200;
+/// The orders of the one that is struck: so many that it is not done before the blow falls.
+const ORDERS: usize = 3_000;
+const ORDERS_FAULTY: usize = 1_200;
 
 /// After so many outcomes it is struck.
 const STRUCK_AFTER: usize = 300;
@@ -67,9 +68,13 @@ impl<'a> Round<'a> {
         let folder = Folder::new();
         let (pattern, is_faulty) = pattern_of(round);
         let round = Self { kind, round, strike, store, folder, pattern, is_faulty };
-        write_orders_to(round.folder.path(), "first.csv", ORDERS);
+        write_orders_to(round.folder.path(), "first.csv", round.orders_of_first());
         write_orders_to(round.folder.path(), "other.csv", round.orders_of_others());
         round
+    }
+
+    fn orders_of_first(&self) -> usize {
+        if self.is_faulty { ORDERS_FAULTY } else { ORDERS }
     }
 
     fn orders_of_others(&self) -> usize {
@@ -126,12 +131,12 @@ impl<'a> Round<'a> {
             Strike::Kill => {
                 files.push("again.jsonl".to_owned());
                 let told = first.told_when_killed();
-                self.first("again.jsonl").report(ORDERS, &of);
+                self.first("again.jsonl").report(self.orders_of_first(), &of);
                 told
             }
             Strike::Stop => {
                 first.process.signal(Signal::CONT);
-                first.report(ORDERS, &of).1
+                first.report(self.orders_of_first(), &of).1
             }
         });
         for told in &all {
