@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
 /// How long one process may take before it counts as stuck.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -83,9 +83,21 @@ impl Watched {
 
     /// Any other signal.
     pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(self.id(), signal).expect("it is a child of this process");
+    }
+
+    /// Stops it, and returns when it stands still.
+    pub(crate) fn stop(&self) {
+        self.signal(Signal::STOP);
+        let options = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        let status =
+            waitid(WaitId::Pid(self.id()), options).expect("it is a child of this process");
+        assert!(status.is_some_and(|status| status.stopped()), "it has ended before");
+    }
+
+    fn id(&self) -> Pid {
         let id = i32::try_from(lock(&self.child).id()).expect("ids are small");
-        let id = Pid::from_raw(id).expect("a child has an id");
-        kill_process(id, signal).expect("it is a child of this process");
+        Pid::from_raw(id).expect("a child has an id")
     }
 
     pub(crate) fn wait(self) -> Ended {

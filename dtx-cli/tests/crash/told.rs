@@ -17,15 +17,15 @@ pub(crate) const RUN: &str = "crash";
 /// The orders that a run has told of with `--progress orders`.
 #[derive(Debug)]
 pub(crate) struct Told {
-    run: &'static str,
+    run: String,
     pub(crate) accepted: BTreeSet<String>,
     pub(crate) outcomes: BTreeMap<String, Value>,
 }
 
 impl Told {
     /// Of a run of this name.
-    pub(crate) fn of(run: &'static str) -> Self {
-        Self { run, accepted: BTreeSet::new(), outcomes: BTreeMap::new() }
+    pub(crate) fn of(run: &str) -> Self {
+        Self { run: run.to_owned(), accepted: BTreeSet::new(), outcomes: BTreeMap::new() }
     }
 
     /// Takes in a line. A kill may have torn the last one.
@@ -96,7 +96,7 @@ impl Told {
     async fn look(&self, store: &(impl StateStore + Catalog)) -> BTreeMap<String, TxRecord> {
         let mut found = BTreeMap::new();
         for order in &self.accepted {
-            let namespace = Namespace::new(self.run).expect("a name");
+            let namespace = Namespace::new(self.run.as_str()).expect("a name");
             let key = Key { namespace, key: order.clone() };
             let tx = store.by_key(&key).await.expect("the store answers");
             let Some(tx) = tx else { continue };

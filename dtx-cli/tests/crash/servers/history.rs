@@ -1,7 +1,7 @@
 //! Histories of processes that ran side by side, judged as one.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::Path,
     process::Command,
@@ -122,33 +122,43 @@ impl Merged {
         leases
     }
 
+    /// The transactions of the first run that were open at a moment, as far as it had written that
+    /// down.
+    pub(super) fn open_at(&self, moment_us: u64) -> BTreeSet<&str> {
+        let mut open = BTreeSet::new();
+        for (line, tx) in self.records().filter(|(line, _)| at(line) <= moment_us) {
+            if line["status"].is_object() {
+                open.remove(tx);
+            } else if line["incarnation"] == 1 {
+                open.insert(tx);
+            }
+        }
+        open
+    }
+
     /// How many transactions were open at the moment when the first run was struck and were ended
     /// by others, and how long after it the last of them was, in microseconds.
     ///
     /// What the first run itself had ended and could not write down in time is none of these: the
     /// store knows it, and the tables of the end.
     pub(super) fn carried_on(&self, struck_us: u64) -> (usize, u64) {
-        let mut ends: BTreeMap<&str, Option<u64>> = BTreeMap::new();
-        for line in &self.lines {
-            let what = line["what"].as_str().unwrap_or_default();
-            let Some(tx) = line["tx"].as_str().filter(|_| matches!(what, "landed" | "seen")) else {
-                continue;
-            };
-            let is_end = line["status"].is_object();
-            let is_before = at(line) <= struck_us;
-            match ends.get_mut(tx) {
-                None if is_before && !is_end && line["incarnation"] == 1 => {
-                    ends.insert(tx, None);
-                }
-                Some(_) if is_before && is_end => {
-                    ends.remove(tx);
-                }
-                Some(end @ None) if is_end && line["incarnation"] != 1 => *end = Some(at(line)),
-                _ => {}
+        let mut open = self.open_at(struck_us);
+        let mut after = Vec::new();
+        for (line, tx) in self.records().filter(|(line, _)| at(line) > struck_us) {
+            if line["status"].is_object() && line["incarnation"] != 1 && open.remove(tx) {
+                after.push(at(line) - struck_us);
             }
         }
-        let after: Vec<u64> = ends.into_values().flatten().map(|end| end - struck_us).collect();
         (after.len(), after.into_iter().max().unwrap_or(0))
+    }
+
+    /// The lines that tell of a record as it is in the store, with its transaction.
+    fn records(&self) -> impl Iterator<Item = (&Value, &str)> {
+        let is_record = |line: &&Value| matches!(line["what"].as_str(), Some("landed" | "seen"));
+        self.lines
+            .iter()
+            .filter(is_record)
+            .filter_map(|line| line["tx"].as_str().map(|tx| (line, tx)))
     }
 
     /// The checker finds nothing wrong in it. `fault` must be in it.

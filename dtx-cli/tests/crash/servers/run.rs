@@ -68,7 +68,7 @@ impl Drop for Folder {
 /// A run to be started.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plan<'a> {
-    pub(super) name: &'static str,
+    pub(super) name: &'a str,
     pub(super) orders: &'a str,
     pub(super) concurrency: &'a str,
     pub(super) pattern: &'a str,
@@ -108,7 +108,7 @@ fn locked(told: &Mutex<Told>) -> MutexGuard<'_, Told> {
 }
 
 impl Telling {
-    fn start(command: &mut Command, run: &'static str) -> Self {
+    fn start(command: &mut Command, run: &str) -> Self {
         let told = Arc::new(Mutex::new(Told::of(run)));
         let (sender, outcomes) = mpsc::channel();
         let hears = told.clone();
