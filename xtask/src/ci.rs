@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    cargo_mutants, crash, examine, exhaustive, matrix, mutants,
+    cargo_mutants, crash, examine, exhaustive, features, matrix, mutants,
     process::{cargo, output, program, succeeds},
     server_crashes,
     services::Servers,
@@ -41,7 +41,11 @@ pub(crate) fn run(workspace: &Workspace, steps: &mut Steps, require: &[String]) 
             build(workspace, &["check", "--locked", "--package", name])
         });
     }
-    features(workspace, steps);
+    let slice = head(workspace).and_then(|commit| number_of(&commit));
+    let wanted = slice.map(|slice| features::Wanted { slice: Some(slice), ..Default::default() });
+    if let Err(problem) = wanted.and_then(|wanted| features::run(workspace, steps, &wanted)) {
+        steps.run("features", || Ending::failed(problem));
+    }
     server_tests(workspace, steps, require);
     matrix::slice(workspace, steps, require);
     let cargo_deny = cargo_deny(workspace);
@@ -88,21 +92,6 @@ pub(crate) fn run(workspace: &Workspace, steps: &mut Steps, require: &[String]) 
 
 fn build(workspace: &Workspace, arguments: &[&str]) -> Ending {
     succeeds(&mut cargo(&workspace.root, arguments)).map_or_else(Ending::failed, Ending::of)
-}
-
-fn features(workspace: &Workspace, steps: &mut Steps) {
-    let Some(facade) = workspace.packages.iter().find(|package| package.name == "dtx") else {
-        let reason = "THERE IS NO CRATE `dtx`; no feature was built alone";
-        steps.run("features of dtx", || Ending::skipped(reason));
-        return;
-    };
-    let alone = ["check", "--locked", "--package", "dtx", "--no-default-features"];
-    steps.run("dtx without features", || build(workspace, &alone));
-    for feature in facade.features.iter().filter(|feature| *feature != "default") {
-        let mut arguments = alone.to_vec();
-        arguments.extend(["--features", feature.as_str()]);
-        steps.run(&format!("dtx with {feature} alone"), || build(workspace, &arguments));
-    }
 }
 
 /// The tests that need servers, all of which must be here.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    bench, check, ci, crash_points, diagrams, examine, failures, matrix, mutant_list,
+    bench, check, ci, crash_points, diagrams, examine, failures, features, matrix, mutant_list,
     page::Mode,
     prove, services,
     steps::{Steps, keep_stdout_free},
@@ -96,6 +96,18 @@ enum Task {
         /// How many orders each trial runs.
         #[arg(long, value_name = "N", default_value_t = matrix::ORDERS_DEFAULT)]
         orders: usize,
+    },
+    /// Builds every feature of every crate alone, and each store with each transport.
+    Features {
+        /// Only these packages.
+        #[arg(long = "package", value_delimiter = ',', value_name = "PACKAGE")]
+        packages: Vec<String>,
+        /// List the sets of features and build none.
+        #[arg(long)]
+        list: bool,
+        /// Print one JSON object on stdout, `sets` and `failed`, and everything else on stderr.
+        #[arg(long)]
+        json: bool,
     },
     /// An example of several processes: `checkout` has five services, each with its own store,
     /// scales one of them, kills some, and shows what came of it.
@@ -193,6 +205,18 @@ fn start(task: &Task) -> Result<Steps, String> {
                 orders: *orders,
             };
             matrix::run(&workspace, &mut steps, &wanted)?;
+        }
+        Task::Features { packages, list, json } => {
+            if *json {
+                keep_stdout_free();
+            }
+            let wanted = features::Wanted {
+                packages: packages.clone(),
+                list: *list,
+                json: *json,
+                slice: None,
+            };
+            features::run(&workspace, &mut steps, &wanted)?;
         }
         Task::Example { transport, pattern, orders, .. } => {
             let (transport, pattern, orders) = (transport.clone(), pattern.clone(), *orders);

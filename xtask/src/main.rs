@@ -15,6 +15,7 @@ mod diagrams;
 mod examine;
 mod exhaustive;
 mod failures;
+mod features;
 mod matrix;
 mod mutant_list;
 mod mutants;

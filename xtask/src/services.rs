@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// What the features begin with behind which such tests stand.
-const FEATURE: &str = "test-";
+pub(crate) const FEATURE: &str = "test-";
 
 /// A server that tests can use.
 #[derive(Clone, Debug, PartialEq, Eq)]
