@@ -19,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 mod client;
+mod cloud_event;
 mod consumer;
 mod context;
 mod error;

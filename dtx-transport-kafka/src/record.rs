@@ -9,6 +9,8 @@ use dtx_core::{
 };
 use rdkafka::message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders};
 
+use crate::cloud_event::{CONTENT_TYPE, attributes, content_type};
+
 /// How long a message of the topic of retries stays away, in milliseconds.
 pub(crate) const RETRY_DELAY: &str = "dtx-retry-delay-ms";
 /// How often a message was delivered before it was written here.
@@ -39,8 +41,9 @@ pub(crate) struct Record {
 impl Record {
     pub(crate) fn of(envelope: &Envelope, topic: String, partition: Option<i32>) -> Self {
         let WireMessage { headers, body } = WireMessage::encode(envelope);
-        let headers =
-            headers.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+        let content_type = content_type(envelope, &body).map(|value| (CONTENT_TYPE, value));
+        let headers = headers.into_iter().chain(attributes(envelope)).chain(content_type);
+        let headers = headers.map(|(name, value)| (name.to_owned(), value.into())).collect();
         Self { topic, partition, key: Some(key(envelope.tx())), headers, body }
     }
 

@@ -35,6 +35,7 @@
 #![forbid(unsafe_code)]
 
 mod api;
+mod cloud_event;
 mod error;
 mod fetch;
 mod held;

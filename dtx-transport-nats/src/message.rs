@@ -4,6 +4,8 @@ use async_nats::{HeaderMap, Message, Subject};
 use bytes::{Bytes, BytesMut};
 use dtx_core::transport::{Envelope, WireError, WireLimits, WireMessage};
 
+use crate::cloud_event::{CONTENT_TYPE, attributes, content_type};
+
 /// A header with a longer value travels behind the body: JetStream takes 64 KiB of headers.
 const LONG_VALUE: usize = 2_048;
 
@@ -28,15 +30,19 @@ pub(crate) fn write(envelope: &Envelope) -> Outgoing {
     let message = WireMessage::encode(envelope);
     let mut headers = HeaderMap::new();
     let mut long = Vec::new();
-    for (name, value) in message.headers {
+    for (name, value) in message.headers.into_iter().chain(attributes(envelope)) {
         match value.len() > LONG_VALUE {
             true => long.push((name, value)),
             false => headers.insert(name, value),
         }
     }
     if long.is_empty() {
+        if let Some(value) = content_type(envelope, &message.body) {
+            headers.insert(CONTENT_TYPE, value);
+        }
         return Outgoing { headers, body: message.body };
     }
+    // No media type: what follows the body is of none.
     headers.insert(OWN_BYTES, message.body.len().to_string());
     let mut body = BytesMut::from(&message.body[..]);
     for (name, value) in long {
@@ -128,10 +134,11 @@ mod tests {
     use std::sync::Arc;
 
     use dtx_core::{
-        ids::{HolderId, OperationIndex, TxId},
+        answer::Done,
+        ids::{Epoch, HolderId, OperationIndex, ShardId, TxId},
         name::ParticipantName,
-        pattern::Pattern,
-        transport::{Body, Headers, Inquiry},
+        pattern::{Pattern, Phase},
+        transport::{Body, Headers, Inquiry, Reply},
     };
 
     use super::*;
@@ -165,6 +172,27 @@ mod tests {
             let headers: usize = message.headers.iter().map(length).sum();
             assert!(headers < 4_096, "{headers}");
             assert_eq!(again(&message), Ok(envelope(value)));
+        }
+    }
+
+    #[test]
+    fn a_body_with_headers_behind_it_has_no_media_type() {
+        for (value, content_type) in [(10, Some("application/json")), (LONG_VALUE, None)] {
+            let reply = Reply {
+                tx: TxId::from_bytes([1; 16]),
+                operation: OperationIndex(1),
+                phase: Phase::Execute,
+                attempt: 1,
+                shard: ShardId(5),
+                epoch: Epoch(9),
+                participant: ParticipantName::new("payment").expect("a name"),
+                answer: Ok(Done::with("{}")),
+            };
+            let envelope = Envelope { body: Body::Reply(reply), ..envelope(value) };
+            let message = write(&envelope);
+            let get = |name: &str| message.headers.get(name).map(|value| value.as_str());
+            assert_eq!((get(CONTENT_TYPE), get("ce-type")), (content_type, Some("dtx.reply")));
+            assert_eq!(again(&message), Ok(envelope));
         }
     }
 

@@ -75,6 +75,18 @@ async fn after_the_last_attempt_it_is_a_dead_letter_with_its_count() {
     assert_eq!(header(headers, "dtx-tx"), command(1).tx().to_string());
     assert!(header(headers, "dtx-dead-reason").contains("3 times"));
     assert_eq!(body, b"payload 1");
+    // What tools that know no dtx read.
+    let tx = command(1).tx();
+    for (name, value) in [
+        ("ce_specversion", "1.0"),
+        ("ce_type", "dtx.command"),
+        ("ce_id", &format!("{tx}.2.execute")),
+        ("ce_source", "/dtx/shards/5"),
+        ("ce_subject", "saga.payment.execute"),
+        ("content-type", "application/json"),
+    ] {
+        assert_eq!(header(headers, name), value, "{name}");
+    }
     payment.close().await.expect("closed");
     assert_quiet(&mut *subscribe(&transport).await).await;
 }

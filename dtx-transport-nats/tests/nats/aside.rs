@@ -44,6 +44,17 @@ async fn a_command_that_is_given_back_again_and_again_ends_in_the_dead_stream() 
     assert!(header(&letter, "dtx-dead-reason").contains("delivered 3 times"));
     assert_eq!(header(&letter, "dtx-dead-stream"), format!("DTX_{prefix}_SAGA"));
     assert_eq!(header(&letter, "dtx-participant"), "payment", "the message is as it was");
+    // What tools that know no dtx read.
+    for (name, value) in [
+        ("ce-specversion", "1.0"),
+        ("ce-type", "dtx.command"),
+        ("ce-id", &format!("{}.0.execute", sent[0].tx())),
+        ("ce-source", "/dtx/shards/1"),
+        ("ce-subject", "saga.payment.execute"),
+        ("content-type", "application/json"),
+    ] {
+        assert_eq!(header(&letter, name), value, "{name}");
+    }
     assert!(workers.receive(10, Duration::from_millis(1_500)).await.expect("none").is_empty());
     assert_eq!(raw::messages(&client, &format!("DTX_{prefix}_DEAD")).await, 1);
     raw::settled(&client, &format!("DTX_{prefix}_SAGA")).await;

@@ -1,0 +1,207 @@
+//! What a message says in the words of CloudEvents 1.0, in the binary mode of its binding for
+//! NATS, for tools that know no dtx. dtx itself reads none of it.
+
+use dtx_core::{
+    name::ParticipantName,
+    transport::{Body, Envelope},
+};
+
+const SPECIFICATION: &str = "ce-specversion";
+const ID: &str = "ce-id";
+const TYPE: &str = "ce-type";
+const SOURCE: &str = "ce-source";
+const SUBJECT: &str = "ce-subject";
+/// The media type of the body, and the name of the metadata that gives another one.
+pub(crate) const CONTENT_TYPE: &str = "content-type";
+
+/// The version of CloudEvents.
+const VERSION: &str = "1.0";
+/// What bodies are unless the metadata of the transaction say otherwise.
+const JSON: &str = "application/json";
+/// The longest media type that is taken, in bytes.
+const MEDIA_TYPE_MAX: usize = 128;
+
+/// The attributes of a message as headers. A command that is sent again has the same id.
+pub(crate) fn attributes(envelope: &Envelope) -> [(&'static str, String); 5] {
+    let (kind, id, source, subject) = match &envelope.body {
+        Body::Command(command) => (
+            "dtx.command",
+            format!("{}.{}.{}", command.tx, command.operation, command.phase.name()),
+            format!("/dtx/shards/{}", command.shard),
+            command.subject().to_string(),
+        ),
+        Body::Reply(reply) => (
+            "dtx.reply",
+            format!("{}.{}.{}.{}", reply.tx, reply.operation, reply.phase.name(), reply.attempt),
+            participant(&reply.participant),
+            reply.subject().to_string(),
+        ),
+        Body::Inquiry(inquiry) => (
+            "dtx.inquiry",
+            format!("{}.{}.{:?}", inquiry.tx, inquiry.operation, inquiry.host),
+            participant(&inquiry.participant),
+            inquiry.tx.to_string(),
+        ),
+        Body::InquiryAnswer(answer) => (
+            "dtx.inquiry-answer",
+            format!(
+                "{}.{}.{:?}.{}",
+                answer.tx,
+                answer.operation,
+                answer.host,
+                if answer.verdict.is_some() { "decided" } else { "pending" }
+            ),
+            "/dtx/coordinators".to_owned(),
+            answer.tx.to_string(),
+        ),
+    };
+    [
+        (SPECIFICATION, VERSION.to_owned()),
+        (ID, id),
+        (TYPE, kind.to_owned()),
+        (SOURCE, source),
+        (SUBJECT, subject),
+    ]
+}
+
+fn participant(name: &ParticipantName) -> String {
+    format!("/dtx/participants/{name}")
+}
+
+/// What the body is; `None` when there is none.
+pub(crate) fn content_type(envelope: &Envelope, body: &[u8]) -> Option<String> {
+    if body.is_empty() {
+        return None;
+    }
+    let is_media_type = |text: &&str| {
+        let printable = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+        (1..=MEDIA_TYPE_MAX).contains(&text.len()) && printable && text.trim() == *text
+    };
+    let metadata = envelope.headers.iter().flat_map(|headers| &headers.metadata);
+    let given = metadata.filter(|(name, _)| name == CONTENT_TYPE).map(|(_, value)| value.as_str());
+    // A reply is the participant's, whose answers are JSON.
+    let is_command = matches!(envelope.body, Body::Command(_));
+    let given = given.filter(|_| is_command).find(is_media_type);
+    Some(given.unwrap_or(JSON).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use dtx_core::{
+        answer::Done,
+        ids::{AcceptSequence, Epoch, HolderId, OperationIndex, ShardId, TxId},
+        name::ActionName,
+        pattern::{Pattern, Phase},
+        store::Verdict,
+        transport::{Command, Headers, Inquiry, InquiryAnswer},
+    };
+
+    use super::*;
+
+    fn command(attempt: u32) -> Command {
+        Command {
+            tx: TxId::from_bytes([1; 16]),
+            operation: OperationIndex(2),
+            phase: Phase::Reserve,
+            pattern: Pattern::ThreePhaseSaga,
+            participant: ParticipantName::new("payment").expect("a name"),
+            action: ActionName::new("take").expect("a name"),
+            action_version: 1,
+            attempt,
+            shard: ShardId(5),
+            epoch: Epoch(9),
+            sequence: AcceptSequence::default(),
+            watermark: AcceptSequence::default(),
+            deadline: None,
+            ttl: None,
+            one_phase: false,
+            reply: true,
+            payload: Bytes::from_static(b"{}"),
+            inputs: Vec::new(),
+        }
+    }
+
+    fn envelope(attempt: u32) -> Envelope {
+        Envelope::new(Body::Command(Arc::new(command(attempt))))
+    }
+
+    #[test]
+    fn a_command_has_one_id_however_often_it_is_sent() {
+        let tx = TxId::from_bytes([1; 16]);
+        let expected = [
+            ("ce-specversion", "1.0".to_owned()),
+            ("ce-id", format!("{tx}.2.reserve")),
+            ("ce-type", "dtx.command".to_owned()),
+            ("ce-source", "/dtx/shards/5".to_owned()),
+            ("ce-subject", "3ps.payment.reserve".to_owned()),
+        ];
+        assert_eq!(attributes(&envelope(1)), expected);
+        assert_eq!(attributes(&envelope(2)), expected);
+    }
+
+    #[test]
+    fn what_is_another_event_has_another_id_or_source() {
+        let (tx, operation, host) = (TxId::from_bytes([1; 16]), OperationIndex(2), HolderId(7));
+        let participant = ParticipantName::new("payment").expect("a name");
+        let answer = |verdict| {
+            let (participant, retry_after) = (participant.clone(), Default::default());
+            Body::InquiryAnswer(InquiryAnswer {
+                tx,
+                operation,
+                participant,
+                host,
+                verdict,
+                retry_after,
+            })
+        };
+        let pattern = Pattern::ThreePhaseSaga;
+        let inquiry = Inquiry { tx, pattern, operation, participant: participant.clone(), host };
+        let reply = |attempt| Body::Reply(command(attempt).reply(Ok(Done::with("{}"))));
+        let all = [
+            Body::Command(Arc::new(command(1))),
+            reply(1),
+            reply(2),
+            Body::Inquiry(inquiry),
+            answer(None),
+            answer(Some(Verdict::Commit)),
+        ];
+        let mut keys: Vec<_> = all
+            .map(|body| {
+                let [_, (_, id), _, (_, source), (_, subject)] = attributes(&Envelope::new(body));
+                assert!(!subject.is_empty());
+                (id, source)
+            })
+            .into();
+        keys.sort();
+        keys.dedup();
+        assert_eq!(keys.len(), 6, "{keys:?}");
+    }
+
+    #[test]
+    fn a_body_is_json_unless_the_metadata_of_its_command_say_otherwise() {
+        let of = |value: &str| {
+            let metadata = vec![(CONTENT_TYPE.to_owned(), value.to_owned())];
+            let headers = Some(Arc::new(Headers { metadata, trace: None }));
+            Envelope { headers, ..envelope(1) }
+        };
+        let longest = "x".repeat(MEDIA_TYPE_MAX);
+        for (given, taken) in [
+            ("application/cbor", "application/cbor"),
+            (&longest, &longest),
+            (&"x".repeat(MEDIA_TYPE_MAX + 1), JSON),
+            ("", JSON),
+            ("a\nb", JSON),
+            (" a", JSON),
+        ] {
+            assert_eq!(content_type(&of(given), b"x").as_deref(), Some(taken), "{given:?}");
+        }
+        assert_eq!(content_type(&envelope(1), b"{}").as_deref(), Some(JSON));
+        assert_eq!(content_type(&of("application/cbor"), b""), None);
+        let body = Body::Reply(command(1).reply(Ok(Done::with("{}"))));
+        let reply = Envelope { body, ..of("application/cbor") };
+        assert_eq!(content_type(&reply, b"{}").as_deref(), Some(JSON));
+    }
+}
