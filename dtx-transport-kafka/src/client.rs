@@ -55,8 +55,14 @@ pub(crate) fn log(level: RDKafkaLogLevel, facility: &str, text: &str) {
 
 /// Drops a client on a thread of its own: that waits for the client's own threads.
 pub(crate) fn drop_apart<T: Send + 'static>(name: &str, client: Option<T>) {
-    let Some(client) = client else { return };
-    let ends = std::thread::Builder::new().name(name.to_owned()).spawn(move || drop(client));
+    if let Some(client) = client {
+        end_apart(name, move || drop(client));
+    }
+}
+
+/// Ends a client, in a way that may block, on a thread of its own.
+pub(crate) fn end_apart(name: &str, end: impl FnOnce() + Send + 'static) {
+    let ends = std::thread::Builder::new().name(name.to_owned()).spawn(end);
     if let Err(error) = ends {
         tracing::warn!(%error, "a Kafka client was ended in place");
     }

@@ -102,10 +102,22 @@ fn classify_passing(code: Code) -> Class {
         Code::NotEnoughReplicasAfterAppend => {
             class(Unavailable, Unknown, "too few replicas are in sync (min.insync.replicas)")
         }
-        Code::PurgeQueue => class(Closed, None, "it was closed before the message left"),
-        Code::PurgeInflight | Code::BrokerDestroy => {
+        Code::BrokerDestroy => {
             class(Closed, Unknown, "it was closed before the message was confirmed")
         }
+        // Whoever waits for a message keeps its client, unless it ends by itself. What waited in
+        // the client then may have been sent before, and waited for its next try.
+        Code::Fatal
+        | Code::PurgeQueue
+        | Code::PurgeInflight
+        | Code::OutOfOrderSequenceNumber
+        | Code::UnknownProducerId
+        | Code::InvalidProducerEpoch
+        | Code::InvalidProducerIdMapping => class(
+            Unavailable,
+            Unknown,
+            "the producer and a broker do not agree about what was sent; the producer is replaced",
+        ),
         Code::LeaderNotAvailable
         | Code::NotLeaderForPartition
         | Code::NetworkException
@@ -191,8 +203,11 @@ mod tests {
             (Code::MessageTimedOut, ErrorKind::Timeout, Effect::Unknown, "delivery_timeout"),
             (Code::NotEnoughReplicas, ErrorKind::Unavailable, Effect::None, "min.insync"),
             (Code::NotEnoughReplicasAfterAppend, ErrorKind::Unavailable, Effect::Unknown, ""),
-            (Code::PurgeInflight, ErrorKind::Closed, Effect::Unknown, ""),
-            (Code::OutOfOrderSequenceNumber, ErrorKind::Internal, Effect::Unknown, ""),
+            (Code::BrokerDestroy, ErrorKind::Closed, Effect::Unknown, ""),
+            (Code::PurgeQueue, ErrorKind::Unavailable, Effect::Unknown, "replaced"),
+            (Code::PurgeInflight, ErrorKind::Unavailable, Effect::Unknown, "replaced"),
+            (Code::OutOfOrderSequenceNumber, ErrorKind::Unavailable, Effect::Unknown, "replaced"),
+            (Code::InvalidMessage, ErrorKind::Internal, Effect::Unknown, ""),
         ] {
             let error = of_message(&KafkaError::MessageProduction(code));
             assert_eq!((error.kind(), error.effect()), (kind, effect), "{code:?}");

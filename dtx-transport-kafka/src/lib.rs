@@ -32,6 +32,7 @@ mod producer;
 mod progress;
 mod record;
 mod secret;
+mod sender;
 mod settings;
 mod shared;
 mod subscription;

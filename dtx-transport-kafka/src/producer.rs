@@ -2,10 +2,7 @@
 
 use std::{
     fmt,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -14,19 +11,18 @@ use dtx_core::{
     transport::PublishResult,
 };
 use rdkafka::{
-    ClientContext,
-    config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel},
+    config::ClientConfig,
     error::{KafkaError, RDKafkaErrorCode},
-    producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer},
-    statistics::Statistics,
+    producer::{BaseRecord, Producer as _},
     util::Timeout,
 };
 use tokio::sync::oneshot;
 
 use crate::{
-    client::{self, LastError},
+    client::LastError,
     error::{error, of_call, of_message},
     record::Record,
+    sender::{Line, Sender},
 };
 
 /// How long to wait for room when the client holds as many messages as it can.
@@ -84,53 +80,15 @@ pub(crate) struct InBatch {
     index: usize,
 }
 
-#[derive(Default)]
-struct Counters {
-    messages: AtomicU64,
-    requests: AtomicU64,
-}
-
-struct Context {
-    last_error: Arc<LastError>,
-    counters: Arc<Counters>,
-}
-
-impl ClientContext for Context {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        client::log(level, facility, text);
-    }
-
-    fn error(&self, error: KafkaError, _reason: &str) {
-        self.last_error.note(&error);
-    }
-
-    fn stats(&self, statistics: Statistics) {
-        let requests = |broker: &rdkafka::statistics::Broker| broker.req.get("Produce").copied();
-        let all: i64 = statistics.brokers.values().filter_map(requests).sum();
-        self.counters.requests.store(u64::try_from(all).unwrap_or_default(), Ordering::Relaxed);
-    }
-}
-
-impl ProducerContext for Context {
-    type DeliveryOpaque = Box<InBatch>;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, message: Box<InBatch>) {
-        let result = match result {
-            Ok(_) => {
-                self.counters.messages.fetch_add(1, Ordering::Relaxed);
-                Ok(())
-            }
-            Err((error, _)) => Err(of_message(error)),
-        };
-        message.batch.settle(message.index, result);
+impl InBatch {
+    pub(crate) fn settle(&self, result: PublishResult) {
+        self.batch.settle(self.index, result);
     }
 }
 
 /// The producer of a transport.
 pub(crate) struct Producer {
-    /// Dropped on a thread of its own: that waits for the client's threads.
-    client: Option<ThreadedProducer<Context>>,
-    counters: Arc<Counters>,
+    line: Line,
     message_bytes_max: usize,
 }
 
@@ -143,27 +101,23 @@ impl fmt::Debug for Producer {
 impl Producer {
     /// Makes the client; nothing is sent. Blocks shortly.
     pub(crate) fn new(
-        config: &ClientConfig,
+        config: ClientConfig,
         last_error: Arc<LastError>,
         message_bytes_max: usize,
+        delivery_timeout: Duration,
     ) -> Result<Self, TransportError> {
-        let counters = Arc::new(Counters::default());
-        let context = Context { last_error, counters: Arc::clone(&counters) };
-        let client = ThreadedProducer::from_config_and_context(config, context);
-        let client = client.map_err(|error| of_call(&error, "connect"))?;
-        Ok(Self { client: Some(client), counters, message_bytes_max })
+        let line = Line::new(config, last_error, delivery_timeout)?;
+        Ok(Self { line, message_bytes_max })
     }
 
     pub(crate) fn stats(&self) -> KafkaStats {
-        KafkaStats {
-            messages: self.counters.messages.load(Ordering::Relaxed),
-            produce_requests: self.counters.requests.load(Ordering::Relaxed),
-        }
+        self.line.stats()
     }
 
     /// Whether a broker answers within this time. Blocks.
     pub(crate) fn answers(&self, within: Duration) -> bool {
-        let client = self.client.as_ref();
+        let sender = self.line.current();
+        let client = sender.client();
         client.is_some_and(|client| client.client().fetch_cluster_id(within).is_some())
     }
 
@@ -188,7 +142,7 @@ impl Producer {
         all.await.unwrap_or_else(|_| records.iter().map(|_| lost()).collect())
     }
 
-    /// Hands a message to the client. Waits only while the client is full.
+    /// Hands a message to the client. Waits only while the client is full, or is replaced.
     async fn send(&self, record: &Record, message: InBatch) -> Result<(), TransportError> {
         let (bytes, max) = (record.bytes(), self.message_bytes_max);
         if bytes > max {
@@ -196,34 +150,48 @@ impl Producer {
                 RDKafkaErrorCode::MessageSizeTooLarge,
             )));
         }
-        let Some(client) = &self.client else { return Err(error(ErrorKind::Closed, "publish")) };
         let mut message = Box::new(message);
         loop {
-            let mut base: BaseRecord<'_, [u8], [u8], _> =
-                BaseRecord::with_opaque_to(&record.topic, message)
-                    .payload(&record.body[..])
-                    .headers(record.owned_headers());
-            base.partition = record.partition;
-            base.key = record.key.as_deref();
-            let Err((refused, base)) = client.send(base) else { return Ok(()) };
-            if refused.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
+            let sender = self.line.current();
+            let (refused, returned) = match hand(&sender, record, message)? {
+                None => return Ok(()),
+                Some(refused) => refused,
+            };
+            message = returned;
+            if refused.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) {
+                tokio::time::sleep(ROOM).await;
+            } else if sender.ended_by().is_some() {
+                // It was not taken, so it can go to the next client.
+                self.line.replace(&sender).await.map_err(|e| e.with_effect(Effect::None))?;
+            } else {
                 return Err(of_message(&refused).with_effect(Effect::None));
             }
-            message = base.delivery_opaque;
-            tokio::time::sleep(ROOM).await;
         }
     }
 
     /// Waits until nothing is on its way. Blocks.
     pub(crate) fn flush(&self, timeout: Duration) -> Result<(), TransportError> {
-        let Some(client) = &self.client else { return Ok(()) };
+        let sender = self.line.current();
+        let Some(client) = sender.client() else { return Ok(()) };
         client.flush(Timeout::After(timeout)).map_err(|error| of_call(&error, "close"))
     }
 }
 
-impl Drop for Producer {
-    fn drop(&mut self) {
-        let client = self.client.take();
-        client::drop_apart("dtx-kafka-producer-end", client);
-    }
+/// What a client says when it does not take a message, and the message.
+type Refused = (KafkaError, Box<InBatch>);
+
+/// Hands a message to a client. `None`: it has it.
+fn hand(
+    sender: &Sender,
+    record: &Record,
+    message: Box<InBatch>,
+) -> Result<Option<Refused>, TransportError> {
+    let Some(client) = sender.client() else { return Err(error(ErrorKind::Closed, "publish")) };
+    let mut base: BaseRecord<'_, [u8], [u8], _> =
+        BaseRecord::with_opaque_to(&record.topic, message)
+            .payload(&record.body[..])
+            .headers(record.owned_headers());
+    base.partition = record.partition;
+    base.key = record.key.as_deref();
+    Ok(client.send(base).err().map(|(refused, base)| (refused, base.delivery_opaque)))
 }

@@ -219,8 +219,12 @@ impl KafkaTransport {
 /// Makes the clients and waits until a broker answers. Blocks.
 fn connect(settings: &KafkaSettings) -> Result<(Producer, Catalog), TransportError> {
     let last_error = Arc::new(LastError::default());
-    let producer =
-        Producer::new(&settings.producer(), Arc::clone(&last_error), settings.message_bytes_max)?;
+    let producer = Producer::new(
+        settings.producer(),
+        Arc::clone(&last_error),
+        settings.message_bytes_max,
+        settings.delivery_timeout,
+    )?;
     let end = Instant::now() + settings.connect_timeout;
     while !producer.answers(LOOK) {
         let code = last_error.take();

@@ -1,32 +1,47 @@
 //! Errors that a broker would give only in a bad hour, by the client's own mock of one.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use dtx_core::{
-    error::{Effect, ErrorKind},
+    error::{Effect, ErrorKind, Retry, TransportError},
     transport::Transport,
 };
-use dtx_transport_kafka::KafkaSettings;
+use dtx_transport_kafka::{KafkaSettings, KafkaTransport};
 use rdkafka::{
+    ClientConfig, Message, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
     mocking::MockCluster,
     types::{RDKafkaApiKey, RDKafkaRespErr},
 };
 
 use crate::support::{DEADLINE, command, prefix};
 
+use RDKafkaRespErr::*;
+
+/// A transport to a mock, which has no topics but that of the commands.
+async fn connect<C: rdkafka::ClientContext>(
+    mock: &MockCluster<'_, C>,
+    delivery_timeout: Duration,
+) -> (KafkaTransport, String) {
+    let prefix = prefix();
+    let topic = format!("{prefix}.saga.payment");
+    mock.create_topic(&topic, 2, 1).expect("a topic");
+    let settings = KafkaSettings::new(&mock.bootstrap_servers()).expect("brokers");
+    let settings = settings.topic_prefix(prefix).partitions(2).create_topics(false);
+    let settings = settings.delivery_timeout(delivery_timeout);
+    (settings.connect().await.expect("it connects"), topic)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn errors_of_a_broker_say_what_to_do() {
     let mock = MockCluster::new(1).expect("a mock");
-    let prefix = prefix();
-    mock.create_topic(&format!("{prefix}.saga.payment"), 2, 1).expect("a topic");
-    let settings = KafkaSettings::new(&mock.bootstrap_servers()).expect("brokers");
-    let settings = settings.topic_prefix(prefix).partitions(2).create_topics(false);
-    let settings = settings.delivery_timeout(Duration::from_millis(500));
-    let transport = settings.connect().await.expect("it connects");
+    let (transport, _) = connect(&mock, Duration::from_millis(500)).await;
     let publish = async || transport.publish(&[command(1)]).await.remove(0);
     publish().await.expect("published");
 
-    use RDKafkaRespErr::*;
     let cases = [
         (RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, ErrorKind::Invalid, Effect::None, "user"),
         (
@@ -59,4 +74,91 @@ async fn errors_of_a_broker_say_what_to_do() {
     );
     let error = publish().await.expect_err("it takes too long");
     assert_eq!((error.kind(), error.effect()), (ErrorKind::Timeout, Effect::Unknown), "{error:?}");
+}
+
+/// Publishes until it works again.
+async fn works_again(transport: &KafkaTransport, first: u32) -> (u32, Vec<TransportError>) {
+    let end = Instant::now() + DEADLINE;
+    let mut errors = Vec::new();
+    for number in first.. {
+        match transport.publish(&[command(number)]).await.remove(0) {
+            Ok(()) => return (number, errors),
+            Err(error) => errors.push(error),
+        }
+        assert!(Instant::now() < end, "it does not work any more: {:?}", errors.last());
+    }
+    unreachable!("numbers do not end before the deadline")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_producer_that_has_ended_is_replaced_and_what_may_be_there_is_told_so() {
+    const BATCHES: u32 = 40;
+    const BATCH: u32 = 25;
+    let mock = MockCluster::new(1).expect("a mock");
+    let (transport, topic) = connect(&mock, Duration::from_secs(20)).await;
+    let (mut confirmed, mut refused) = (BTreeSet::new(), BTreeSet::new());
+    let mut next = works_again(&transport, 0).await.0 + 1;
+    for round in 0..3 {
+        // Requests are on their way when the broker loses count.
+        mock.broker_round_trip_time(1, Duration::from_millis(20)).expect("slower");
+        let mut batches = tokio::task::JoinSet::new();
+        for _ in 0..BATCHES {
+            let (transport, numbers) = (transport.clone(), next..next + BATCH);
+            next += BATCH;
+            batches.spawn(async move {
+                let messages: Vec<_> = numbers.clone().map(command).collect();
+                numbers.zip(transport.publish(&messages).await).collect::<Vec<_>>()
+            });
+        }
+        mock.request_errors(
+            RDKafkaApiKey::Produce,
+            &[RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER],
+        );
+        let mut unknown = 0;
+        for (number, result) in batches.join_all().await.into_iter().flatten() {
+            match result {
+                Ok(()) => drop(confirmed.insert(number)),
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+                    assert_ne!(error.retry(), Retry::Never, "{error:?}");
+                    match error.effect() {
+                        Effect::None => drop(refused.insert(number)),
+                        _ => unknown += 1,
+                    }
+                }
+            }
+        }
+        assert!(unknown > 0, "round {round}: the fate of what was on its way is known to nobody");
+        mock.broker_round_trip_time(1, Duration::ZERO).expect("faster");
+        let (again, errors) = works_again(&transport, next).await;
+        confirmed.insert(again);
+        let is_passing = |error: &TransportError| error.kind() == ErrorKind::Unavailable;
+        assert!(errors.iter().all(is_passing), "{errors:?}");
+        next = again + 1;
+    }
+    let came = read_until(&mock.bootstrap_servers(), &topic, &confirmed);
+    let wrong: Vec<_> = came.intersection(&refused).collect();
+    assert!(wrong.is_empty(), "they are there, and were said not to be: {wrong:?}");
+}
+
+/// The numbers of the messages in a topic, once these are there.
+fn read_until(brokers: &str, topic: &str, numbers: &BTreeSet<u32>) -> BTreeSet<u32> {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", brokers).set("group.id", "reader");
+    let client: BaseConsumer = config.create().expect("a client");
+    let mut list = TopicPartitionList::new();
+    for partition in 0..2 {
+        list.add_partition_offset(topic, partition, Offset::Beginning).expect("an offset");
+    }
+    client.assign(&list).expect("assigned");
+    let end = Instant::now() + DEADLINE;
+    let mut came = BTreeSet::new();
+    while !numbers.is_subset(&came) {
+        assert!(Instant::now() < end, "lost: {:?}", numbers.difference(&came));
+        let Some(Ok(message)) = client.poll(Duration::from_millis(100)) else { continue };
+        let body = std::str::from_utf8(message.payload().expect("a body")).expect("text");
+        let number = body.strip_prefix("payload ").and_then(|number| number.parse().ok());
+        came.insert(number.expect("a number"));
+    }
+    came
 }
