@@ -113,65 +113,43 @@ fn start(place: &Place, has_streams: bool) -> Result<Vec<u32>, ServiceError> {
     Err(failed(says.lines().rev().take(5).collect::<Vec<_>>().join("\n")))
 }
 
-impl Service for Nats {
-    fn name(&self) -> &'static str {
-        "nats"
-    }
+/// The service of one kind of server. They differ by their names, and by having streams.
+macro_rules! service {
+    ($kind:ty, $name:literal, $variable:literal, $has_streams:literal) => {
+        impl Service for $kind {
+            fn name(&self) -> &'static str {
+                $name
+            }
 
-    fn variable(&self) -> &'static str {
-        "DTX_TEST_NATS_URL"
-    }
+            fn variable(&self) -> &'static str {
+                $variable
+            }
 
-    fn package(&self) -> &'static str {
-        SERVER
-    }
+            fn package(&self) -> &'static str {
+                SERVER
+            }
 
-    fn programs(&self) -> Option<PathBuf> {
-        programs()
-    }
+            fn programs(&self) -> Option<PathBuf> {
+                programs()
+            }
 
-    fn url(&self, port: u16) -> String {
-        format!("nats://127.0.0.1:{port}")
-    }
+            fn url(&self, port: u16) -> String {
+                format!("nats://127.0.0.1:{port}")
+            }
 
-    fn start(&self, place: &Place) -> Result<Vec<u32>, ServiceError> {
-        start(place, true)
-    }
+            fn start(&self, place: &Place) -> Result<Vec<u32>, ServiceError> {
+                start(place, $has_streams)
+            }
 
-    fn process_name(&self) -> &'static str {
-        SERVER
-    }
+            fn process_name(&self) -> &'static str {
+                SERVER
+            }
+        }
+    };
 }
 
-impl Service for NatsCore {
-    fn name(&self) -> &'static str {
-        "nats-core"
-    }
-
-    fn variable(&self) -> &'static str {
-        "DTX_TEST_NATS_CORE_URL"
-    }
-
-    fn package(&self) -> &'static str {
-        SERVER
-    }
-
-    fn programs(&self) -> Option<PathBuf> {
-        programs()
-    }
-
-    fn url(&self, port: u16) -> String {
-        format!("nats://127.0.0.1:{port}")
-    }
-
-    fn start(&self, place: &Place) -> Result<Vec<u32>, ServiceError> {
-        start(place, false)
-    }
-
-    fn process_name(&self) -> &'static str {
-        SERVER
-    }
-}
+service!(Nats, "nats", "DTX_TEST_NATS_URL", true);
+service!(NatsCore, "nats-core", "DTX_TEST_NATS_CORE_URL", false);
 
 #[cfg(test)]
 mod tests {
