@@ -5,6 +5,7 @@ use std::{
     net::{Ipv4Addr, TcpStream},
     path::PathBuf,
     process::{Command, Output},
+    time::{Duration, Instant},
 };
 
 use dtx_testkit::servers::{Postgres, Server, Service};
@@ -78,6 +79,30 @@ fn the_program_starts_once_runs_a_command_and_stops_what_it_has_started() {
     assert_eq!(text(&services(&folder, &down)), "postgres was not started here\n");
     let all = text(&services(&folder, &["down"]));
     assert!(all.lines().all(|line| line.ends_with(" was not started here")), "{all}");
+    fs::remove_dir_all(&folder).expect("it is ours");
+}
+
+#[test]
+fn a_server_that_has_died_comes_back_on_its_data_and_its_port() {
+    let folder = folder("died");
+    let up = text(&services(&folder, &["up", "postgres"]));
+    assert!(up.ends_with("(started)\n"), "{up}");
+    let system = fs::read(folder.join("postgres/data/global/pg_control")).expect("it is there");
+    let record = fs::read_to_string(folder.join("postgres.running")).expect("it is remembered");
+    let (ids, _) = record.split_once(' ').expect("ids and a port");
+    let killed = Command::new("kill").arg("-9").args(ids.split(',')).status();
+    assert!(killed.expect("it runs").success());
+    // It is seen as running until its last thread is gone, and its children may outlive it.
+    let end = Instant::now() + Duration::from_secs(60);
+    let mut again = text(&services(&folder, &["up", "postgres"]));
+    while !again.ends_with("(started)\n") {
+        assert!(Instant::now() < end, "it does not come back: {again}");
+        again = text(&services(&folder, &["up", "postgres"]));
+    }
+    assert_eq!(again, up, "another port");
+    let same = fs::read(folder.join("postgres/data/global/pg_control")).expect("it is there");
+    assert_eq!(system[..8], same[..8], "another system: its data were not kept");
+    assert_eq!(text(&services(&folder, &["down", "postgres"])), "postgres stopped\n");
     fs::remove_dir_all(&folder).expect("it is ours");
 }
 

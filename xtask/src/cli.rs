@@ -69,8 +69,8 @@ enum Task {
         #[arg(long, default_value_t = prove::SEEDS_DEFAULT)]
         seeds: u64,
     },
-    /// The shipped orders through every store, transport and pattern, plainly, with faults and
-    /// with kills, on the servers that are here.
+    /// The shipped orders through every store, transport and pattern, plainly, with faults, with
+    /// kills, and with kills of the broker, on the servers that are here.
     Matrix {
         /// Only these stores: memory, redb, postgres, redis.
         #[arg(long = "store", value_delimiter = ',', value_name = "STORE")]

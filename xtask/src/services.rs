@@ -4,7 +4,14 @@
 //! `test-NAME` of its crate, so that it is not built, and not passed over in silence, where there
 //! is no such server.
 
-use std::{collections::BTreeMap, process::Command};
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    path::PathBuf,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
 
 use crate::{
     process::{cargo, output, succeeds},
@@ -14,6 +21,15 @@ use crate::{
 
 /// What the features begin with behind which such tests stand.
 pub(crate) const FEATURE: &str = "test-";
+
+/// What the variables begin with that name servers.
+const VARIABLES: &str = "DTX_TEST_";
+
+/// How long a server that was killed may take until it answers again.
+const BACK_WITHIN: Duration = Duration::from_secs(90);
+
+/// How long it is left alone before it is tried again.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// A server that tests can use.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,10 +59,16 @@ pub(crate) fn pass(workspace: &Workspace, steps: &mut Steps, arguments: &[String
 }
 
 fn services(workspace: &Workspace) -> Command {
+    let mut command = services_in(workspace);
+    command.arg(workspace.target.join("services"));
+    command
+}
+
+/// The command up to the folder of the servers.
+fn services_in(workspace: &Workspace) -> Command {
     let run = ["run", "--quiet", "--package", "dtx-testkit", "--features", "servers"];
     let mut command = cargo(&workspace.root, &run);
     command.args(["--bin", "dtx-services", "--", "--folder"]);
-    command.arg(workspace.target.join("services"));
     command
 }
 
@@ -131,6 +153,85 @@ impl Drop for Servers<'_> {
             if let Err(problem) = output(command.args(["down", server.service.as_str()])) {
                 say(&format!("{} WAS NOT STOPPED: {problem}", server.service));
             }
+        }
+    }
+}
+
+/// A server for one trial alone, which may be killed. It is stopped when this value is dropped.
+#[derive(Debug)]
+pub(crate) struct Own<'a> {
+    workspace: &'a Workspace,
+    service: String,
+    folder: PathBuf,
+    url: String,
+}
+
+impl<'a> Own<'a> {
+    /// Starts it, with its data in this folder.
+    ///
+    /// # Errors
+    /// A text when it does not start.
+    pub(crate) fn start(
+        workspace: &'a Workspace,
+        service: &str,
+        folder: PathBuf,
+    ) -> Result<Self, String> {
+        let mut own = Self { workspace, service: service.to_owned(), folder, url: String::new() };
+        own.url = own.up()?.url;
+        Ok(own)
+    }
+
+    /// Its URL, the same after a restart.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    fn command(&self, word: &str) -> Command {
+        let mut command = services_in(self.workspace);
+        command.arg(&self.folder).args([word, self.service.as_str()]);
+        // Whatever others use, this one is ours.
+        for (name, _) in env::vars_os() {
+            if name.to_string_lossy().starts_with(VARIABLES) {
+                command.env_remove(name);
+            }
+        }
+        command
+    }
+
+    fn up(&self) -> Result<Server, String> {
+        output(&mut self.command("up")).and_then(|text| parse(&self.service, &text))
+    }
+
+    /// Kills it, as `kill -9` does, and starts it again on its data. Blocks until it answers.
+    ///
+    /// # Errors
+    /// A text when it is not there, or does not come back.
+    pub(crate) fn kill_and_restart(&self) -> Result<(), String> {
+        let record = self.folder.join(format!("{}.running", self.service));
+        let text = fs::read_to_string(&record);
+        let text = text.map_err(|error| format!("{}: {error}", record.display()))?;
+        let ids = text.split(' ').next().unwrap_or_default().trim().split(',');
+        output(Command::new("kill").arg("-9").args(ids))?;
+        let end = Instant::now() + BACK_WITHIN;
+        loop {
+            let problem = match self.up() {
+                Ok(server) if server.ours && server.url == self.url => return Ok(()),
+                Ok(server) if server.ours => return Err("another has taken its port".to_owned()),
+                Ok(_) => "it is still there".to_owned(),
+                Err(problem) => problem,
+            };
+            if Instant::now() >= end {
+                return Err(format!("{} did not come back: {problem}", self.service));
+            }
+            thread::sleep(LOOK);
+        }
+    }
+}
+
+impl Drop for Own<'_> {
+    fn drop(&mut self) {
+        if let Err(problem) = output(&mut self.command("down")) {
+            say(&format!("{} WAS NOT STOPPED: {problem}", self.service));
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     Server, Service, ServiceError,
-    process::{is_root, lives, run},
+    process::{is_free, is_root, lives, run},
     server::end,
 };
 
@@ -66,7 +66,8 @@ impl Services {
     }
 
     /// Finds a server, or starts one that stays. With `install`, and as root, its package is
-    /// installed when its programs are not here. Blocks.
+    /// installed when its programs are not here. One that was started here and has died comes
+    /// back on its data, and on its port if that is still free. Blocks.
     ///
     /// # Errors
     /// [`ServiceError`] when there is none and none can be started.
@@ -84,7 +85,8 @@ impl Services {
         }
         fs::create_dir_all(&self.folder)
             .map_err(|error| ServiceError::io("cannot make the folder", &self.folder, error))?;
-        let server = Server::start(service, &self.folder.join(service.name()))?;
+        let port = self.remembered(service).map(|(_, port)| port).filter(|port| is_free(*port));
+        let server = Server::start_on(service, &self.folder.join(service.name()), port)?;
         let processes: Vec<_> = server.processes().iter().map(u32::to_string).collect();
         let record = format!("{} {}\n", processes.join(","), server.port());
         let path = self.path(service);
@@ -109,12 +111,16 @@ impl Services {
 
     /// Process ids and port of a server that was started here and lives.
     fn record(&self, service: &dyn Service) -> Option<(Vec<u32>, u16)> {
+        let lives = |&process: &u32| lives(process, service.process_name());
+        self.remembered(service).filter(|(processes, _)| processes.iter().any(lives))
+    }
+
+    /// Process ids and port of a server that was started here.
+    fn remembered(&self, service: &dyn Service) -> Option<(Vec<u32>, u16)> {
         let text = fs::read_to_string(self.path(service)).ok()?;
         let (processes, port) = text.trim().split_once(' ')?;
         let processes: Result<Vec<u32>, _> = processes.split(',').map(str::parse).collect();
-        let (processes, port) = (processes.ok()?, port.parse().ok()?);
-        let lives = |&process: &u32| lives(process, service.process_name());
-        processes.iter().any(lives).then_some((processes, port))
+        Some((processes.ok()?, port.parse().ok()?))
     }
 
     fn path(&self, service: &dyn Service) -> PathBuf {

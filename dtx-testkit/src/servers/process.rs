@@ -34,6 +34,11 @@ pub(super) fn free_port() -> Result<u16, ServiceError> {
         .map_err(|error| ServiceError::io("cannot find a free port on", "127.0.0.1", error))
 }
 
+/// Whether a server can have this port of the loopback.
+pub(super) fn is_free(port: u16) -> bool {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+}
+
 /// The folder of the path that has this program.
 pub(super) fn on_path(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
@@ -192,6 +197,9 @@ mod tests {
     #[test]
     fn ports_are_free() {
         let port = free_port().expect("the loopback is there");
-        assert!(TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok());
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("it is free");
+        assert!(!is_free(port));
+        drop(taken);
+        assert!(is_free(port));
     }
 }

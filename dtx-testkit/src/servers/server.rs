@@ -26,13 +26,23 @@ impl Server {
     /// # Errors
     /// [`ServiceError`] when the programs are not here or fail.
     pub fn start(service: &'static dyn Service, folder: &Path) -> Result<Self, ServiceError> {
+        Self::start_on(service, folder, None)
+    }
+
+    /// As [`start`](Self::start), on this port if there is one.
+    pub(super) fn start_on(
+        service: &'static dyn Service,
+        folder: &Path,
+        port: Option<u16>,
+    ) -> Result<Self, ServiceError> {
         let (name, variable, package) = (service.name(), service.variable(), service.package());
         let programs =
             service.programs().ok_or(ServiceError::Missing { name, variable, package })?;
         make_folder(folder)?;
         let folder = folder.canonicalize();
         let folder = folder.map_err(|error| ServiceError::io("cannot find", name, error))?;
-        let place = Place { programs, folder, port: free_port()? };
+        let port = port.map_or_else(free_port, Ok)?;
+        let place = Place { programs, folder, port };
         let processes = service.start(&place)?;
         Ok(Self { service, place, processes })
     }

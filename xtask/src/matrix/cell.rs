@@ -13,6 +13,7 @@ use super::{
     processes::{Ended, Process},
     table::Cell,
 };
+use crate::{services::Own, workspace::Workspace};
 
 /// How long one process may take.
 const LONG: Duration = Duration::from_secs(180);
@@ -28,6 +29,9 @@ const FAIL: &str = "0.2";
 const KILL_COORDINATOR_AT: f64 = 0.25;
 const KILL_SERVICES_AT: f64 = 0.5;
 
+/// How far a run is when its broker is killed.
+const KILL_BROKER_AT: [f64; 2] = [0.25, 0.5];
+
 /// What is done to the orders of a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trial {
@@ -37,23 +41,27 @@ pub(crate) enum Trial {
     Faults,
     /// The same, and `kill -9` of the coordinator, and of services that are apart.
     Kills,
+    /// As with faults, and `kill -9` of the broker, twice, which is then started again.
+    Broker,
 }
 
 impl Trial {
-    pub(crate) const ALL: [Self; 3] = [Self::Plain, Self::Faults, Self::Kills];
+    pub(crate) const ALL: [Self; 4] = [Self::Plain, Self::Faults, Self::Kills, Self::Broker];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Plain => "plain",
             Self::Faults => "faults",
             Self::Kills => "kills",
+            Self::Broker => "broker",
         }
     }
 }
 
 /// What the trials of a cell run with.
 #[derive(Clone, Debug)]
-pub(crate) struct Equipment {
+pub(crate) struct Equipment<'a> {
+    pub(crate) workspace: &'a Workspace,
     /// The program `dtx`.
     pub(crate) program: PathBuf,
     /// The orders.
@@ -82,30 +90,64 @@ pub(crate) struct Outcome {
 ///
 /// # Errors
 /// A text when the run is not sound, or did not end.
-pub(crate) fn attempt(cell: &Cell, trial: Trial, with: &Equipment) -> Result<Outcome, String> {
+pub(crate) fn attempt(cell: &Cell, trial: Trial, with: &Equipment<'_>) -> Result<Outcome, String> {
     let begun = Instant::now();
-    let place = Place::of(cell, trial, with)?;
+    let broker = match (trial, cell.transport.service) {
+        (Trial::Broker, Some(service)) => {
+            let folder = with.folder.join(format!("{}-{}", cell.store.name, cell.pattern));
+            Some(Own::start(with.workspace, service, folder)?)
+        }
+        _ => None,
+    };
+    let place = Place::of(cell, trial, with, broker.as_ref().map(Own::url))?;
     let mut services = Services::start(cell, trial, with, &place)?;
-    let mut kills = 0;
     let mut run = place.run(cell, trial, with)?;
-    if trial == Trial::Kills {
-        if run.reaches(KILL_COORDINATOR_AT)? {
-            run.kill();
-            kills += 1;
-            run = place.run(cell, trial, with)?;
+    let kills = match (trial, &broker) {
+        (Trial::Kills, _) => {
+            kill_processes(&mut run, &mut services, || place.run(cell, trial, with))?
         }
-        if services.any() && run.reaches(KILL_SERVICES_AT)? {
-            kills += services.kill_one()?;
-        }
-        if kills == 0 {
-            return Err("it ended before anything was killed; give it more --orders".into());
-        }
+        (_, Some(broker)) => kill_broker(&mut run, broker)?,
+        _ => None,
+    };
+    if kills == Some(0) {
+        return Err("it ended before anything was killed; give it more --orders".into());
     }
     let ended = run.end()?;
     let processes = services.running.len();
     services.stop();
     let report = judge(&ended)?;
-    Ok(Outcome { trial, processes, kills, seconds: begun.elapsed().as_secs_f64(), report })
+    let (kills, seconds) = (kills.unwrap_or(0), begun.elapsed().as_secs_f64());
+    Ok(Outcome { trial, processes, kills, seconds, report })
+}
+
+/// Kills the coordinator, and one process of services, while orders are on their way.
+fn kill_processes(
+    run: &mut Process,
+    services: &mut Services<'_>,
+    again: impl Fn() -> Result<Process, String>,
+) -> Result<Option<u32>, String> {
+    let mut kills = 0;
+    if run.reaches(KILL_COORDINATOR_AT)? {
+        run.kill();
+        kills += 1;
+        *run = again()?;
+    }
+    if services.any() && run.reaches(KILL_SERVICES_AT)? {
+        kills += services.kill_one()?;
+    }
+    Ok(Some(kills))
+}
+
+/// Kills the broker while orders are on their way, and starts it again, each time.
+fn kill_broker(run: &mut Process, broker: &Own<'_>) -> Result<Option<u32>, String> {
+    let mut kills = 0;
+    for share in KILL_BROKER_AT {
+        if run.reaches(share)? {
+            broker.kill_and_restart()?;
+            kills += 1;
+        }
+    }
+    Ok(Some(kills))
 }
 
 fn judge(ended: &Ended) -> Result<Value, String> {
@@ -125,7 +167,13 @@ struct Place {
 }
 
 impl Place {
-    fn of(cell: &Cell, trial: Trial, with: &Equipment) -> Result<Self, String> {
+    /// `broker`: the one of this trial alone, if it has one.
+    fn of(
+        cell: &Cell,
+        trial: Trial,
+        with: &Equipment<'_>,
+        broker: Option<&str>,
+    ) -> Result<Self, String> {
         let pattern = cell.pattern.replace('.', "");
         let run = format!("{}-{}-{}-{pattern}", with.stamp, cell.transport.name, trial.name());
         let url = |service: &str| {
@@ -139,14 +187,15 @@ impl Place {
         let transport = match cell.transport.service {
             // Topics and streams of its own: what is left of another trial is never met.
             Some(service) => {
-                with_prefix(service, url(service)?, &format!("{run}-{}", cell.store.name))
+                let url = broker.map_or_else(|| url(service).map(String::as_str), Ok)?;
+                with_prefix(service, url, &format!("{run}-{}", cell.store.name))
             }
             None => cell.transport.name.to_owned(),
         };
         Ok(Self { run, store, transport })
     }
 
-    fn run(&self, cell: &Cell, trial: Trial, with: &Equipment) -> Result<Process, String> {
+    fn run(&self, cell: &Cell, trial: Trial, with: &Equipment<'_>) -> Result<Process, String> {
         let mut command = Command::new(&with.program);
         command.arg("run").arg("--orders").arg(&with.orders);
         command.args(["--pattern", cell.pattern, "--run", &self.run]);
@@ -185,7 +234,7 @@ impl<'a> Services<'a> {
     fn start(
         cell: &Cell,
         trial: Trial,
-        with: &'a Equipment,
+        with: &'a Equipment<'a>,
         place: &Place,
     ) -> Result<Self, String> {
         let (store, transport) = (place.store.clone(), place.transport.clone());

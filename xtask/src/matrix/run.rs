@@ -163,7 +163,7 @@ fn carry_out(
     let mut result = Ok(());
     for cell in cells {
         steps.run(&format!("matrix: {}", cell.name()), || {
-            let found = run_cell(cell, &equipment);
+            let found = run_cell(cell, &equipment, wanted.slice);
             let ending = ending(&found);
             result = each(found);
             ending
@@ -190,7 +190,7 @@ fn equip(
     workspace: &Workspace,
     orders: usize,
     urls: BTreeMap<String, String>,
-) -> Result<Equipment, String> {
+) -> Result<Equipment<'_>, String> {
     build(workspace, &urls)?;
     let stamp = format!("m{}", process::id());
     let folder = workspace.target.join("matrix").join(&stamp);
@@ -199,10 +199,10 @@ fn equip(
     let chosen = folder.join("orders.csv");
     first_orders(&shipped, &chosen, orders)?;
     let program = workspace.target.join("checked/dtx");
-    Ok(Equipment { program, orders: chosen, folder, stamp, urls })
+    Ok(Equipment { workspace, program, orders: chosen, folder, stamp, urls })
 }
 
-fn run_cell(cell: Cell, with: &Equipment) -> Found {
+fn run_cell(cell: Cell, with: &Equipment<'_>, is_slice: bool) -> Found {
     let mut found = Found { cell, outcomes: Vec::new(), failures: Vec::new(), skipped: None };
     if let Some(service) = cell.services().find(|service| !with.urls.contains_key(*service)) {
         found.skipped = Some(format!("NO SERVER OF {}", service.to_uppercase()));
@@ -211,6 +211,9 @@ fn run_cell(cell: Cell, with: &Equipment) -> Found {
     for trial in Trial::ALL {
         if trial == Trial::Kills && !cell.store.durable {
             found.skipped = Some("kills: the store forgets".into());
+            continue;
+        }
+        if trial == Trial::Broker && !cell.has_broker_killed(is_slice) {
             continue;
         }
         match attempt(&cell, trial, with) {

@@ -48,6 +48,9 @@ pub(crate) const SLICE: [(&str, &str, &str); 10] = [
     ("redis", "nats", "0.5ps"),
 ];
 
+/// The cell of which `cargo xtask ci` kills the broker, too.
+const SLICE_BROKER: (&str, &str, &str) = ("postgres", "nats", "2ps");
+
 /// One store, one transport and one pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cell {
@@ -69,6 +72,12 @@ impl Cell {
     /// Whether `cargo xtask ci` runs it.
     pub(crate) fn is_in_slice(&self) -> bool {
         SLICE.contains(&(self.store.name, self.transport.name, self.pattern))
+    }
+
+    /// Whether its broker is killed: where there is one, and in the slice in one cell.
+    pub(crate) fn has_broker_killed(&self, is_slice: bool) -> bool {
+        let names = (self.store.name, self.transport.name, self.pattern);
+        self.transport.service.is_some() && (!is_slice || names == SLICE_BROKER)
     }
 
     /// The services that it needs.
@@ -109,5 +118,7 @@ mod tests {
         for pattern in PATTERNS {
             assert!(has(&|cell| cell.pattern == pattern), "{pattern}");
         }
+        assert_eq!(slice.iter().filter(|cell| cell.has_broker_killed(true)).count(), 1);
+        assert_eq!(Cell::all().filter(|cell| cell.has_broker_killed(false)).count(), 48);
     }
 }
