@@ -77,9 +77,27 @@ impl Failure {
                 let context = format!("column {index} cannot be read");
                 Self::new(ErrorKind::Corrupt, Effect::None, context)
             }
+            sqlx::Error::Io(io) if let Some(setting) = of_certificate(io) => {
+                let context = format!("{setting}: {io}");
+                Self::new(ErrorKind::Unavailable, effect, context)
+            }
             sqlx::Error::Tls(_) => Self::new(ErrorKind::Unavailable, effect, chain(error)),
             _ => Self::new(ErrorKind::Unavailable, effect, error.to_string()),
         }
+    }
+}
+
+/// Which setting a certificate did not fit, if that is what was wrong.
+fn of_certificate(error: &std::io::Error) -> Option<&'static str> {
+    use rustls::{CertificateError as Wrong, Error};
+    match error.get_ref()?.downcast_ref::<Error>()? {
+        Error::InvalidCertificate(
+            Wrong::NotValidForName | Wrong::NotValidForNameContext { .. },
+        ) => Some("host: the certificate of the server is not of the host in the URL"),
+        Error::InvalidCertificate(_) => Some(
+            "sslrootcert: the certificate of the server is not of an authority that is trusted",
+        ),
+        _ => None,
     }
 }
 

@@ -134,7 +134,13 @@ impl ServerReport {
             },
             Finding {
                 is_right: !promoted,
-                says: format!("{} standbys are asynchronous", self.asynchronous_standbys),
+                says: match self.waits_for_standbys {
+                    true => "synchronous_standby_names is set".to_owned(),
+                    false => format!(
+                        "synchronous_standby_names is empty; {} standbys are asynchronous",
+                        self.asynchronous_standbys
+                    ),
+                },
                 means: "one that is promoted lacks acknowledged writes, verdicts among them",
                 fix: "name them in synchronous_standby_names, or never promote one",
             },
@@ -161,24 +167,60 @@ pub struct Finding {
     pub fix: &'static str,
 }
 
-pub(crate) fn pool(config: &PgConfig) -> PgPool {
+/// Connections to a primary. The address may lead to a standby later on, which may not know of a
+/// verdict yet, so every new connection is asked.
+fn pool(config: &PgConfig) -> PgPool {
     PgPoolOptions::new()
         .max_connections(config.connections_max)
         .acquire_timeout(config.connect_timeout)
+        .after_connect(|connection, _| {
+            Box::pin(async move {
+                match is_standby(connection).await? {
+                    true => Err(sqlx::Error::Configuration(STANDBY.into())),
+                    false => Ok(()),
+                }
+            })
+        })
         .connect_lazy_with(config.connect.clone())
 }
 
-pub(crate) async fn connect(config: PgConfig) -> Result<PgStore, StoreError> {
-    // The pool tries until its time is over; this says at once, and exactly, what is wrong.
+async fn is_standby(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("SELECT pg_is_in_recovery()").fetch_one(connection).await
+}
+
+const STANDBY: &str = "the server is a standby, which may not know of a verdict yet; give the \
+    address of the primary";
+
+fn refuse_standby(standby: bool, operation: &'static str) -> Result<(), StoreError> {
+    match standby {
+        true => Err(StoreError::new(ErrorKind::Unavailable, NAME, operation).with_context(STANDBY)),
+        false => Ok(()),
+    }
+}
+
+/// The pool of a server that takes writes. It would try until its time is over; a first connection
+/// says at once, and exactly, what is wrong.
+pub(crate) async fn pool_of_primary(
+    config: &PgConfig,
+    operation: &'static str,
+) -> Result<PgPool, StoreError> {
     use sqlx::Connection;
-    let first = PgConnection::connect_with(&config.connect);
+    let first = async {
+        let mut first = PgConnection::connect_with(&config.connect).await?;
+        let standby = is_standby(&mut first).await?;
+        // The server sees it go when it is dropped; that it was told so changes nothing here.
+        let _ = first.close().await;
+        Ok(standby)
+    };
     let first = tokio::time::timeout(config.connect_timeout, first).await;
     let first = first.map_err(|_| Failure::late(config.connect_timeout, Effect::None));
     let first = first.and_then(|made| made.map_err(|error| Failure::of_connecting(&error)));
-    let first = first.map_err(|failure| failure.into_error(OPERATION))?;
-    // The server sees it go when it is dropped; that it was told so changes nothing here.
-    let _ = first.close().await;
-    open(pool(&config), config).await
+    refuse_standby(first.map_err(|failure| failure.into_error(operation))?, operation)?;
+    Ok(pool(config))
+}
+
+pub(crate) async fn connect(config: PgConfig) -> Result<PgStore, StoreError> {
+    open(pool_of_primary(&config, OPERATION).await?, config).await
 }
 
 pub(crate) async fn open(pool: PgPool, config: PgConfig) -> Result<PgStore, StoreError> {
@@ -187,11 +229,7 @@ pub(crate) async fn open(pool: PgPool, config: PgConfig) -> Result<PgStore, Stor
         .await
         .map_err(|error| Failure::of_connecting(&error).into_error(OPERATION))?;
     let report = ServerReport::read(&mut connection).await?;
-    if report.standby {
-        let context = "the server is a standby, which may not know of a verdict yet; give the \
-            address of the primary";
-        return Err(StoreError::new(ErrorKind::Unavailable, NAME, OPERATION).with_context(context));
-    }
+    refuse_standby(report.standby, OPERATION)?;
     for warning in report.warnings() {
         tracing::warn!(store = NAME, "{warning}");
     }

@@ -86,7 +86,8 @@ impl PgStore {
         opening::connect(config).await
     }
 
-    /// Opens the store on a pool of the caller's. The settings of connections are the pool's own.
+    /// Opens the store on a pool of the caller's. The settings of connections are the pool's own:
+    /// it must never lead to a standby, which is looked at only now.
     ///
     /// # Errors
     /// As [`Self::connect`].
@@ -105,7 +106,7 @@ impl PgStore {
     /// # Cancel safety
     /// Steps are whole or not there.
     pub async fn migrate(config: PgConfig) -> Result<Vec<Migration>, StoreError> {
-        let pool = opening::pool(&config);
+        let pool = opening::pool_of_primary(&config, "migrate").await?;
         let mut connection = pool
             .acquire()
             .await

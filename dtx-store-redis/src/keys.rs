@@ -77,6 +77,12 @@ impl Place {
         Self { tag: format!("{{{inside}}}"), slot }
     }
 
+    /// In the slot of somebody else's tag, where a stem tells its keys from others.
+    fn beside(tag: &HashTag, stem: &str) -> Self {
+        let slot = crc16(tag.0.as_bytes()) % SLOTS;
+        Self { tag: format!("{{{}}}{stem}:", tag.0), slot }
+    }
+
     /// A key of this place.
     pub(crate) fn key(&self, name: &str) -> Vec<u8> {
         [self.tag.as_bytes(), name.as_bytes()].concat()
@@ -88,24 +94,43 @@ impl Place {
     }
 }
 
+/// The longest hash tag, in bytes.
+pub const HASH_TAG_BYTES_MAX: usize = 64;
+
+/// A hash tag of the user's, without its braces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HashTag(String);
+
+impl HashTag {
+    /// `None` when it is empty, over [`HASH_TAG_BYTES_MAX`], or has a brace, which would end it.
+    pub(crate) fn new(tag: &str) -> Option<Self> {
+        let fits = (1..=HASH_TAG_BYTES_MAX).contains(&tag.len());
+        (fits && !tag.contains(['{', '}'])).then(|| Self(tag.to_owned()))
+    }
+}
+
 /// The names of all keys of a store.
 #[derive(Clone, Debug)]
-pub(crate) struct Keys(pub(crate) KeyPrefix);
+pub(crate) struct Keys {
+    pub(crate) prefix: KeyPrefix,
+    /// Where everything of participants is, if not spread over the slots.
+    pub(crate) tag: Option<HashTag>,
+}
 
 impl Keys {
     /// What the store says of itself.
     pub(crate) fn meta(&self) -> Place {
-        Place::new(format!("{}:meta", self.0))
+        Place::new(format!("{}:meta", self.prefix))
     }
 
     /// The scopes that were ever written to.
     pub(crate) fn scopes(&self) -> Place {
-        Place::new(format!("{}:scopes", self.0))
+        self.of_participants("scopes")
     }
 
     /// A shard: `lease`, `due`, `ended`, `all`, `voids`, `forgotten`, and its rows.
     pub(crate) fn shard(&self, shard: ShardId) -> Place {
-        Place::new(format!("{}:s{}", self.0, shard.0))
+        Place::new(format!("{}:s{}", self.prefix, shard.0))
     }
 
     /// Where the record of a caller's key is, and its name.
@@ -115,14 +140,27 @@ impl Keys {
         for byte in key.namespace.as_str().bytes().chain([0]).chain(key.key.bytes()) {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3);
         }
-        let place = Place::new(format!("{}:k{hash:016x}", self.0));
+        let place = Place::new(format!("{}:k{hash:016x}", self.prefix));
         let name = place.key(&format!("{}/{}", key.namespace.as_str(), key.key));
         (place, name)
     }
 
-    /// A scope of participants: `rows`, `order`, `meta`.
+    /// A scope of participants: `rows`, `order`, `meta`, `noes`.
     pub(crate) fn scope(&self, scope: &Scope) -> Place {
-        Place::new(format!("{}:p:{scope}", self.0))
+        self.of_participants(&format!("p:{scope}"))
+    }
+
+    /// What was done once, outside of a host.
+    pub(crate) fn once(&self) -> Place {
+        self.of_participants("once")
+    }
+
+    fn of_participants(&self, name: &str) -> Place {
+        let stem = format!("{}:{name}", self.prefix);
+        match &self.tag {
+            Some(tag) => Place::beside(tag, &stem),
+            None => Place::new(stem),
+        }
     }
 }
 
@@ -136,6 +174,17 @@ fn crc16(bytes: &[u8]) -> u16 {
             if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 }
         })
     })
+}
+
+/// The slot of any key: that of its hash tag if it has one.
+pub(crate) fn slot_of(key: &[u8]) -> u16 {
+    let open = key.iter().position(|&byte| byte == b'{');
+    let inside = open.and_then(|open| {
+        let rest = &key[open + 1..];
+        let end = rest.iter().position(|&byte| byte == b'}')?;
+        (end > 0).then(|| &rest[..end])
+    });
+    crc16(inside.unwrap_or(key)) % SLOTS
 }
 
 #[cfg(test)]
@@ -160,11 +209,36 @@ mod tests {
     fn slots_are_those_of_redis() {
         assert_eq!(crc16(b"123456789"), 0x31C3);
         assert_eq!(crc16(b"foo") % SLOTS, 12_182);
+        assert_eq!(slot_of(b"foo"), 12_182);
+        assert_eq!(slot_of(b"a{foo}b}"), 12_182);
+        for whole in [&b"{}foo"[..], b"{foo", b"foo}"] {
+            assert_eq!(slot_of(whole), crc16(whole) % SLOTS);
+        }
+    }
+
+    #[test]
+    fn a_hash_tag_at_the_limit_and_one_past_it() {
+        assert!(HashTag::new(&"t".repeat(HASH_TAG_BYTES_MAX)).is_some());
+        for bad in ["t".repeat(HASH_TAG_BYTES_MAX + 1), String::new(), "a{b".into(), "a}".into()] {
+            assert_eq!(HashTag::new(&bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_beside_a_tag_is_in_its_slot_and_scopes_stay_apart() {
+        let keys = Keys { prefix: KeyPrefix::default(), tag: HashTag::new("payment") };
+        let scope = |name: &str| keys.scope(&Scope::new(name).expect("valid"));
+        for place in [scope("payment/inbox/3"), keys.scopes(), keys.once()] {
+            assert_eq!(place.slot, slot_of(b"{payment}account:alice"));
+            assert_eq!(place.slot, slot_of(&place.key("rows")));
+        }
+        assert_eq!(scope("a/b").key("rows"), b"{payment}dtx:p:a/b:rows");
+        assert_ne!(scope("a").key("rows"), scope("b").key("rows"));
     }
 
     #[test]
     fn shards_are_spread_over_the_slots() {
-        let keys = Keys(KeyPrefix::default());
+        let keys = Keys { prefix: KeyPrefix::default(), tag: None };
         let slot = |shard| keys.shard(shard).slot;
         let thirds: Vec<_> =
             ShardCount::DEFAULT.shards().map(|shard| slot(shard) / (SLOTS / 3 + 1)).collect();

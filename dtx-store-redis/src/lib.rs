@@ -11,6 +11,10 @@
 //! Nothing has a time to live. The clocks of a cluster's nodes should be near each other; what is
 //! safe does not rest on that, since each lease is judged by one node.
 //!
+//! A handler's own effect can be in one script with the participant's memory of it, and then it
+//! happens exactly once: see [`RedisUnit`] and [`RedisScript`], and [`RedisInbox`] for consumers that
+//! no host serves.
+//!
 //! Of a scope whose last row was deleted two small keys stay: its clock with the highest version
 //! that it ever had, and its place in the list of scopes.
 #![forbid(unsafe_code)]
@@ -19,7 +23,9 @@ mod catalog;
 mod codec;
 mod commit;
 mod durability;
+mod effect;
 mod error;
+mod inbox;
 mod keys;
 mod link;
 mod purge;
@@ -28,11 +34,15 @@ mod scripts;
 mod settings;
 mod state;
 mod store;
+mod unit;
 mod values;
 
-pub use keys::{KeyPrefix, KeyPrefixError, PREFIX_BYTES_MAX};
+pub use effect::{RedisEffect, RedisScript};
+pub use inbox::{ONCE_BYTES_MAX, RedisInbox, RedisOnce};
+pub use keys::{HASH_TAG_BYTES_MAX, KeyPrefix, KeyPrefixError, PREFIX_BYTES_MAX};
 pub use settings::{
     BATCH_WRITES_MAX_DEFAULT, CONNECT_TIMEOUT_DEFAULT, REPLICA_TIMEOUT_DEFAULT,
     RESPONSE_TIMEOUT_DEFAULT, RedisSettings, VALUE_BYTES_MAX_DEFAULT,
 };
 pub use store::RedisStore;
+pub use unit::{RedisOpen, RedisUnit};

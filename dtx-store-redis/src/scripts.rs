@@ -1,7 +1,7 @@
 //! The scripts. Each is one atomic step on one hash tag; everything that it needs comes as keys
 //! and arguments.
 
-use std::sync::LazyLock;
+use std::{borrow::Cow, sync::LazyLock};
 
 use redis::{Cmd, Script};
 
@@ -10,17 +10,19 @@ use crate::{keys::Place, link::Request};
 /// A script and the name that servers know it by.
 #[derive(Debug)]
 pub(crate) struct Lua {
-    code: &'static str,
+    code: Cow<'static, str>,
     hash: String,
 }
 
 impl Lua {
-    fn new(code: &'static str) -> Self {
-        Self { code, hash: Script::new(code).get_hash().to_owned() }
+    pub(crate) fn new(code: impl Into<Cow<'static, str>>) -> Self {
+        let code = code.into();
+        let hash = Script::new(&code).get_hash().to_owned();
+        Self { code, hash }
     }
 
-    pub(crate) fn code(&self) -> &'static str {
-        self.code
+    pub(crate) fn code(&self) -> &str {
+        &self.code
     }
 }
 
@@ -33,9 +35,11 @@ macro_rules! scripts {
 
 scripts! {
     ACQUIRE = "acquire.lua";
+    BEGIN = "begin.lua";
     COMMIT = "commit.lua";
     FORGET = "forget.lua";
     FORGET_KEY = "forget_key.lua";
+    FORGET_ONCE = "forget_once.lua";
     NOW = "now.lua";
     OLD = "old.lua";
     OPEN = "open.lua";
@@ -59,7 +63,7 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    pub(crate) fn new(script: &'static LazyLock<Lua>, place: &Place) -> Self {
+    pub(crate) fn new(script: &'static Lua, place: &Place) -> Self {
         Self { slot: place.slot, script, keys: Vec::new(), arguments: Vec::new() }
     }
 

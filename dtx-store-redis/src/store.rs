@@ -22,7 +22,7 @@ use crate::{
     codec::number,
     durability::{self, Stated},
     error::{Failure, NAME, invalid, unreadable},
-    keys::Keys,
+    keys::{HASH_TAG_BYTES_MAX, HashTag, Keys},
     link::{Link, Request, Timeouts, Writes},
     scripts::{Call, NOW},
     settings::RedisSettings,
@@ -48,7 +48,7 @@ pub struct RedisStore {
 pub(crate) struct Inner {
     pub(crate) info: StoreInfo,
     pub(crate) keys: Keys,
-    pub(crate) link: Link,
+    pub(crate) link: Arc<Link>,
     stated: Stated,
     latest: AtomicU64,
     tokens: (u64, AtomicU64),
@@ -59,7 +59,7 @@ impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisStore")
             .field("info", &self.inner.info)
-            .field("prefix", &self.inner.keys.0)
+            .field("keys", &self.inner.keys)
             .finish_non_exhaustive()
     }
 }
@@ -95,7 +95,7 @@ impl RedisStore {
             let survives = stated.durability;
             tracing::warn!(%reason, ?survives, "redis: what is acknowledged may be lost");
         }
-        let keys = Keys(settings.prefix.clone());
+        let keys = Keys { prefix: settings.prefix.clone(), tag: None };
         let shards = shards_of(&link, &keys, settings.shards).await?;
         let capabilities = StoreCapabilities { durability: stated.durability, shared: true };
         let limits = StoreLimits {
@@ -104,6 +104,10 @@ impl RedisStore {
         };
         let lanes = nodes.len().max(1);
         let info = StoreInfo { name: NAME, capabilities, limits, lanes, shards, opening: None };
+        Ok(Self::of(info, keys, Arc::new(link), stated))
+    }
+
+    fn of(info: StoreInfo, keys: Keys, link: Arc<Link>, stated: Stated) -> Self {
         let inner = Inner {
             info,
             keys,
@@ -113,7 +117,25 @@ impl RedisStore {
             tokens: (RandomState::new().hash_one(NAME), AtomicU64::new(0)),
             listed: Mutex::default(),
         };
-        Ok(Self { inner: Arc::new(inner) })
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The same store for participants whose own keys have the hash tag `tag`, as in
+    /// `{payment}account:alice`: what it remembers of them is in the slot of these keys, on one
+    /// node of a cluster, so that one script can change both. It is another place than that of the
+    /// store itself: always take the same one for a participant.
+    ///
+    /// # Errors
+    /// `Invalid` when the tag is empty, over [`HASH_TAG_BYTES_MAX`](crate::HASH_TAG_BYTES_MAX)
+    /// bytes, or has a brace.
+    pub fn beside(&self, tag: &str) -> Result<Self, StoreError> {
+        let Some(tag) = HashTag::new(tag) else {
+            let context = format!("tag: give 1 to {HASH_TAG_BYTES_MAX} bytes without braces");
+            return Err(invalid("beside", context));
+        };
+        let Inner { info, keys, link, stated, .. } = &*self.inner;
+        let keys = Keys { tag: Some(tag), ..keys.clone() };
+        Ok(Self::of(info.clone(), keys, Arc::clone(link), stated.clone()))
     }
 
     /// What the store says of itself. No I/O.

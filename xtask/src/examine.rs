@@ -76,12 +76,13 @@ fn examples(workspace: &Workspace, steps: &mut Steps) {
     }
 }
 
-/// The examples whose features are the names of servers that are here. The tests of the servers have
-/// built them.
+/// The examples whose features are the names of servers that are here, or those of their tests. The
+/// tests of the servers have built them.
 fn examples_on_servers(workspace: &Workspace, steps: &mut Steps, servers: &Servers<'_>) {
     let all = workspace.packages.iter().flat_map(|package| &package.featured_examples);
     for (name, needs) in all {
-        if needs.iter().all(|need| servers.names().any(|server| server == need)) {
+        let needs = || needs.iter().map(|need| need.strip_prefix("test-").unwrap_or(need));
+        if needs().all(|need| servers.names().any(|server| server == need)) {
             steps.run(&format!("example {name}"), || {
                 let mut example = workspace.checked(&format!("examples/{name}"));
                 servers.name(&mut example);

@@ -13,7 +13,7 @@ use dtx_store_postgres::PgStore;
 use dtx_testkit::store::{Pen, committed, one, own};
 use sqlx::{AssertSqlSafe, Row};
 
-use super::harness::{config, schema};
+use super::harness::{Fresh, config, schema};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -28,14 +28,16 @@ fn tx(day: i32, n: u8) -> TxId {
 struct Days {
     store: PgStore,
     pen: Pen,
+    _schema: Fresh,
 }
 
 impl Days {
     async fn new() -> Self {
         let schema = schema();
         let store = PgStore::connect(config(&schema)).await.expect("it opens");
-        let days = Self { store, pen: Pen::new(1) };
-        days.sql(&format!("SELECT {schema}.add_day_1({LONG_AGO})")).await;
+        let add = format!("SELECT {schema}.add_day_1({LONG_AGO})");
+        let days = Self { store, pen: Pen::new(1), _schema: schema };
+        days.sql(&add).await;
         days
     }
 

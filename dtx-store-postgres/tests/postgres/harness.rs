@@ -1,7 +1,9 @@
 //! A store in a schema of its own.
 
 use std::{
-    env,
+    env, fmt,
+    ops::Deref,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -16,7 +18,7 @@ use dtx_testkit::{
     servers::{Postgres, Service},
     store::{StoreHarness, fresh_name, wait},
 };
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 /// The URL of the server.
 pub(crate) fn url() -> String {
@@ -26,9 +28,57 @@ pub(crate) fn url() -> String {
     })
 }
 
-/// A schema that no other test has.
-pub(crate) fn schema() -> SchemaName {
-    SchemaName::new(fresh_name()).expect("it is valid")
+/// An empty folder for a server of one test alone.
+pub(crate) fn folder(name: &str) -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder).expect("it is of an earlier run");
+    }
+    std::fs::create_dir_all(&folder).expect("it is made");
+    folder
+}
+
+/// A schema that no other test has. It is dropped with this value, unless the test failed.
+#[derive(Debug)]
+pub(crate) struct Fresh(SchemaName);
+
+pub(crate) fn schema() -> Fresh {
+    Fresh(SchemaName::new(fresh_name()).expect("it is valid"))
+}
+
+impl Deref for Fresh {
+    type Target = SchemaName;
+
+    fn deref(&self) -> &SchemaName {
+        &self.0
+    }
+}
+
+impl fmt::Display for Fresh {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Drop for Fresh {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let drop = format!("SET lock_timeout = '2s'; DROP SCHEMA IF EXISTS {} CASCADE", self.0);
+        // The runtime of the test cannot be waited for here.
+        let dropping = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("it starts").block_on(async {
+                let mut connection = PgConnection::connect(&url()).await?;
+                sqlx::raw_sql(AssertSqlSafe(drop)).execute(&mut connection).await
+            })
+        });
+        // A transaction that the test left open keeps its schema.
+        if let Err(error) = dropping.join().expect("it does not panic") {
+            println!("{} stays: {error}", self.0);
+        }
+    }
 }
 
 /// The settings of a test.
@@ -40,7 +90,7 @@ pub(crate) fn config(schema: &SchemaName) -> PgConfig {
 #[derive(Debug)]
 pub(crate) struct PgHarness {
     store: PgStore,
-    schema: SchemaName,
+    schema: Fresh,
     /// By how much the clock of the schema was moved, in microseconds.
     moved: AtomicU64,
 }
@@ -95,8 +145,6 @@ impl StoreHarness for PgHarness {
     }
 
     async fn close(self) {
-        let schema = &self.schema;
-        self.sql(format!("DROP SCHEMA {schema} CASCADE")).await;
         self.store.close().await;
     }
 }

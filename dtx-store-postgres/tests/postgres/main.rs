@@ -8,3 +8,6 @@ mod hints;
 mod histories;
 mod opening;
 mod rivals;
+mod standby;
+mod tls;
+mod unprepared;

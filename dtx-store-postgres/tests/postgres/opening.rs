@@ -32,7 +32,8 @@ async fn a_new_store_says_what_it_survives_and_keeps_its_shards() {
 #[tokio::test]
 async fn a_pool_of_the_callers_is_taken_with_its_settings() {
     let pool = sqlx::PgPool::connect_lazy(&format!("{}?options=-csynchronous_commit%3Doff", url()));
-    let store = PgStore::from_pool(pool.expect("valid"), config(&schema())).await.expect("opens");
+    let schema = schema();
+    let store = PgStore::from_pool(pool.expect("valid"), config(&schema)).await.expect("opens");
     assert_eq!(StateStore::info(&store).capabilities.durability, Durability::Nothing);
     assert!(store.report().warnings()[0].contains("synchronous_commit is off"));
     store.now().await.expect("it answers");
@@ -125,7 +126,8 @@ async fn a_call_ends_at_its_time_out_and_the_store_goes_on() {
 
 #[tokio::test]
 async fn a_closed_store_says_so() {
-    let store = PgStore::connect(config(&schema())).await.expect("it opens");
+    let schema = schema();
+    let store = PgStore::connect(config(&schema)).await.expect("it opens");
     store.close().await;
     let error = store.now().await.expect_err("it is closed");
     assert_eq!((error.kind(), error.effect()), (ErrorKind::Closed, Effect::None));

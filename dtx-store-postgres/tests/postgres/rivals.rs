@@ -9,16 +9,15 @@ use dtx_core::{
         RowWriteResult, Scope, StateStore, Verdict,
     },
 };
-use dtx_store_postgres::PgStore;
+use dtx_store_postgres::{PgStore, SchemaName};
 use dtx_testkit::store::{Pen, committed, one, own, record, tx};
 use sqlx::AssertSqlSafe;
 
 use super::harness::{config, schema};
 
-async fn two() -> (PgStore, PgStore) {
-    let schema = schema();
-    let first = PgStore::connect(config(&schema)).await.expect("it opens");
-    (first, PgStore::connect(config(&schema)).await.expect("it opens"))
+async fn two(schema: &SchemaName) -> (PgStore, PgStore) {
+    let first = PgStore::connect(config(schema)).await.expect("it opens");
+    (first, PgStore::connect(config(schema)).await.expect("it opens"))
 }
 
 /// Waits until a statement of the schema waits for a lock.
@@ -38,11 +37,11 @@ async fn until_one_waits(store: &PgStore) {
 
 #[tokio::test]
 async fn a_commit_waits_for_a_take_over_that_is_under_way_and_is_fenced_by_it() {
-    let (first, second) = two().await;
+    let schema = schema();
+    let (first, second) = two(&schema).await;
     let mut pen = Pen::new(1);
     committed(&one(&first, &pen.accept(tx(1))).await);
     let fence = own(&first, tx(1), 1).await;
-    let schema = first.schema();
     let mut taking = second.pool().begin().await.expect("a transaction");
     let take = format!(
         "UPDATE {schema}.lease SET epoch = epoch + 1, holder = gen_random_uuid() WHERE shard = {}",
@@ -64,7 +63,8 @@ async fn a_commit_waits_for_a_take_over_that_is_under_way_and_is_fenced_by_it() 
 
 #[tokio::test]
 async fn a_take_over_waits_for_a_commit_that_is_under_way() {
-    let (first, second) = two().await;
+    let schema = schema();
+    let (first, second) = two(&schema).await;
     let mut pen = Pen::new(1);
     let shard = tx(1).shard(StateStore::info(&first).shards);
     let request = |holder, ttl| LeaseRequest { holder: HolderId(holder), shards: vec![shard], ttl };
@@ -97,7 +97,8 @@ async fn a_take_over_waits_for_a_commit_that_is_under_way() {
 
 #[tokio::test]
 async fn the_same_write_from_two_processes_at_once_is_committed_once_for_both() {
-    let (first, second) = two().await;
+    let schema = schema();
+    let (first, second) = two(&schema).await;
     for n in 0..20 {
         let mut pen = Pen::new(1);
         let accept = pen.accept_key(tx(n), "shop", &n.to_string());
@@ -111,7 +112,8 @@ async fn the_same_write_from_two_processes_at_once_is_committed_once_for_both() 
 
 #[tokio::test]
 async fn of_two_keys_claimed_at_once_one_is_granted_and_the_other_accept_leaves_nothing() {
-    let (first, second) = two().await;
+    let schema = schema();
+    let (first, second) = two(&schema).await;
     let (mut a, mut b) = (Pen::new(1), Pen::new(2));
     for n in 0..20 {
         let (left, right) = (tx(2 * n), tx(2 * n + 1));
@@ -128,7 +130,8 @@ async fn of_two_keys_claimed_at_once_one_is_granted_and_the_other_accept_leaves_
 
 #[tokio::test]
 async fn of_two_that_each_need_the_other_row_to_be_absent_one_wins() {
-    let (first, second) = two().await;
+    let schema = schema();
+    let (first, second) = two(&schema).await;
     let key = |name: &str| RowKey(bytes::Bytes::copy_from_slice(name.as_bytes()));
     for round in 0..30 {
         let set = |makes: &str, needs: &str| RowSet {
@@ -153,7 +156,8 @@ async fn of_two_that_each_need_the_other_row_to_be_absent_one_wins() {
 
 #[tokio::test]
 async fn batches_that_touch_the_same_transactions_in_other_orders_all_end() {
-    let (first, second) = two().await;
+    let schema = schema();
+    let (first, second) = two(&schema).await;
     let mut pen = Pen::new(1);
     let accepts: Vec<_> = (0..40).map(|n| pen.accept(tx(n))).collect();
     first.commit(&accepts).await.iter().for_each(|result| assert_eq!(committed(result), 1));

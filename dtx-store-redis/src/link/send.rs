@@ -65,6 +65,11 @@ impl Link {
         self.topology.read().await.nodes.clone()
     }
 
+    /// Whether keys are spread over several servers by their slots.
+    pub(crate) async fn is_cluster(&self) -> bool {
+        self.topology.read().await.is_cluster()
+    }
+
     /// Sends a request.
     pub(crate) async fn one(&self, request: Request, writes: Writes) -> Result<Value, Failure> {
         self.call(vec![request], writes).await.pop().unwrap_or_else(|| Err(Failure::strange()))

@@ -24,6 +24,10 @@ impl Topology {
         }
     }
 
+    pub(crate) fn is_cluster(&self) -> bool {
+        self.slots.is_some()
+    }
+
     /// Asks a server. Nodes that are known already keep their connections.
     pub(crate) async fn ask(
         seed: &ConnectionInfo,

@@ -1,6 +1,6 @@
 //! A store with a key prefix of its own.
 
-use std::{env, fmt::Debug, marker::PhantomData, sync::Arc, time::Duration};
+use std::{env, fmt::Debug, marker::PhantomData, ops::Deref, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use dtx_core::store::{Catalog, ParticipantStore, StateStore};
@@ -23,9 +23,58 @@ pub(crate) fn url<S: Kind>() -> String {
     })
 }
 
-/// A prefix that no other test has.
-pub(crate) fn prefix() -> KeyPrefix {
-    KeyPrefix::new(fresh_name()).expect("it is valid")
+/// A prefix that no other test has. Its keys are removed with it, unless the test failed.
+#[derive(Debug)]
+pub(crate) struct Fresh(KeyPrefix);
+
+pub(crate) fn prefix() -> Fresh {
+    Fresh(KeyPrefix::new(fresh_name()).expect("it is valid"))
+}
+
+impl Deref for Fresh {
+    type Target = KeyPrefix;
+
+    fn deref(&self) -> &KeyPrefix {
+        &self.0
+    }
+}
+
+impl Drop for Fresh {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            remove(&url::<crate::SharedServer>(), &self.0).expect("the server is there");
+        }
+    }
+}
+
+/// Removes the keys of a prefix from a server, or from all of a cluster.
+fn remove(url: &str, prefix: &KeyPrefix) -> redis::RedisResult<()> {
+    let seed = redis::Client::open(url)?.get_connection_info().clone();
+    let mut connection = redis::Client::open(seed.clone())?.get_connection()?;
+    // Start, end, and the master with host and port, per range of slots.
+    let slots: redis::RedisResult<Vec<Vec<redis::Value>>> =
+        redis::cmd("CLUSTER").arg("SLOTS").query(&mut connection);
+    let mut nodes = vec![seed.addr().clone()];
+    for range in slots.unwrap_or_default() {
+        let (host, port): (String, u16) = match range.get(2) {
+            Some(redis::Value::Array(master)) => (
+                redis::from_redis_value(master[0].clone())?,
+                redis::from_redis_value(master[1].clone())?,
+            ),
+            other => panic!("no master: {other:?}"),
+        };
+        nodes.push(redis::ConnectionAddr::Tcp(host, port));
+    }
+    for node in nodes {
+        let mut connection = redis::Client::open(seed.clone().set_addr(node))?.get_connection()?;
+        // Another prefix may begin with this one.
+        let pattern = format!("*{prefix}[:}}]*");
+        let found: Vec<Vec<u8>> = redis::cmd("KEYS").arg(pattern).query(&mut connection)?;
+        for key in found {
+            redis::cmd("UNLINK").arg(key).exec(&mut connection)?;
+        }
+    }
+    Ok(())
 }
 
 /// The settings of a test.
@@ -37,7 +86,7 @@ pub(crate) fn settings<S: Kind>(prefix: &KeyPrefix) -> RedisSettings {
 #[derive(Debug)]
 pub(crate) struct Harness<S> {
     store: RedisStore,
-    prefix: KeyPrefix,
+    prefix: Fresh,
     service: PhantomData<S>,
 }
 

@@ -7,6 +7,7 @@ mod harness;
 mod conformance;
 #[path = "../common/histories.rs"]
 mod histories;
+mod units;
 
 /// The server that tests share.
 type SharedServer = dtx_testkit::servers::RedisCluster;

@@ -21,7 +21,8 @@ fn key(text: &str) -> Key {
 /// and no other, however late the first is sent again.
 #[tokio::test]
 async fn a_crash_between_key_and_accept_leaves_the_key_to_one() {
-    let store = settings::<Redis>(&prefix()).open().await.expect("it opens");
+    let prefix = prefix();
+    let store = settings::<Redis>(&prefix).open().await.expect("it opens");
     let (store, mut taken_over) = (&store, 0);
     let counted = &mut taken_over;
     let mut cases = Vec::new();
@@ -93,7 +94,8 @@ async fn of_many_rivals_one_gets_the_key() {
 /// A key may have any characters, also those that Redis treats as special.
 #[tokio::test]
 async fn a_key_may_have_braces() {
-    let store = settings::<Redis>(&prefix()).open().await.expect("it opens");
+    let prefix = prefix();
+    let store = settings::<Redis>(&prefix).open().await.expect("it opens");
     for (n, text) in ["{a}", "}", "{", "{}b", "a\r\nb"].into_iter().enumerate() {
         let n = n as u64;
         committed(&one(&store, &Pen::new(1).accept_key(tx(n), "shop", text)).await);

@@ -4,12 +4,19 @@
 #[path = "../common/harness.rs"]
 mod harness;
 
+mod brittle;
+mod children;
 mod conformance;
+mod exactly_once;
 #[path = "../common/histories.rs"]
 mod histories;
 mod keys;
+mod once;
+mod pay;
 mod server;
+mod support;
 mod tls;
+mod units;
 
 /// The server that tests share.
 type SharedServer = dtx_testkit::servers::Redis;

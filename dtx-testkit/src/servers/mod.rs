@@ -19,7 +19,7 @@ pub use error::ServiceError;
 pub use kafka::{Kafka, KafkaTls};
 pub use lifecycle::{Found, Services, Source};
 pub use nats::{Nats, NatsCore};
-pub use postgres::Postgres;
+pub use postgres::{Postgres, PostgresStandby, PostgresTls, PostgresUnprepared};
 pub use redis::{Redis, RedisCluster, RedisTls};
 pub use server::Server;
 pub use service::{Place, SERVICES, Service, named};

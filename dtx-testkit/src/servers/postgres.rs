@@ -10,8 +10,14 @@ use std::{
 
 use super::{
     Place, Service, ServiceError,
-    process::{PATIENCE, is_reachable, make_folder, on_path, program, run},
+    process::{PATIENCE, is_reachable, make_file, make_folder, on_path, program, run},
 };
+
+const SERVER: &str = "postgres";
+const PACKAGE: &str = "postgresql";
+
+/// Who is let in where TLS is asked for.
+const ONLY_TLS: &str = "hostssl all all 127.0.0.1/32 trust\n";
 
 /// Where Debian puts the programs of each version.
 const VERSIONS: &str = "/usr/lib/postgresql";
@@ -32,6 +38,20 @@ const SETTINGS: [(&str, &str); 8] = [
 /// PostgreSQL, with the user `dtx`, no password, and the database `postgres`.
 #[derive(Clone, Copy, Debug)]
 pub struct Postgres;
+
+/// The same, as it is installed: it prepares no transactions.
+#[derive(Clone, Copy, Debug)]
+pub struct PostgresUnprepared;
+
+/// The same, but only over TLS. Its folder must have `server.pem` and `server.key` before it is
+/// started.
+#[derive(Clone, Copy, Debug)]
+pub struct PostgresTls;
+
+/// A standby that follows another server. Its folder must have a file `primary` with the port of
+/// that before it is started.
+#[derive(Clone, Copy, Debug)]
+pub struct PostgresStandby;
 
 /// Where its data are: in the folder, or, where root keeps it to itself, in a temporary one that the
 /// folder leads to. The server does not run as root.
@@ -54,6 +74,66 @@ fn home(folder: &Path) -> Result<PathBuf, ServiceError> {
     Ok(home)
 }
 
+/// The programs on this machine, the newest.
+fn programs() -> Option<PathBuf> {
+    let whole = |folder: &Path| folder.join("initdb").is_file() && folder.join("pg_ctl").is_file();
+    if let Some(folder) = on_path("pg_ctl").filter(|folder| whole(folder)) {
+        return Some(folder);
+    }
+    let versions = fs::read_dir(VERSIONS).into_iter().flatten().flatten();
+    let versions = versions.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let mut versions: Vec<_> = versions.collect();
+    versions.sort_unstable();
+    let folders = versions.iter().rev().map(|version| format!("{VERSIONS}/{version}/bin"));
+    folders.map(PathBuf::from).find(|folder| whole(folder))
+}
+
+/// Makes the data of a new server, unless they are there.
+fn make_data(place: &Place, home: &Path) -> Result<(), ServiceError> {
+    let data = home.join("data");
+    if data.join("PG_VERSION").is_file() {
+        return Ok(());
+    }
+    make_folder(&data)?;
+    let mut initdb = program(place.programs.join("initdb"), home);
+    initdb.arg("-D").arg(&data);
+    initdb.args(["-U", "dtx", "--auth=trust", "--encoding=UTF8", "--locale=C"]);
+    run(&mut initdb)
+}
+
+/// Starts a server on the data in a folder, with more settings, which win. Says its process id.
+fn start(place: &Place, home: &Path, more: &[(&str, &str)]) -> Result<Vec<u32>, ServiceError> {
+    let data = home.join("data");
+    let mut options = format!("-p {}", place.port);
+    for (name, value) in SETTINGS.iter().chain(more) {
+        options.push_str(&format!(" -c {name}='{value}'"));
+    }
+    let log = home.join("log");
+    let mut start = program(place.programs.join("pg_ctl"), home);
+    start.arg("start").arg("-w").arg("-t").arg(PATIENCE.as_secs().to_string());
+    start.arg("-D").arg(&data).arg("-l").arg(&log).arg("-o").arg(options);
+    // The server would hold a pipe open, and its end would never be seen.
+    let status = start.stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let status = status.map_err(|error| ServiceError::io("cannot run", "pg_ctl", error))?;
+    if !status.success() {
+        let says = fs::read_to_string(&log).unwrap_or_default();
+        let says = says.lines().rev().take(5).collect::<Vec<_>>().join("\n");
+        return Err(ServiceError::Failed { program: "pg_ctl start".to_owned(), says });
+    }
+    let path = data.join("postmaster.pid");
+    let text =
+        fs::read_to_string(&path).map_err(|error| ServiceError::io("cannot read", &path, error))?;
+    let id = text.lines().next().and_then(|id| id.parse().ok());
+    id.map(|id| vec![id]).ok_or_else(|| ServiceError::Failed {
+        program: "pg_ctl start".to_owned(),
+        says: "postmaster.pid has no process id".to_owned(),
+    })
+}
+
+fn url(port: u16) -> String {
+    format!("postgres://dtx@127.0.0.1:{port}/postgres")
+}
+
 impl Service for Postgres {
     fn name(&self) -> &'static str {
         "postgres"
@@ -64,64 +144,140 @@ impl Service for Postgres {
     }
 
     fn package(&self) -> &'static str {
-        "postgresql"
+        PACKAGE
     }
 
     fn programs(&self) -> Option<PathBuf> {
-        let whole =
-            |folder: &Path| folder.join("initdb").is_file() && folder.join("pg_ctl").is_file();
-        if let Some(folder) = on_path("pg_ctl").filter(|folder| whole(folder)) {
-            return Some(folder);
-        }
-        let versions = fs::read_dir(VERSIONS).into_iter().flatten().flatten();
-        let versions = versions.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-        let mut versions: Vec<_> = versions.collect();
-        versions.sort_unstable();
-        let folders = versions.iter().rev().map(|version| format!("{VERSIONS}/{version}/bin"));
-        folders.map(PathBuf::from).find(|folder| whole(folder))
+        programs()
     }
 
     fn url(&self, port: u16) -> String {
-        format!("postgres://dtx@127.0.0.1:{port}/postgres")
+        url(port)
+    }
+
+    fn start(&self, place: &Place) -> Result<Vec<u32>, ServiceError> {
+        let home = home(&place.folder)?;
+        make_data(place, &home)?;
+        start(place, &home, &[])
+    }
+
+    fn process_name(&self) -> &'static str {
+        SERVER
+    }
+}
+
+impl Service for PostgresUnprepared {
+    fn name(&self) -> &'static str {
+        "postgres-unprepared"
+    }
+
+    fn variable(&self) -> &'static str {
+        "DTX_TEST_POSTGRES_UNPREPARED_URL"
+    }
+
+    fn package(&self) -> &'static str {
+        PACKAGE
+    }
+
+    fn programs(&self) -> Option<PathBuf> {
+        programs()
+    }
+
+    fn url(&self, port: u16) -> String {
+        url(port)
+    }
+
+    fn start(&self, place: &Place) -> Result<Vec<u32>, ServiceError> {
+        let home = home(&place.folder)?;
+        make_data(place, &home)?;
+        start(place, &home, &[("max_prepared_transactions", "0")])
+    }
+
+    fn process_name(&self) -> &'static str {
+        SERVER
+    }
+}
+
+impl Service for PostgresTls {
+    fn name(&self) -> &'static str {
+        "postgres-tls"
+    }
+
+    fn variable(&self) -> &'static str {
+        "DTX_TEST_POSTGRES_TLS_URL"
+    }
+
+    fn package(&self) -> &'static str {
+        PACKAGE
+    }
+
+    fn programs(&self) -> Option<PathBuf> {
+        programs()
+    }
+
+    fn url(&self, port: u16) -> String {
+        url(port)
+    }
+
+    fn start(&self, place: &Place) -> Result<Vec<u32>, ServiceError> {
+        let home = home(&place.folder)?;
+        make_data(place, &home)?;
+        let mut files = Vec::new();
+        for name in ["server.pem", "server.key"] {
+            let given = place.folder.join(name);
+            let text = fs::read_to_string(&given)
+                .map_err(|error| ServiceError::io("cannot read", &given, error))?;
+            let own = home.join("data").join(name);
+            make_file(&own, &text)?;
+            files.push(own.to_string_lossy().into_owned());
+        }
+        make_file(&home.join("data").join("pg_hba.conf"), ONLY_TLS)?;
+        let [certificate, key] = [&files[0], &files[1]];
+        start(place, &home, &[("ssl", "on"), ("ssl_cert_file", certificate), ("ssl_key_file", key)])
+    }
+
+    fn process_name(&self) -> &'static str {
+        SERVER
+    }
+}
+
+impl Service for PostgresStandby {
+    fn name(&self) -> &'static str {
+        "postgres-standby"
+    }
+
+    fn variable(&self) -> &'static str {
+        "DTX_TEST_POSTGRES_STANDBY_URL"
+    }
+
+    fn package(&self) -> &'static str {
+        PACKAGE
+    }
+
+    fn programs(&self) -> Option<PathBuf> {
+        programs()
+    }
+
+    fn url(&self, port: u16) -> String {
+        url(port)
     }
 
     fn start(&self, place: &Place) -> Result<Vec<u32>, ServiceError> {
         let home = home(&place.folder)?;
         let data = home.join("data");
         if !data.join("PG_VERSION").is_file() {
+            let path = place.folder.join("primary");
+            let port = fs::read_to_string(&path)
+                .map_err(|error| ServiceError::io("cannot read", &path, error))?;
             make_folder(&data)?;
-            let mut initdb = program(place.programs.join("initdb"), &home);
-            initdb.arg("-D").arg(&data);
-            initdb.args(["-U", "dtx", "--auth=trust", "--encoding=UTF8", "--locale=C"]);
-            run(&mut initdb)?;
+            let mut copy = program(place.programs.join("pg_basebackup"), &home);
+            copy.args(["-h", "127.0.0.1", "-U", "dtx", "-p", port.trim(), "-c", "fast"]);
+            run(copy.args(["-X", "stream", "-R", "-D"]).arg(&data))?;
         }
-        let mut options = format!("-p {}", place.port);
-        for (name, value) in SETTINGS {
-            options.push_str(&format!(" -c {name}='{value}'"));
-        }
-        let log = home.join("log");
-        let mut start = program(place.programs.join("pg_ctl"), &home);
-        start.arg("start").arg("-w").arg("-t").arg(PATIENCE.as_secs().to_string());
-        start.arg("-D").arg(&data).arg("-l").arg(&log).arg("-o").arg(options);
-        // The server would hold a pipe open, and its end would never be seen.
-        let status = start.stdout(Stdio::null()).stderr(Stdio::null()).status();
-        let status = status.map_err(|error| ServiceError::io("cannot run", "pg_ctl", error))?;
-        if !status.success() {
-            let says = fs::read_to_string(&log).unwrap_or_default();
-            let says = says.lines().rev().take(5).collect::<Vec<_>>().join("\n");
-            return Err(ServiceError::Failed { program: "pg_ctl start".to_owned(), says });
-        }
-        let path = data.join("postmaster.pid");
-        let text = fs::read_to_string(&path)
-            .map_err(|error| ServiceError::io("cannot read", &path, error))?;
-        let id = text.lines().next().and_then(|id| id.parse().ok());
-        id.map(|id| vec![id]).ok_or_else(|| ServiceError::Failed {
-            program: "pg_ctl start".to_owned(),
-            says: "postmaster.pid has no process id".to_owned(),
-        })
+        start(place, &home, &[])
     }
 
     fn process_name(&self) -> &'static str {
-        "postgres"
+        SERVER
     }
 }

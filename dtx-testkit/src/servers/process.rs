@@ -2,9 +2,10 @@
 
 use std::{
     env, fs,
+    io::Write,
     net::{Ipv4Addr, TcpListener},
     os::unix::{
-        fs::{DirBuilderExt, MetadataExt, chown},
+        fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown},
         process::CommandExt,
     },
     path::{Path, PathBuf},
@@ -92,6 +93,19 @@ pub(super) fn make_folder(path: &Path) -> Result<(), ServiceError> {
     if let Some((user, group)) = user().filter(|_| is_reachable(path)) {
         chown(path, Some(user), Some(group))
             .map_err(|error| ServiceError::io("cannot give away the folder", path, error))?;
+    }
+    Ok(())
+}
+
+/// Makes a file that only the user of the servers can read.
+pub(super) fn make_file(path: &Path, text: &str) -> Result<(), ServiceError> {
+    let mut options = fs::OpenOptions::new();
+    let made = options.write(true).create(true).truncate(true).mode(0o600).open(path);
+    made.and_then(|mut file| file.write_all(text.as_bytes()))
+        .map_err(|error| ServiceError::io("cannot write", path, error))?;
+    if let Some((user, group)) = user().filter(|_| is_reachable(path)) {
+        chown(path, Some(user), Some(group))
+            .map_err(|error| ServiceError::io("cannot give away the file", path, error))?;
     }
     Ok(())
 }

@@ -1,0 +1,56 @@
+//! A server as it is installed: it prepares no transactions.
+
+use bytes::Bytes;
+use dtx_core::{
+    error::{Effect, ErrorKind},
+    ids::{AcceptSequence, Epoch, OperationIndex, ShardId},
+    name::ParticipantName,
+    resource::barrier::{inbox_key, mark_key},
+    store::{Begun, Branch, BranchStore, RowWriteResult, Scope, UnitStore},
+};
+use dtx_store_postgres::{PgConfig, PgStore};
+use dtx_testkit::{
+    servers::{PostgresUnprepared, Server},
+    store::{Pen, committed, one, tx},
+};
+
+use super::harness::folder;
+
+#[tokio::test]
+async fn a_server_that_prepares_nothing_is_told_with_the_fix_before_any_work_is_done() {
+    let server = Server::start(&PostgresUnprepared, &folder("unprepared")).expect("it starts");
+    let store = PgStore::connect(PgConfig::from_url(&server.url()).expect("valid")).await;
+    let store = store.expect("only resource managers need it");
+    committed(&one(&store, &Pen::new(1).accept(tx(1))).await);
+    assert_eq!(store.report().max_prepared_transactions, 0);
+    // A host asks this before it starts.
+    let error = store.check_branches().expect_err("it prepares nothing");
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Unsupported, Effect::None));
+    let text = error.to_string();
+    assert!(text.contains("max_prepared_transactions is 0") && text.contains("set it"), "{text}");
+
+    // Who does not ask is refused by the server, and nothing stays.
+    let scope = Scope::new("payment/inbox/0").expect("valid");
+    let key = inbox_key(tx(1), OperationIndex(0));
+    let begin = async || {
+        let begun = store.begin(&scope, &key, &mark_key(ShardId(0))).await.expect("begun");
+        let Begun::Open(opened) = begun else { panic!("nobody else has it") };
+        opened
+    };
+    let branch = Branch {
+        participant: ParticipantName::new("payment").expect("a name"),
+        tx: tx(1),
+        operation: OperationIndex(0),
+        shard: ShardId(0),
+        epoch: Epoch(1),
+        sequence: AcceptSequence::default(),
+    };
+    let value = Bytes::from_static(b"row");
+    let refused = store.prepare(begin().await.open, value, &branch).await;
+    let RowWriteResult::Failed(error) = refused else { panic!("it prepared: {refused:?}") };
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Unavailable, Effect::None), "{error}");
+    assert!(error.to_string().contains("prepared transactions are disabled"), "{error}");
+    let again = begin().await;
+    assert!(again.row.is_none(), "the claim and the row are gone");
+    store.roll_back(again.open).await;
+}
