@@ -7,6 +7,7 @@ mod load;
 mod map;
 mod price;
 mod region;
+mod routes;
 mod shipped;
 mod topology;
 
@@ -17,5 +18,6 @@ pub use load::LoadError;
 pub use map::{MAP_REGIONS_MAX, Origin, Rtt, RttMap};
 pub use price::{Destination, Prices};
 pub use region::{Provider, ProviderError, RegionId};
+pub use routes::Routes;
 pub use shipped::Shipped;
 pub use topology::{FailedLink, Topology};

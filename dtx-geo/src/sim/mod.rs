@@ -18,11 +18,13 @@ mod check;
 #[cfg(test)]
 mod exhaustive;
 mod network;
+mod phases;
 mod pools;
 mod result;
 mod workload;
 mod world;
 
+pub use phases::{PhaseComparison, PhaseOutcome, PhaseRow, PlaceRow, Way, compare_phases};
 pub use pools::{Setup, compare, throughput};
 pub use result::{Comparison, Outcome, Throughput};
 pub use workload::{UnknownWorkload, Workload};
