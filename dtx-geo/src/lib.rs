@@ -12,5 +12,6 @@
 
 pub mod model;
 pub mod phase;
+pub mod plan;
 pub mod pool;
 pub mod sim;

@@ -30,5 +30,13 @@ fn phases_keep_their_promises() {
     for place in &found.places {
         println!("{place:?}");
     }
-    assert!(found.rows.iter().all(|row| row.ways.contains_key(&Way::Locks)));
+    assert_eq!(found.broken(), Vec::<String>::new());
+    for row in &found.rows {
+        let (locks, point) = (&row.ways[&Way::Locks], &row.ways[&Way::PointEstimate]);
+        assert!(locks.added_p50 < point.added_p50, "{row:?}");
+        assert!(locks.added_p99 <= point.added_p99, "{row:?}");
+        assert!(locks.worst_added_p99 < point.worst_added_p99, "{row:?}");
+        let neutral = &row.ways[&Way::Neutral];
+        assert!(neutral.added_p50 <= 0.001 && neutral.added_p99 <= 0.01, "{row:?}");
+    }
 }

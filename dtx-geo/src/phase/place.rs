@@ -57,9 +57,9 @@ mod tests {
 
     #[test]
     fn of_equal_places_it_is_the_first_and_what_is_not_reached_is_none() {
-        let map = map([[0, 10, 10], [10, 0, 10], [10, 10, 0]]);
-        assert_eq!(place(&map, 2, &[0, 1], 1).map(|place| place.region), Some(2));
-        assert_eq!(place(&map, 2, &[0, 1], 2).map(|place| place.region), Some(0));
+        let map = map([[0, 20, 100], [20, 0, 100], [100, 100, 0]]);
+        assert_eq!(place(&map, 2, &[1, 0], 1).map(|place| place.region), Some(2));
+        assert_eq!(place(&map, 2, &[1, 0], 3).map(|place| place.region), Some(0));
         assert_eq!(place(&map, 2, &[9], 1), None);
     }
 }

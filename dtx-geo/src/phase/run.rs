@@ -232,8 +232,7 @@ mod tests {
     #[test]
     fn a_late_answer_shifts_only_those_that_need_it() {
         // Part 1 needs part 0; part 2 stands alone; part 3 is the farthest.
-        let mut bench =
-            Bench::new(&[part(30, &[]), part(50, &[0]), part(60, &[]), part(200, &[])]);
+        let mut bench = Bench::new(&[part(30, &[]), part(50, &[0]), part(60, &[]), part(200, &[])]);
         assert_eq!(bench.at(0, Input::Tick), [sent(3)]);
         assert_eq!(bench.at(120, Input::Tick), [sent(0)]);
         assert_eq!(bench.at(140, Input::Tick), [sent(2)]);

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Sets of participants and coordinator.
-const SETS: usize = 100;
+const SETS: usize = 50;
 /// Transactions of each.
 const TRANSACTIONS: usize = 1_000;
 /// The providers whose jitter was measured.
@@ -129,4 +129,24 @@ fn gain(paths: &Paths, participants: usize, rounds: u32, seed: u64) -> f64 {
         best += found.expect("every pair of a shipped map is known").latency.as_secs_f64();
     }
     1.0 - best / at_client
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_seed_is_the_same_run() {
+        let paths = Paths::new(Provider::Gcp, true, 0);
+        let run = |seed| {
+            let mut rng = Rng::new(seed, 6);
+            let mut tallies = Way::ALL.map(|_| PhaseTally::new());
+            let (coordinator, regions) = set(&paths, 3, &mut rng);
+            assert!(regions[0] != regions[1] && regions[1] != regions[2]);
+            run_set(&paths, coordinator, &regions, &mut tallies, &mut rng);
+            tallies[3].outcome(&tallies[0], &tallies[1])
+        };
+        assert_eq!(run(1), run(1));
+        assert_ne!(run(1), run(2));
+    }
 }

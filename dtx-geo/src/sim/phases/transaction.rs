@@ -1,6 +1,6 @@
 //! One transaction, asked in one way.
 
-use std::{cmp::Reverse, collections::BinaryHeap};
+use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
 
 use dtx_core::time::Timestamp;
 
@@ -39,9 +39,9 @@ pub(super) fn transact(
     let (sends, spurious) = carry_out(&parts, schedule, draws);
     let mut measured = measure(draws, &sends);
     measured.spurious = spurious;
-    let detection =
-        |part: &Part<'_>| part.latency.timeout.as_secs_f64() / part.latency.median.as_secs_f64();
-    measured.detections = parts.iter().map(detection).sum();
+    let total = |of: fn(&Part<'_>) -> Duration| parts.iter().map(of).sum::<Duration>();
+    measured.timeouts = total(|part| part.latency.timeout).as_micros() as u64;
+    measured.medians = total(|part| part.latency.median).as_micros() as u64;
     measured
 }
 
