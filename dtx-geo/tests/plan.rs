@@ -91,7 +91,10 @@ fn run(count: usize, workloads: usize, providers: &[Provider]) -> Seen {
             let found: Placement = replicas(&map, &weights, &allowed, count).expect("valid");
             seen.gaps.push(found.gap());
             seen.visits.push(found.visits);
-            seen.greedy.push(found.greedy.as_secs_f64() / found.mean.as_secs_f64() - 1.0);
+            // Where each region that asks has its own replica, there is nothing to compare.
+            if !found.mean.is_zero() {
+                seen.greedy.push(found.greedy.as_secs_f64() / found.mean.as_secs_f64() - 1.0);
+            }
         }
     }
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64 * 100.0;
@@ -113,7 +116,7 @@ fn run(count: usize, workloads: usize, providers: &[Provider]) -> Seen {
 
 #[test]
 fn three_and_five_replicas_of_48_regions_are_exact_with_little_work() {
-    for (count, visits_max) in [(3, 5_000_000), (5, 20_000_000)] {
+    for (count, visits_max) in [(3, 2_000_000), (5, 5_000_000)] {
         let seen = run(count, 200, &[Provider::Azure]);
         assert!(seen.gaps.iter().all(|gap| *gap == 0.0));
         assert!(seen.visits.iter().all(|visits| *visits <= visits_max));
