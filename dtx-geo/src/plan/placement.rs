@@ -127,7 +127,7 @@ pub(super) struct Problem {
 pub(super) type Choice = (f64, Vec<usize>);
 
 impl Problem {
-    fn new(
+    pub(super) fn new(
         map: &RttMap,
         weights: &[f64],
         allowed: &[usize],

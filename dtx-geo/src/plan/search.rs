@@ -73,3 +73,32 @@ impl<'a> Search<'a> {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Provider, Rng, Shipped};
+
+    /// From a choice that is far from the best one, the search alone finds the best.
+    #[test]
+    fn the_search_needs_no_good_choice_to_begin_with() {
+        let map = Shipped::rtt(Provider::Ibm);
+        let (all, mut rng) = ((0..13).collect::<Vec<_>>(), Rng::new(1, 13));
+        for _ in 0..40 {
+            let weights: Vec<_> = all.iter().map(|_| rng.unit() + 0.01).collect();
+            let problem = Problem::new(&map, &weights, &all, 3).expect("a valid demand");
+            let mut visits = 0;
+            let mut least = f64::INFINITY;
+            for choice in (0..13 * 13 * 13).map(|i| [i / 169, i / 13 % 13, i % 13]) {
+                least = least.min(problem.cost(&choice, &mut visits));
+            }
+            let far = (problem.cost(&[0, 1, 2], &mut visits), vec![0, 1, 2]);
+            let mut best = far.clone();
+            let bound = Bound::raise(&problem, &mut best, &mut visits);
+            let mut best = far;
+            let lower = Search::new(&problem, &bound).run(&mut best, &mut visits);
+            assert!(best.0 <= least * (1.0 + 1e-8), "{best:?} {least}");
+            assert_eq!(lower, best.0);
+        }
+    }
+}

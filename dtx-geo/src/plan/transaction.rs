@@ -70,16 +70,6 @@ pub struct TransactionPlan {
     pub served_by: Vec<usize>,
     /// How long the client waits.
     pub latency: Duration,
-    /// With messages passed on over the shortest ways, no plan of these kinds is below this.
-    pub bound: Duration,
-}
-
-impl TransactionPlan {
-    /// How much longer the client waits than the bound says, as a share of the bound.
-    pub fn gap(&self) -> f64 {
-        let bound = self.bound.as_secs_f64().max(1e-9);
-        (self.latency.as_secs_f64() / bound - 1.0).max(0.0)
-    }
 }
 
 /// A transaction that cannot be carried out as it was asked for. It is never weakened instead.
@@ -120,11 +110,32 @@ pub(crate) trait RoundTrips {
     fn between(&mut self, from: usize, to: usize) -> u64;
     /// To most of the zones of a region.
     fn zones(&mut self) -> u64;
+    /// How long a write takes to be durable once its server has it.
+    fn durable(&mut self, shape: &Shape<'_>, operation: usize) -> u64
+    where
+        Self: Sized,
+    {
+        copied(shape, &shape.operations[operation], self)
+    }
 }
 
 struct Cells<'a> {
     cells: &'a [u64],
     map: &'a PlanMap,
+    /// Does not depend on the coordinator, so it is computed once.
+    durable: [u64; OPERATIONS_MAX],
+}
+
+impl<'a> Cells<'a> {
+    fn new(map: &'a PlanMap, cells: &'a [u64], shape: &Shape<'_>) -> Self {
+        let mut trips = Self { cells, map, durable: [0; OPERATIONS_MAX] };
+        for (index, operation) in shape.operations.iter().enumerate() {
+            if operation.write {
+                trips.durable[index] = copied(shape, operation, &mut trips);
+            }
+        }
+        trips
+    }
 }
 
 impl RoundTrips for Cells<'_> {
@@ -134,6 +145,10 @@ impl RoundTrips for Cells<'_> {
 
     fn zones(&mut self) -> u64 {
         self.map.zones
+    }
+
+    fn durable(&mut self, _: &Shape<'_>, operation: usize) -> u64 {
+        self.durable[operation]
     }
 }
 
@@ -157,9 +172,16 @@ impl PlanMap {
     /// [`PlanError`].
     pub fn plan(&self, shape: &Shape<'_>) -> Result<TransactionPlan, PlanError> {
         self.check(shape)?;
-        let mut found = self.best(shape, &self.direct)?;
-        found.bound = self.best(shape, &self.closed)?.latency.min(found.latency);
-        Ok(found)
+        self.best(shape, &self.direct)
+    }
+
+    /// With messages passed on over the shortest ways, no plan of the kinds above is below this.
+    ///
+    /// # Errors
+    /// [`PlanError`].
+    pub fn bound(&self, shape: &Shape<'_>) -> Result<Duration, PlanError> {
+        self.check(shape)?;
+        Ok(self.best(shape, &self.closed)?.latency)
     }
 
     fn check(&self, shape: &Shape<'_>) -> Result<(), PlanError> {
@@ -194,7 +216,7 @@ impl PlanMap {
 
     fn best(&self, shape: &Shape<'_>, cells: &[u64]) -> Result<TransactionPlan, PlanError> {
         let kind = self.kind(shape);
-        let mut trips = Cells { cells, map: self };
+        let mut trips = Cells::new(self, cells, shape);
         let home = shape.operations[0].home;
         let coordinators = match kind {
             Kind::Local => home..home + 1,
@@ -206,8 +228,9 @@ impl PlanMap {
             if kind == Kind::TwoPhase && !shape.allowed[coordinator] {
                 continue;
             }
-            let micros = self.latency(shape, kind, coordinator, cells, &mut trips)?;
-            if best.is_none_or(|best| micros < best.0) {
+            let limit = best.map_or(u64::MAX, |best| best.0);
+            let at = (coordinator, limit);
+            if let Some(micros) = self.latency(shape, kind, at, cells, &mut trips)? {
                 best = Some((micros, coordinator));
             }
         }
@@ -216,14 +239,8 @@ impl PlanMap {
         let served_by = shape.operations.iter();
         let served_by =
             served_by.map(|operation| self.server(shape, kind, operation, coordinator, cells));
-        let latency = Duration::from_micros(micros);
-        Ok(TransactionPlan {
-            kind,
-            coordinator,
-            served_by: served_by.collect(),
-            latency,
-            bound: latency,
-        })
+        let served_by = served_by.collect();
+        Ok(TransactionPlan { kind, coordinator, served_by, latency: Duration::from_micros(micros) })
     }
 
     /// Only one kind is possible for each transaction: reads alone need no commit, eventual writes
@@ -267,30 +284,34 @@ impl PlanMap {
         found
     }
 
-    /// How long the client waits, in microseconds, when regions are chosen by `cells`.
+    /// How long the client waits, in microseconds, when regions are chosen by `cells`; `None` when
+    /// that is not below the limit.
     fn latency(
         &self,
         shape: &Shape<'_>,
         kind: Kind,
-        coordinator: usize,
+        (coordinator, limit): (usize, u64),
         cells: &[u64],
         trips: &mut impl RoundTrips,
-    ) -> Result<u64, PlanError> {
-        let mut all = 0;
-        for operation in shape.operations {
-            let server = self.server(shape, kind, operation, coordinator, cells);
-            let durable = if operation.write { copied(shape, operation, trips) } else { 0 };
-            // Where all is in one home, the way there is the client's.
-            let there = if kind == Kind::Local { 0 } else { trips.between(coordinator, server) };
-            all = all.max(there + durable);
-        }
+    ) -> Result<Option<u64>, PlanError> {
         let client = match kind {
             Kind::Local | Kind::TwoPhase => trips.between(shape.client, coordinator),
             Kind::ReadReplica | Kind::Eventual => 0,
         };
+        let mut all = 0;
+        for (index, operation) in shape.operations.iter().enumerate() {
+            let server = self.server(shape, kind, operation, coordinator, cells);
+            let durable = if operation.write { trips.durable(shape, index) } else { 0 };
+            // Where all is in one home, the way there is the client's.
+            let there = if kind == Kind::Local { 0 } else { trips.between(coordinator, server) };
+            all = all.max(there + durable);
+            if client + all >= limit {
+                return Ok(None);
+            }
+        }
         let decision =
             if kind == Kind::TwoPhase { self.logged(shape, coordinator, cells, trips)? } else { 0 };
-        Ok(client + all + decision)
+        Ok(Some(client + all + decision).filter(|micros| *micros < limit))
     }
 
     /// How long the client waits when a two-phase commit is coordinated from a region, for
@@ -303,9 +324,10 @@ impl PlanMap {
         if !shape.allowed.get(coordinator).is_some_and(|allowed| *allowed) {
             return Err(PlanError::Region);
         }
-        let mut trips = Cells { cells: &self.direct, map: self };
-        let micros = self.latency(shape, Kind::TwoPhase, coordinator, &self.direct, &mut trips)?;
-        Ok(Duration::from_micros(micros))
+        let mut trips = Cells::new(self, &self.direct, shape);
+        let at = (coordinator, u64::MAX);
+        let micros = self.latency(shape, Kind::TwoPhase, at, &self.direct, &mut trips)?;
+        Ok(Duration::from_micros(micros.expect("without a limit there is a latency")))
     }
 
     /// The latency of a plan over round trips that are drawn, in microseconds.
@@ -315,7 +337,9 @@ impl PlanMap {
         plan: &TransactionPlan,
         trips: &mut impl RoundTrips,
     ) -> Result<u64, PlanError> {
-        self.latency(shape, plan.kind, plan.coordinator, &self.direct, trips)
+        let at = (plan.coordinator, u64::MAX);
+        let micros = self.latency(shape, plan.kind, at, &self.direct, trips)?;
+        Ok(micros.expect("without a limit there is a latency"))
     }
 
     /// How long a decision takes to be durable: most of the zones, or the nearest of two others of
@@ -339,7 +363,7 @@ impl PlanMap {
     }
 }
 
-/// How long a write takes to be durable once its server has it.
+/// How long a write takes to be durable once its home has it.
 fn copied(shape: &Shape<'_>, operation: &DataOperation<'_>, trips: &mut impl RoundTrips) -> u64 {
     if shape.mode != Mode::StrongGlobal {
         return trips.zones();

@@ -104,7 +104,8 @@ fn of(provider: Provider, seed: u64) -> CostModel {
         let off = (plan.latency.as_secs_f64() - simulated).abs() / simulated;
         model.mean_off += off / PLANS as f64;
         model.worst_off = model.worst_off.max(off);
-        model.mean_gap += plan.gap() / PLANS as f64;
+        let bound = plans.bound(&shape).expect("it was planned").as_secs_f64();
+        model.mean_gap += (plan.latency.as_secs_f64() / bound - 1.0) / PLANS as f64;
         if plan.kind == Kind::TwoPhase {
             model.two_phase += 1;
             let at_client = plans.at(&shape, client).expect("it was planned");
