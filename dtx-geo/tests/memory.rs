@@ -1,10 +1,11 @@
-//! A reserve from the own part takes no memory.
+//! A reserve from the own part takes no memory, and neither does a schedule.
 
 use std::{sync::Arc, time::Duration};
 
 use dtx_core::time::Timestamp;
 use dtx_geo::{
     model::{Provider, Shipped},
+    phase::{Aim, Latency, Part, Schedule},
     pool::{Answer, Cells, Effect, HoldId, Input, Member, PoolMap, PoolRegion, PoolSettings, Step},
 };
 
@@ -46,4 +47,25 @@ fn a_home_reserve_allocates_nothing() {
     assert!(matches!(last, Some(Effect::Answer { answer: Answer::Reserved { .. }, .. })));
     let refused = reserve(4_096, 1);
     assert!(matches!(refused, Some(Effect::Answer { answer: Answer::Busy, .. })), "{refused:?}");
+}
+
+#[test]
+fn a_schedule_takes_memory_the_first_time_only() {
+    let after: Vec<_> =
+        (0..16_usize).map(|part| if part < 4 { vec![] } else { vec![part - 4] }).collect();
+    let parts: Vec<_> = (0..16)
+        .map(|part| {
+            let latency = Latency::exact(Duration::from_millis(10 * (part as u64 + 1)));
+            Part { latency, locks: part % 3 != 0, after: &after[part] }
+        })
+        .collect();
+    let mut schedule = Schedule::default();
+    schedule.compute(&parts, Aim::Locks).expect("a valid phase");
+    let counted = allocation_counter::measure(|| {
+        for _ in 0..1_000 {
+            schedule.compute(&parts, Aim::Locks).expect("a valid phase");
+        }
+    });
+    assert_eq!(counted.count_total, 0, "{counted:?}");
+    assert_eq!(schedule.length(), Duration::from_millis(40 + 80 + 120 + 160));
 }

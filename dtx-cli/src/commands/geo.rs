@@ -10,6 +10,10 @@ use dtx::geo::{
 use serde::Serialize;
 use std::time::Duration;
 
+use super::{
+    geo_phases::{FidelityArgs, PhasesArgs, PlansArgs, fidelity, phases, plans},
+    geo_place::{PlaceArgs, place},
+};
 use crate::{
     exit::{EXIT_HELP, Exit, Failure},
     output,
@@ -17,8 +21,11 @@ use crate::{
 
 const EXAMPLES: &str = "Examples:
   dtx geo rtt --provider aws --from eu-west-1
+  dtx geo place --provider azure --replicas 3 --demand westeurope=5 --demand eastus=2
   dtx geo sim pools --workload flash-tight --seed 1
   dtx geo sim pools --workload zipf --grants leased --seed 1 --json
+  dtx geo sim phases
+  dtx geo sim fidelity
 
 Exit code 1 says that something that must hold was violated.";
 
@@ -41,7 +48,9 @@ pub(crate) struct GeoArgs {
 enum GeoCommand {
     /// Show the round trips between the regions of a provider, and what is known of them
     Rtt(RttArgs),
-    /// Run a workload over eight regions in a seeded simulation, beside what others do
+    /// Choose the regions that bring a demand nearest to its replicas
+    Place(PlaceArgs),
+    /// Run pools or phases over regions in a seeded simulation, beside what others do
     Sim(GeoSimArgs),
 }
 
@@ -71,6 +80,12 @@ struct GeoSimArgs {
 enum GeoSimCommand {
     /// Regional pools of one stock
     Pools(PoolsArgs),
+    /// When the participants of a phase are asked: time of locks and of commits
+    Phases(PhasesArgs),
+    /// Medians that others measured, beside simulated ones
+    Fidelity(FidelityArgs),
+    /// Expected latencies of plans, beside simulated ones
+    Plans(PlansArgs),
 }
 
 /// The options of `dtx geo sim pools`.
@@ -103,7 +118,13 @@ enum GrantsWord {
 pub(crate) fn geo(args: &GeoArgs) -> Result<Exit, Failure> {
     match &args.command {
         GeoCommand::Rtt(args) => rtt(args),
-        GeoCommand::Sim(GeoSimArgs { command: GeoSimCommand::Pools(args) }) => pools(args),
+        GeoCommand::Place(args) => place(args),
+        GeoCommand::Sim(GeoSimArgs { command }) => match command {
+            GeoSimCommand::Pools(args) => pools(args),
+            GeoSimCommand::Phases(args) => phases(args),
+            GeoSimCommand::Fidelity(args) => fidelity(args),
+            GeoSimCommand::Plans(args) => plans(args),
+        },
     }
 }
 

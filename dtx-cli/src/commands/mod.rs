@@ -8,6 +8,10 @@ mod dispatch;
 pub(crate) mod doctor;
 #[cfg(feature = "geo")]
 pub(crate) mod geo;
+#[cfg(feature = "geo")]
+mod geo_phases;
+#[cfg(feature = "geo")]
+mod geo_place;
 pub(crate) mod heal;
 pub(crate) mod migrate;
 pub(crate) mod participant;

@@ -35,3 +35,48 @@ fn a_simulated_pool_is_one_object_with_what_others_do() {
     let wrong = dtx(&["geo", "sim", "pools", "--workload", "none"]);
     assert_eq!(wrong.code, 2);
 }
+
+#[test]
+fn simulated_phases_are_one_object_with_what_others_do() {
+    let ran = dtx(&["geo", "sim", "phases", "--json"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    let found = ran.json();
+    let rows = found["rows"].as_array().expect("rows");
+    assert_eq!(rows.len(), 16);
+    for way in ["eager", "ideal", "point_estimate", "locks", "neutral"] {
+        assert!(rows.iter().all(|row| row["ways"][way]["saving_share"].is_f64()), "{way}");
+    }
+    assert_eq!(found["places"].as_array().map(Vec::len), Some(18));
+}
+
+#[test]
+fn published_medians_stand_beside_simulated_ones() {
+    let ran = dtx(&["geo", "sim", "fidelity"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    assert_eq!(ran.stdout.lines().filter(|line| line.contains("2pl_paxos")).count(), 4);
+    let found = dtx(&["geo", "sim", "fidelity", "--json"]).json();
+    assert_eq!(found.as_array().map(Vec::len), Some(12));
+}
+
+#[test]
+fn replicas_are_placed_within_the_regions_that_are_given() {
+    let ran = dtx(&["geo", "place", "--provider", "azure", "--replicas", "5", "--json"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    let found = ran.json();
+    assert_eq!(found["regions"].as_array().map(Vec::len), Some(5));
+    assert_eq!(found["gap"], 0.0);
+    let within = ["--within", "eu-west-1", "--within", "sa-east-1", "--replicas", "1"];
+    let demand = ["--demand", "us-west-2=1", "--demand", "eu-central-1=9.5"];
+    let ran = dtx(&[&["geo", "place"], &within[..], &demand[..]].concat());
+    assert_eq!(ran.stdout.lines().next(), Some("eu-west-1"), "{ran:?}");
+    for wrong in [["--demand", "eu"], ["--demand", "x=1"], ["--within", "x"], ["--replicas", "0"]] {
+        assert_eq!(dtx(&[&["geo", "place"], &wrong[..]].concat()).code, 2, "{wrong:?}");
+    }
+}
+
+#[test]
+fn plans_stand_beside_what_they_take_in_simulation() {
+    let ran = dtx(&["geo", "sim", "plans", "--json"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    assert!(ran.json()[0]["mean_off"].as_f64().is_some_and(|off| off <= 0.03), "{ran:?}");
+}

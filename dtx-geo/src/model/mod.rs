@@ -6,7 +6,9 @@ mod live;
 mod load;
 mod map;
 mod price;
+mod published;
 mod region;
+mod routes;
 mod shipped;
 mod topology;
 
@@ -16,6 +18,8 @@ pub use live::{LIVE_SAMPLES_MAX, LIVE_WINDOW, LiveMap, LivePair, Recorded};
 pub use load::LoadError;
 pub use map::{MAP_REGIONS_MAX, Origin, Rtt, RttMap};
 pub use price::{Destination, Prices};
+pub use published::{Protocol, Published};
 pub use region::{Provider, ProviderError, RegionId};
+pub use routes::Routes;
 pub use shipped::Shipped;
 pub use topology::{FailedLink, Topology};

@@ -1,10 +1,11 @@
 //! The files that come with the library. `data/README.md` names their sources.
 
-use crate::model::{JitterMap, Prices, Provider, RttMap};
+use crate::model::{JitterMap, Prices, Provider, Published, RttMap};
 
 const RTT: &str = include_str!("../../../data/geo/rtt.csv");
 const JITTER: &str = include_str!("../../../data/geo/rtt_jitter.csv");
 const PRICE: &str = include_str!("../../../data/geo/price.csv");
+const PUBLISHED: &str = include_str!("../../../data/geo/tiga_medians.csv");
 
 /// What was measured and read by others and comes with the library.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +27,11 @@ impl Shipped {
     pub fn prices() -> Prices {
         Prices::load(PRICE).expect("a test loads the shipped prices")
     }
+
+    /// Medians that others have measured over the regions of Google Cloud.
+    pub fn published() -> Vec<Published> {
+        Published::load(PUBLISHED).expect("a test loads the shipped medians")
+    }
 }
 
 #[cfg(test)]
@@ -43,6 +49,7 @@ mod tests {
             assert!((0..regions * regions).all(|i| map.rtt(i / regions, i % regions).is_some()));
             Shipped::jitter(provider);
         }
+        assert_eq!(Shipped::published().len(), 12);
         let price = Shipped::prices().usd_per_gb("us-east-1", Destination::Region("us-east-2"));
         assert_eq!(price, Some(0.01));
     }

@@ -5,8 +5,9 @@
 //! per run. It needs nothing of the engine, and this crate rests on the core alone. The same seed
 //! gives the same run.
 //!
-//! [`compare`] runs one workload through the pool and through what others do. The tests of this
-//! module run small pools through every kind of fault and check the invariants after each step.
+//! [`compare`] runs one workload through the pool and through what others do, [`compare_phases`]
+//! does so for the phases of transactions, and [`fidelity`] asks whether this world is like the real
+//! one. The tests of this module run small pools through every kind of fault and check the invariants after each step.
 
 mod baseline;
 #[cfg(test)]
@@ -17,12 +18,18 @@ mod chaos_tests;
 mod check;
 #[cfg(test)]
 mod exhaustive;
+mod fidelity;
 mod network;
+mod phases;
+mod plans;
 mod pools;
 mod result;
 mod workload;
 mod world;
 
+pub use fidelity::{Fidelity, fidelity};
+pub use phases::{PhaseComparison, PhaseOutcome, PhaseRow, PlaceRow, Way, compare_phases};
+pub use plans::{CostModel, cost_model};
 pub use pools::{Setup, compare, throughput};
 pub use result::{Comparison, Outcome, Throughput};
 pub use workload::{UnknownWorkload, Workload};

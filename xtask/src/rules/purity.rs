@@ -7,10 +7,12 @@ use crate::{
 };
 
 /// The folders that the rule binds.
-const PURE_FOLDERS: [&str; 4] = [
+const PURE_FOLDERS: [&str; 6] = [
     "dtx-core/src/pattern/",
     "dtx-core/src/engine/",
     "dtx-core/src/resource/",
+    "dtx-geo/src/phase/",
+    "dtx-geo/src/plan/",
     "dtx-geo/src/pool/",
 ];
 

@@ -1,0 +1,17 @@
+//! In which regions data should lie, and from where a transaction is carried out.
+//!
+//! [`replicas`] chooses the regions that bring a demand nearest to its data, says how far the
+//! choice can be from the best one, and proves that it is the best wherever it can. [`PlanMap`]
+//! says how one transaction is carried out over data that lies in several regions.
+
+mod bound;
+mod placement;
+mod search;
+mod transaction;
+
+pub use placement::{Placement, PlacementError, REPLICAS_MAX, replicas};
+pub use search::NODES_MAX;
+pub(crate) use transaction::RoundTrips;
+pub use transaction::{
+    DataOperation, Kind, Mode, OPERATIONS_MAX, PlanError, PlanMap, Shape, TransactionPlan,
+};

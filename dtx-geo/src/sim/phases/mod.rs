@@ -1,0 +1,9 @@
+//! Latency-aware phases over the shipped maps, beside what others do.
+
+mod compare;
+mod result;
+mod transaction;
+mod world;
+
+pub use compare::compare_phases;
+pub use result::{PhaseComparison, PhaseOutcome, PhaseRow, PlaceRow, Way};
