@@ -77,7 +77,10 @@ fn home(folder: &Path) -> Result<PathBuf, ServiceError> {
 /// The programs on this machine, the newest.
 fn programs() -> Option<PathBuf> {
     let whole = |folder: &Path| folder.join("initdb").is_file() && folder.join("pg_ctl").is_file();
-    if let Some(folder) = on_path("pg_ctl").filter(|folder| whole(folder)) {
+    // A link on the PATH leads to where all of them are.
+    let real = |folder: PathBuf| Some(folder.join("pg_ctl").canonicalize().ok()?.parent()?.into());
+    if let Some(folder) = on_path("pg_ctl").and_then(real).filter(|folder: &PathBuf| whole(folder))
+    {
         return Some(folder);
     }
     let versions = fs::read_dir(VERSIONS).into_iter().flatten().flatten();
