@@ -10,14 +10,14 @@ use dtx_core::{
     name::ParticipantName,
     store::{Branch, BranchEnd, BranchStore, RowWriteResult},
 };
-use sqlx::{AssertSqlSafe, Row};
+use sqlx::{AssertSqlSafe, Postgres, Row, Transaction};
 
 use crate::{
     error::{Failure, NAME, invalid},
     opening::ServerReport,
     schema::SchemaName,
     store::{Inner, PgStore, owned},
-    unit::{self, PgOpen},
+    unit::{self, Claim, PgOpen},
 };
 
 /// The longest name of a prepared transaction, in bytes: the server's own limit.
@@ -99,18 +99,26 @@ async fn prepare(inner: Arc<Inner>, open: PgOpen, value: Bytes, gid: Gid) -> Res
     let PgOpen { mut transaction, claim, .. } = open;
     let limit = inner.call_timeout;
     let work = async {
-        unit::finish(&inner, &mut transaction, &claim, &value).await?;
-        // The next transaction of the connection begins in the same breath: it is one for sqlx.
-        let statements = format!("PREPARE TRANSACTION '{}'; BEGIN", gid.0);
-        let done = sqlx::raw_sql(AssertSqlSafe(statements)).execute(&mut *transaction).await;
-        done.map_err(|error| Failure::of(&error, Effect::Unknown))?;
-        if let Err(error) = transaction.rollback().await {
-            tracing::debug!(%error, "a connection was lost after a prepare");
-        }
-        Ok(())
+        let done = prepare_as(&inner, &mut transaction, &claim, &value, &gid).await;
+        unit::let_go(transaction).await;
+        done
     };
     let done = tokio::time::timeout(limit, work).await;
     done.unwrap_or_else(|_| Err(Failure::late(limit, Effect::Unknown)))
+}
+
+async fn prepare_as(
+    inner: &Inner,
+    transaction: &mut Transaction<'static, Postgres>,
+    claim: &Claim,
+    value: &Bytes,
+    gid: &Gid,
+) -> Result<(), Failure> {
+    unit::finish(inner, transaction, claim, value).await?;
+    // The next transaction of the connection begins in the same breath: it is one for sqlx.
+    let statements = format!("PREPARE TRANSACTION '{}'; BEGIN", gid.0);
+    let done = sqlx::raw_sql(AssertSqlSafe(statements)).execute(&mut **transaction).await;
+    done.map(drop).map_err(|error| Failure::of(&error, Effect::Unknown))
 }
 
 /// No such prepared transaction: it has ended before.

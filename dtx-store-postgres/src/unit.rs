@@ -117,6 +117,15 @@ pub(crate) async fn finish(
     done.map(drop).map_err(|error| Failure::of(&error, Effect::None))
 }
 
+/// Ends what is left of a transaction before its caller is told anything. The server tells an error
+/// before it frees the row, so who began again at once would find it taken.
+pub(crate) async fn let_go(transaction: Transaction<'static, Postgres>) {
+    // The server does it by itself when the connection is gone.
+    if let Err(error) = transaction.rollback().await {
+        tracing::debug!(%error, "a transaction was not rolled back");
+    }
+}
+
 /// What became of a transaction that was to end with its row written.
 pub(crate) fn result(done: Result<Result<(), Failure>, Failure>) -> RowWriteResult {
     match done.and_then(|done| done) {
@@ -129,7 +138,10 @@ async fn commit(inner: Arc<Inner>, open: PgOpen, value: Bytes) -> Result<(), Fai
     let PgOpen { mut transaction, claim, _permit } = open;
     let limit = inner.call_timeout;
     let work = async {
-        finish(&inner, &mut transaction, &claim, &value).await?;
+        if let Err(failure) = finish(&inner, &mut transaction, &claim, &value).await {
+            let_go(transaction).await;
+            return Err(failure);
+        }
         // The server may have done it although the connection died before it could say so.
         let done = transaction.commit().await;
         done.map_err(|error| Failure::of(&error, Effect::Unknown))
@@ -168,12 +180,6 @@ impl UnitStore for PgStore {
     }
 
     async fn roll_back(&self, open: PgOpen) {
-        // The server does it by itself when the connection is gone.
-        let work = async move {
-            if let Err(error) = open.transaction.rollback().await {
-                tracing::debug!(%error, "a transaction was not rolled back");
-            }
-        };
-        let _ = owned(work).await;
+        let _ = owned(let_go(open.transaction)).await;
     }
 }
