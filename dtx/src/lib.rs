@@ -22,7 +22,10 @@ pub use dtx_store_redb::{OwnerInfo, RedbOwner};
 #[cfg(feature = "redb")]
 pub use dtx_store_redb::{RedbReader, RedbStore};
 #[cfg(feature = "redis")]
-pub use dtx_store_redis::{KeyPrefix, KeyPrefixError, RedisSettings, RedisStore};
+pub use dtx_store_redis::{
+    KeyPrefix, KeyPrefixError, RedisEffect, RedisInbox, RedisOnce, RedisOpen, RedisScript,
+    RedisSettings, RedisStore, RedisUnit,
+};
 #[cfg(feature = "inmem")]
 pub use dtx_transport_inmem::InMemoryTransport;
 #[cfg(feature = "kafka")]
