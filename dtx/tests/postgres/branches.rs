@@ -1,25 +1,33 @@
 //! Two-phase commit by the server: what is in doubt is found and ended, and what somebody else
 //! ended is said.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use dtx::{
     Pg, PgStore,
     answer::{NotDone, Refusal},
+    error::ErrorKind,
     ids::{AcceptSequence, Epoch, OperationIndex, ShardCount},
     name::ParticipantName,
-    participant::{Participant, UnitParticipant},
+    participant::{Host, HostError, HostSettings, Participant, UnitParticipant},
     pattern::{Pattern, Phase},
     prelude::{Dtx, InMemoryTransport, Outcome, Transaction},
     resource::barrier::{inbox_key, mark_key},
     store::{Begun, Branch, BranchEnd, BranchStore, RowWriteResult, Scope, Status, UnitStore},
     transport::Command,
 };
+use dtx_testkit::{
+    participant::Wire,
+    servers::{PostgresUnprepared, Server},
+};
 use sqlx::{AssertSqlSafe, Row};
+use tokio::sync::mpsc;
 
 use super::{
     brittle::Brittle,
     pay::{Due, Pay},
-    support::{Asked, command, open, paid, schema, store, until},
+    support::{Asked, command, open, open_at, paid, schema, store, until},
 };
 
 const TWO: Pattern = Pattern::TwoPhaseCommit;
@@ -66,6 +74,27 @@ async fn a_prepared_branch_is_seen_by_nobody_until_it_is_committed() {
     let late = asked.settle(&ask(Phase::Abort)).await;
     assert_eq!(late, Err(NotDone::Refused(Refusal::Executed)));
     assert_eq!(asked.host.stats().heuristics, 0);
+}
+
+#[tokio::test]
+async fn a_server_that_prepares_nothing_has_no_resource_manager_and_everything_else() {
+    let folder = tempfile::tempdir().expect("it is made");
+    let server = Server::start(&PostgresUnprepared, folder.path()).expect("it starts");
+    let store = open_at(&server.url(), &schema()).await;
+    let (sender, _replies) = mpsc::unbounded_channel();
+    let wire = Arc::new(Wire::new(sender));
+    let settings = HostSettings::default();
+    let host = Host::start(payment("payment", &store), wire, None, settings).await;
+    let error = host.expect_err("it could not prepare");
+    let HostError::Store { participant, source } = error else { panic!("{error}") };
+    assert_eq!((participant.as_str(), source.kind()), ("payment", ErrorKind::Unsupported));
+    let fix = "max_prepared_transactions is 0, so the server prepares nothing: set it";
+    assert!(source.to_string().contains(fix), "{source}");
+
+    let payment = Participant::within("payment", store.clone()).expect("a name");
+    let mut asked = Asked::start(payment.saga(Pay::on(&store))).await;
+    assert!(asked.settle(&command(1, Pattern::Saga, Phase::Execute)).await.is_ok());
+    assert_eq!((gids(&store).await.len(), paid(&store).await), (0, 1));
 }
 
 #[tokio::test]
@@ -201,7 +230,7 @@ async fn a_coordinator_commits_over_two_databases_or_over_none() {
 #[tokio::test]
 async fn a_heuristic_rollback_is_an_exception_that_stands_beside_the_outcome() {
     let store = store().await;
-    let fuse = std::sync::Arc::new(dtx::store::MemoryStore::new());
+    let fuse = Arc::new(dtx::store::MemoryStore::new());
     let meddled = Brittle::new(store.clone(), fuse).rolled_back_by_hand();
     let fees = Participant::resource_manager("fees", meddled).expect("a name");
     let dtx = Dtx::builder()

@@ -35,7 +35,11 @@ pub(crate) fn schema() -> SchemaName {
 }
 
 pub(crate) fn config(schema: &SchemaName) -> PgConfig {
-    let config = PgConfig::from_url(&url()).expect("it is valid").schema(schema.clone());
+    config_at(&url(), schema)
+}
+
+fn config_at(url: &str, schema: &SchemaName) -> PgConfig {
+    let config = PgConfig::from_url(url).expect("it is valid").schema(schema.clone());
     config.connections_max(8).value_bytes_max(1 << 16)
 }
 
@@ -45,7 +49,11 @@ pub(crate) async fn store() -> PgStore {
 }
 
 pub(crate) async fn open(schema: &SchemaName) -> PgStore {
-    let store = PgStore::connect(config(schema)).await.expect("it opens");
+    open_at(&url(), schema).await
+}
+
+pub(crate) async fn open_at(url: &str, schema: &SchemaName) -> PgStore {
+    let store = PgStore::connect(config_at(url, schema)).await.expect("it opens");
     forget_old_branches(&store).await;
     sql(&store, "CREATE TABLE IF NOT EXISTS {s}.paid (op text NOT NULL, stage text NOT NULL)")
         .await;
