@@ -22,11 +22,11 @@ fn line(regions: usize) -> PlanMap {
 }
 
 fn write(home: usize, copies: &[usize]) -> DataOperation<'_> {
-    DataOperation { write: true, home, copies, staleness: Duration::ZERO }
+    DataOperation { write: true, home, copies, staleness: Duration::ZERO, bytes: 0 }
 }
 
 fn read(home: usize, copies: &[usize], staleness: Duration) -> DataOperation<'_> {
-    DataOperation { write: false, home, copies, staleness }
+    DataOperation { write: false, home, copies, staleness, bytes: 0 }
 }
 
 fn plan(

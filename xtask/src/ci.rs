@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    cargo_mutants, crash, examine, exhaustive, features, matrix, mutants,
+    cargo_mutants, crash, examine, exhaustive, features, instructions, matrix, mutants,
     process::{cargo, output, program, succeeds},
     server_crashes,
     services::Servers,
@@ -46,6 +46,7 @@ pub(crate) fn run(workspace: &Workspace, steps: &mut Steps, require: &[String]) 
     if let Err(problem) = wanted.and_then(|wanted| features::run(workspace, steps, &wanted)) {
         steps.run("features", || Ending::failed(problem));
     }
+    instructions::step(workspace, steps);
     server_tests(workspace, steps, require);
     matrix::slice(workspace, steps, require);
     let cargo_deny = cargo_deny(workspace);

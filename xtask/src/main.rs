@@ -16,6 +16,7 @@ mod examine;
 mod exhaustive;
 mod failures;
 mod features;
+mod instructions;
 mod matrix;
 mod mutant_list;
 mod mutants;

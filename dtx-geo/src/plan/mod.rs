@@ -5,13 +5,16 @@
 //! says how one transaction is carried out over data that lies in several regions.
 
 mod bound;
+mod latency;
+mod map;
 mod placement;
 mod search;
 mod transaction;
 
+pub(crate) use latency::RoundTrips;
+pub use map::PlanMap;
 pub use placement::{Placement, PlacementError, REPLICAS_MAX, replicas};
 pub use search::NODES_MAX;
-pub(crate) use transaction::RoundTrips;
 pub use transaction::{
-    DataOperation, Kind, Mode, OPERATIONS_MAX, PlanError, PlanMap, Shape, TransactionPlan,
+    DataOperation, Kind, Mode, OPERATIONS_MAX, PlanError, Shape, TransactionPlan,
 };
