@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::{
     geo_phases::{FidelityArgs, PhasesArgs, PlansArgs, fidelity, phases, plans},
     geo_place::{PlaceArgs, place},
+    geo_plan::{PlanArgs, plan},
 };
 use crate::{
     exit::{EXIT_HELP, Exit, Failure},
@@ -22,6 +23,7 @@ use crate::{
 const EXAMPLES: &str = "Examples:
   dtx geo rtt --provider aws --from eu-west-1
   dtx geo place --provider azure --replicas 3 --demand westeurope=5 --demand eastus=2
+  dtx geo plan dtx-cli/examples/plans/two-regions.json --explain
   dtx geo sim pools --workload flash-tight --seed 1
   dtx geo sim pools --workload zipf --grants leased --seed 1 --json
   dtx geo sim phases
@@ -50,6 +52,8 @@ enum GeoCommand {
     Rtt(RttArgs),
     /// Choose the regions that bring a demand nearest to its replicas
     Place(PlaceArgs),
+    /// Say how a transaction over regions is carried out: from where, how soon, for how much
+    Plan(PlanArgs),
     /// Run pools or phases over regions in a seeded simulation, beside what others do
     Sim(GeoSimArgs),
 }
@@ -119,6 +123,7 @@ pub(crate) fn geo(args: &GeoArgs) -> Result<Exit, Failure> {
     match &args.command {
         GeoCommand::Rtt(args) => rtt(args),
         GeoCommand::Place(args) => place(args),
+        GeoCommand::Plan(args) => plan(args),
         GeoCommand::Sim(GeoSimArgs { command }) => match command {
             GeoSimCommand::Pools(args) => pools(args),
             GeoSimCommand::Phases(args) => phases(args),

@@ -12,6 +12,8 @@ pub(crate) mod geo;
 mod geo_phases;
 #[cfg(feature = "geo")]
 mod geo_place;
+#[cfg(feature = "geo")]
+mod geo_plan;
 pub(crate) mod heal;
 pub(crate) mod migrate;
 pub(crate) mod participant;

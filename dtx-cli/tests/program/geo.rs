@@ -80,3 +80,59 @@ fn plans_stand_beside_what_they_take_in_simulation() {
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
     assert!(ran.json()[0]["mean_off"].as_f64().is_some_and(|off| off <= 0.03), "{ran:?}");
 }
+
+const PLAN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/plans/two-regions.json");
+
+#[test]
+fn a_plan_says_what_it_takes_and_what_the_others_would() {
+    let ran = dtx(&["geo", "plan", PLAN, "--json"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    let found = ran.json();
+    assert_eq!((&found["mode"], &found["kind"]), (&"StrongGlobal".into(), &"TwoPhase".into()));
+    assert_eq!(found["served_by"], serde_json::json!(["us-east-1", "eu-west-1", "us-west-2"]));
+    let number = |name: &str| found[name].as_f64().expect("a number");
+    assert!(number("bound_ms") <= number("expected_ms"), "{found}");
+    assert!(number("p50_ms") <= number("p99_ms"), "{found}");
+    assert!((number("p50_ms") / number("expected_ms") - 1.0).abs() < 0.03, "{found}");
+    let offers = found["offers"].as_array().expect("offers");
+    assert_eq!(offers[0]["coordinator"], found["coordinator"]);
+    let first = |by: &str| dtx(&["geo", "plan", PLAN, "--by", by, "--json"]).json();
+    for (by, field) in [("money", "usd_per_million"), ("failure", "failure")] {
+        let least =
+            offers.iter().filter_map(|offer| offer[field].as_f64()).fold(f64::MAX, f64::min);
+        assert_eq!(first(by)[field].as_f64(), Some(least), "{by}");
+    }
+    let text = dtx(&["geo", "plan", PLAN, "--explain"]).stdout;
+    assert!(
+        text.contains("33 % of the operations only read") && text.contains("sa-east-1"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_mistake_in_a_plan_names_the_field() {
+    let folder = tempfile::tempdir().expect("it is made");
+    let file = folder.path().join("plan.json");
+    let good = std::fs::read_to_string(PLAN).expect("it is there");
+    for (from, to, says) in [
+        (r#""aws""#, r#""moon""#, "provider: \"moon\" is no provider"),
+        (r#""client": "sa-east-1""#, r#""client": "x""#, "client: aws has no region x"),
+        (r#""bytes": 500"#, r#""size": 500"#, "operations[1].size: unknown field `size`"),
+        (
+            r#""home": "eu-west-1""#,
+            r#""home": "mars""#,
+            "operations[1].home: aws has no region mars",
+        ),
+        (r#""eu-west-1", "eu-central-1", "sa"#, r#""eu-central-1", "sa"#, "home of operation 1"),
+        (r#""staleness_ms": 5000"#, r#""staleness_ms": -1"#, "operations[2].staleness_ms: -1"),
+        (r#""mode""#, r#""risk": {"region": 2}, "mode""#, "risk.region: 2 is no probability"),
+        (r#""mode": "StrongGlobal""#, r#""mode": "Weak""#, "mode: unknown variant `Weak`"),
+    ] {
+        assert!(good.contains(from), "{from}");
+        std::fs::write(&file, good.replacen(from, to, 1)).expect("it is written");
+        let ran = dtx(&["geo", "plan", file.to_str().expect("text")]);
+        assert_eq!(ran.code, 2, "{says}");
+        assert!(ran.stderr.contains(says) && ran.stderr.contains("plan.json"), "{says}: {ran:?}");
+    }
+    assert_eq!(dtx(&["geo", "plan", "nowhere.json"]).code, 2);
+}

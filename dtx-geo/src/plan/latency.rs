@@ -1,5 +1,7 @@
 //! How long the client of a plan waits.
 
+use std::time::Duration;
+
 use crate::{
     model::MAP_REGIONS_MAX,
     plan::{
@@ -88,6 +90,12 @@ impl PlanMap {
             _ => 0,
         };
         client + all + decision
+    }
+
+    /// The latency of a plan on this map.
+    pub(super) fn expected(&self, shape: &Shape<'_>, plan: &TransactionPlan) -> Duration {
+        let mut trips = Cells::new(self, &self.direct, shape);
+        Duration::from_micros(self.carry_out(shape, plan, &mut trips))
     }
 
     /// The latency of a plan over round trips that are drawn, in microseconds.

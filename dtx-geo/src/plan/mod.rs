@@ -5,15 +5,23 @@
 //! says how one transaction is carried out over data that lies in several regions.
 
 mod bound;
+mod keep;
 mod latency;
 mod map;
+mod money;
+mod offer;
 mod placement;
+mod risk;
 mod search;
 mod transaction;
 
+pub use keep::{GAIN_MIN, Keeper, LOOKS};
 pub(crate) use latency::RoundTrips;
 pub use map::PlanMap;
+pub use money::Transfer;
+pub use offer::{Criterion, Market, Offer};
 pub use placement::{Placement, PlacementError, REPLICAS_MAX, replicas};
+pub use risk::{Risk, RiskError};
 pub use search::NODES_MAX;
 pub use transaction::{
     DataOperation, Kind, Mode, OPERATIONS_MAX, PlanError, Shape, TransactionPlan,

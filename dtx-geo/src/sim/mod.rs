@@ -29,7 +29,7 @@ mod world;
 
 pub use fidelity::{Fidelity, fidelity};
 pub use phases::{PhaseComparison, PhaseOutcome, PhaseRow, PlaceRow, Way, compare_phases};
-pub use plans::{CostModel, cost_model};
+pub use plans::{CostModel, cost_model, drawn_latency};
 pub use pools::{Setup, compare, throughput};
 pub use result::{Comparison, Outcome, Throughput};
 pub use workload::{UnknownWorkload, Workload};

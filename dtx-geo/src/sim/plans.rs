@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::{
-    model::{Jitter, Provider, Rng, Shipped},
-    plan::{DataOperation, Kind, Mode, PlanMap, RoundTrips, Shape},
+    model::{Jitter, JitterMap, Provider, Rng, RttMap, Shipped},
+    plan::{DataOperation, Kind, Mode, PlanMap, RoundTrips, Shape, TransactionPlan},
     pool::Member,
     sim::network::Network,
 };
@@ -55,6 +55,25 @@ impl RoundTrips for Drawn<'_> {
         let trip = self.zones.one_way(self.rng) + self.zones.one_way(self.rng);
         trip.as_micros() as u64
     }
+}
+
+/// How long the client of a plan waits in the middle, and in 99 of 100 cases, over drawn round trips:
+/// messages vary as `jitter` says, zones as something that was not measured.
+pub fn drawn_latency(
+    map: &RttMap,
+    jitter: &JitterMap,
+    (plans, zones): (&PlanMap, Duration),
+    (shape, plan): (&Shape<'_>, &TransactionPlan),
+    (seed, transactions): (u64, usize),
+) -> (Duration, Duration) {
+    let network = Network::new(map.clone(), jitter);
+    let mut rng = Rng::new(seed, 13);
+    let mut drawn = Drawn { network: &network, zones: Jitter::of_mean(zones), rng: &mut rng };
+    let samples = (0..transactions.max(1)).map(|_| plans.carry_out(shape, plan, &mut drawn));
+    let mut samples: Vec<u64> = samples.collect();
+    samples.sort_unstable();
+    let at = |per_cent: usize| Duration::from_micros(samples[(samples.len() - 1) * per_cent / 100]);
+    (at(50), at(99))
 }
 
 /// Plans transactions drawn at random over the maps whose jitter was measured, and simulates them.

@@ -1,0 +1,371 @@
+//! `dtx geo plan`.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use clap::{Args, ValueEnum};
+use dtx::geo::{
+    model::{JitterMap, Provider, RttMap, Shipped},
+    plan::{Criterion, DataOperation, Kind, Market, Mode, Offer, PlanMap, Risk, Shape},
+    sim::drawn_latency,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    exit::{Exit, Failure},
+    output,
+};
+
+/// The largest file, in bytes.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+/// Round trip to most of the zones of a region, where the file does not say: the middle of what is
+/// measured.
+const ZONES_MS: f64 = 0.76;
+/// How far copies are behind, where the file does not say.
+const LAG_MS: f64 = 1_000.0;
+/// How often a region fails, where the file does not say: what clouds promise of a database in one.
+const REGION_FAILS: f64 = 1e-4;
+/// Transactions of each plan of which the quantiles are taken, and their seed.
+const DRAWN: (u64, usize) = (1, 10_000);
+
+/// The options of `dtx geo plan`.
+#[derive(Debug, Args)]
+pub(super) struct PlanArgs {
+    /// What a transaction does, and where its data are: see dtx-cli/examples/plans
+    file: PathBuf,
+    /// Which of the plans is taken of which none is better in everything
+    #[arg(long, value_enum, default_value_t)]
+    by: By,
+    /// Also say why: where the data are, and what the other plans would take
+    #[arg(long)]
+    explain: bool,
+    /// Print one JSON object on stdout
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum By {
+    /// The soonest
+    #[default]
+    Latency,
+    /// The cheapest
+    Money,
+    /// The one that fails least
+    Failure,
+}
+
+/// The file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PlanFile {
+    provider: String,
+    client: String,
+    mode: ModeWord,
+    /// Where data may be; everywhere if empty.
+    #[serde(default)]
+    within: Vec<String>,
+    operations: Vec<OperationEntry>,
+    zones_ms: Option<f64>,
+    lag_ms: Option<f64>,
+    risk: Option<RiskEntry>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+enum ModeWord {
+    StrongGlobal,
+    StrongRegional,
+    EventualGlobal,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OperationEntry {
+    #[serde(default)]
+    write: bool,
+    home: String,
+    #[serde(default)]
+    copies: Vec<String>,
+    #[serde(default)]
+    bytes: u64,
+    #[serde(default)]
+    staleness_ms: f64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RiskEntry {
+    region: f64,
+    #[serde(default)]
+    zone: f64,
+    #[serde(default)]
+    link: f64,
+}
+
+/// What `dtx geo plan --json` prints.
+#[derive(Debug, Serialize)]
+struct PlanReport {
+    provider: &'static str,
+    mode: ModeWord,
+    #[serde(flatten)]
+    best: OfferReport,
+    /// The region that decides on most of what is written, or read where nothing is.
+    primary: String,
+    /// The other regions that hold a copy.
+    secondaries: Vec<String>,
+    /// The region that serves each operation.
+    served_by: Vec<String>,
+    /// Over drawn round trips.
+    p50_ms: f64,
+    p99_ms: f64,
+    /// No plan of its kind is below, over the shortest ways.
+    bound_ms: f64,
+    gap: f64,
+    locality: Locality,
+    /// The plans of which none is better in everything; the first is the one above.
+    offers: Vec<OfferReport>,
+}
+
+/// A plan, and what it takes.
+#[derive(Clone, Debug, Serialize)]
+struct OfferReport {
+    kind: &'static str,
+    coordinator: String,
+    expected_ms: f64,
+    /// In US dollars for a million transactions; null where a price is not known.
+    usd_per_million: Option<f64>,
+    failure: f64,
+}
+
+/// Where the data of the operations are.
+#[derive(Debug, Serialize)]
+struct Locality {
+    /// The share of the operations with each home.
+    homes: BTreeMap<String, f64>,
+    /// The share of the operations that only read.
+    reads: f64,
+}
+
+/// Reads a file and plans what it says.
+pub(super) fn plan(args: &PlanArgs) -> Result<Exit, Failure> {
+    let file = read(args)?;
+    let wrong = |text: String| Failure::usage(format!("{}: {text}", args.file.display()));
+    let provider: Provider =
+        file.provider.parse().map_err(|error| wrong(format!("provider: {error}")))?;
+    let (map, jitter) = (Shipped::rtt(provider).symmetric(), Shipped::jitter(provider));
+    let report = Planner { file: &file, provider, map: &map, jitter: &jitter };
+    let report = report.report(args.by).map_err(wrong)?;
+    if args.json {
+        output::json(&report)?;
+    } else {
+        print(&report, args.explain)?;
+    }
+    Ok(Exit::Sound)
+}
+
+fn read(args: &PlanArgs) -> Result<PlanFile, Failure> {
+    let file = args.file.display();
+    let cannot = |error: std::io::Error| Failure::usage(format!("{file} cannot be read: {error}"));
+    let bytes = std::fs::metadata(&args.file).map_err(cannot)?.len();
+    if bytes > FILE_BYTES_MAX {
+        let text = format!("{file} has {bytes} bytes; {FILE_BYTES_MAX} are the most");
+        return Err(Failure::usage(text));
+    }
+    let text = std::fs::read(&args.file).map_err(cannot)?;
+    let mut reader = serde_json::Deserializer::from_slice(&text);
+    let parsed = serde_path_to_error::deserialize(&mut reader);
+    let parsed = parsed.map_err(|error| Failure::usage(format!("{file}: {error}")))?;
+    reader.end().map_err(|error| Failure::usage(format!("{file}: {error}")))?;
+    Ok(parsed)
+}
+
+struct Planner<'a> {
+    file: &'a PlanFile,
+    provider: Provider,
+    map: &'a RttMap,
+    jitter: &'a JitterMap,
+}
+
+impl Planner<'_> {
+    fn region(&self, field: &str, name: &str) -> Result<usize, String> {
+        let unknown = || format!("{field}: {} has no region {name}", self.provider);
+        self.map.index(name).ok_or_else(unknown)
+    }
+
+    fn regions(&self, field: &str, names: &[String]) -> Result<Vec<usize>, String> {
+        names.iter().map(|name| self.region(field, name)).collect()
+    }
+
+    fn name(&self, region: usize) -> String {
+        self.map.regions()[region].to_string()
+    }
+
+    fn report(&self, by: By) -> Result<PlanReport, String> {
+        let file = self.file;
+        let mut allowed = vec![file.within.is_empty(); self.map.regions().len()];
+        for region in self.regions("within", &file.within)? {
+            allowed[region] = true;
+        }
+        let (mut homes, mut copies) = (Vec::new(), Vec::new());
+        for (index, operation) in file.operations.iter().enumerate() {
+            let field = |name: &str| format!("operations[{index}].{name}");
+            homes.push(self.region(&field("home"), &operation.home)?);
+            copies.push(self.regions(&field("copies"), &operation.copies)?);
+        }
+        let mut operations = Vec::new();
+        for (index, entry) in file.operations.iter().enumerate() {
+            let field = format!("operations[{index}].staleness_ms");
+            operations.push(DataOperation {
+                write: entry.write,
+                home: homes[index],
+                copies: &copies[index],
+                staleness: millis(&field, entry.staleness_ms)?,
+                bytes: entry.bytes,
+            });
+        }
+        let client = self.region("client", &file.client)?;
+        let mode = match file.mode {
+            ModeWord::StrongGlobal => Mode::StrongGlobal,
+            ModeWord::StrongRegional => Mode::StrongRegional,
+            ModeWord::EventualGlobal => Mode::EventualGlobal,
+        };
+        self.planned(&Shape { client, mode, operations: &operations, allowed: &allowed }, by)
+    }
+
+    fn planned(&self, shape: &Shape<'_>, by: By) -> Result<PlanReport, String> {
+        let zones = millis("zones_ms", self.file.zones_ms.unwrap_or(ZONES_MS))?;
+        let lag = millis("lag_ms", self.file.lag_ms.unwrap_or(LAG_MS))?;
+        let plans = PlanMap::new(self.map, zones, lag).ok_or("a pair of the map is not known")?;
+        let entry = self.file.risk.as_ref();
+        let risk = entry.map_or((REGION_FAILS, 0.0, 0.0), |r| (r.region, r.zone, r.link));
+        let risk = Risk::new(risk.0, risk.1, risk.2).map_err(|error| format!("risk.{error}"))?;
+        let prices = Shipped::prices();
+        let market = Market { map: self.map, prices: &prices, risk };
+        let by = match by {
+            By::Latency => Criterion::Latency,
+            By::Money => Criterion::Money,
+            By::Failure => Criterion::Failure,
+        };
+        let text = |error: dtx::geo::plan::PlanError| error.to_string();
+        let offers = plans.offers(shape, &market, by).map_err(text)?;
+        let best = &offers[0];
+        let bound = ms(plans.bound(shape).map_err(text)?);
+        let (p50, p99) =
+            drawn_latency(self.map, self.jitter, (&plans, zones), (shape, &best.plan), DRAWN);
+        let expected = ms(best.plan.latency);
+        let (primary, secondaries) = self.holders(shape);
+        Ok(PlanReport {
+            provider: self.provider.name(),
+            mode: self.file.mode,
+            best: self.offer(best),
+            primary,
+            secondaries,
+            served_by: best.plan.served_by.iter().map(|region| self.name(*region)).collect(),
+            p50_ms: ms(p50),
+            p99_ms: ms(p99),
+            bound_ms: bound,
+            gap: if bound > 0.0 { expected / bound - 1.0 } else { 0.0 },
+            locality: self.locality(shape),
+            offers: offers.iter().map(|offer| self.offer(offer)).collect(),
+        })
+    }
+
+    fn offer(&self, offer: &Offer) -> OfferReport {
+        OfferReport {
+            kind: match offer.plan.kind {
+                Kind::Local => "Local",
+                Kind::ReadReplica => "ReadReplica",
+                Kind::Eventual => "Eventual",
+                Kind::TwoPhase => "TwoPhase",
+            },
+            coordinator: self.name(offer.plan.coordinator),
+            expected_ms: ms(offer.plan.latency),
+            usd_per_million: offer.usd.map(|usd| usd * 1e6),
+            failure: offer.failure,
+        }
+    }
+
+    /// The region that decides on most, and the others that hold data.
+    fn holders(&self, shape: &Shape<'_>) -> (String, Vec<String>) {
+        let writes = shape.operations.iter().any(|operation| operation.write);
+        let mut decided = vec![0; shape.allowed.len()];
+        for operation in shape.operations.iter().filter(|operation| operation.write == writes) {
+            decided[operation.home] += 1;
+        }
+        let most = decided.iter().max().copied().unwrap_or(0);
+        let primary = decided.iter().position(|count| *count == most).unwrap_or(shape.client);
+        let mut others: Vec<usize> = shape
+            .operations
+            .iter()
+            .flat_map(|operation| operation.copies.iter().chain([&operation.home]).copied())
+            .filter(|region| *region != primary && shape.allowed[*region])
+            .collect();
+        others.sort_unstable();
+        others.dedup();
+        (self.name(primary), others.into_iter().map(|region| self.name(region)).collect())
+    }
+
+    fn locality(&self, shape: &Shape<'_>) -> Locality {
+        let each = 1.0 / shape.operations.len() as f64;
+        let mut homes = BTreeMap::new();
+        for operation in shape.operations {
+            *homes.entry(self.name(operation.home)).or_insert(0.0) += each;
+        }
+        let reads = shape.operations.iter().filter(|operation| !operation.write).count();
+        Locality { homes, reads: reads as f64 * each }
+    }
+}
+
+fn millis(field: &str, millis: f64) -> Result<Duration, String> {
+    let wrong = || format!("{field}: {millis} is no time: give milliseconds from 0");
+    Duration::try_from_secs_f64(millis / 1e3).map_err(|_| wrong())
+}
+
+fn ms(value: Duration) -> f64 {
+    value.as_secs_f64() * 1e3
+}
+
+fn print(report: &PlanReport, explain: bool) -> Result<(), Failure> {
+    let best = &report.best;
+    output::line(format_args!(
+        "{} in {:?}, coordinated from {}, served by {}",
+        best.kind,
+        report.mode,
+        best.coordinator,
+        report.served_by.join(", ")
+    ))?;
+    let price = |usd: Option<f64>| match usd {
+        Some(usd) => format!("{usd:.2}"),
+        None => "unknown".to_owned(),
+    };
+    output::line(format_args!(
+        "expected {:.1} ms (p50 {:.1}, p99 {:.1}; no plan below {:.1}), {} US dollars of transfer \
+         for a million, fails with probability {:.1e}",
+        best.expected_ms,
+        report.p50_ms,
+        report.p99_ms,
+        report.bound_ms,
+        price(best.usd_per_million),
+        best.failure
+    ))?;
+    if !explain {
+        return Ok(());
+    }
+    let homes = report.locality.homes.iter();
+    let homes: Vec<_> =
+        homes.map(|(home, share)| format!("{:.0} % in {home}", share * 100.0)).collect();
+    output::line(format_args!(
+        "data: {}; {:.0} % of the operations only read; primary {}, also in {}",
+        homes.join(", "),
+        report.locality.reads * 100.0,
+        report.primary,
+        report.secondaries.join(", ")
+    ))?;
+    output::line("plans of which none is better in everything:")?;
+    let mut table = output::table(["coordinator", "expected ms", "USD per million", "fails"]);
+    for offer in &report.offers {
+        let fails = format!("{:.1e}", offer.failure);
+        let (usd, expected) = (price(offer.usd_per_million), format!("{:.1}", offer.expected_ms));
+        table.add_row([offer.coordinator.clone(), expected, usd, fails]);
+    }
+    output::line(output::text_of(&table))
+}
