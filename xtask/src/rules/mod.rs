@@ -3,6 +3,7 @@
 mod dependencies;
 mod documents;
 mod exceptions;
+mod features;
 mod layout;
 mod purity;
 mod settings;

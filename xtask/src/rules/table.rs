@@ -3,7 +3,9 @@
 use std::fmt;
 
 use crate::{
-    rules::{dependencies, documents, exceptions, layout, purity, settings, testing, words},
+    rules::{
+        dependencies, documents, exceptions, features, layout, purity, settings, testing, words,
+    },
     workspace::Facts,
 };
 
@@ -64,6 +66,7 @@ pub(crate) const RULES: &[Rule] = rules! {
     "pure-machines",
         "no async, clock, randomness, I/O or unordered iteration in pattern, engine, resource and pool",
         purity::pure_machines;
+    "features-add", "no item that a feature changes: features add items", features::features_add;
     "no-unsafe", "no crate without `#![forbid(unsafe_code)]`", layout::no_unsafe;
     "declare-only", "no code in lib.rs and mod.rs: they declare and re-export",
         layout::declare_only;
