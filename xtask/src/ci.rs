@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    cargo_mutants, crash, examine, exhaustive, features, instructions, matrix, mutants,
+    cargo_mutants, crash, examine, exhaustive, features, instructions, matrix, mutants, pools,
     process::{cargo, output, program, succeeds},
     server_crashes,
     services::Servers,
@@ -83,6 +83,11 @@ pub(crate) fn run(workspace: &Workspace, steps: &mut Steps, require: &[String]) 
     steps.run("model check of small cases", || exhaustive::small_models(workspace));
     steps.run("faults", || {
         exhaustive::faults_slice(workspace).map_or_else(Ending::failed, |()| Ending::of(true))
+    });
+    steps.run("pools slice", || {
+        let slice = head(workspace).and_then(|commit| number_of(&commit));
+        let passed = slice.and_then(|commit| pools::slice(workspace, commit));
+        passed.map_or_else(Ending::failed, |()| Ending::of(true))
     });
     steps.run("mutants slice", || mutants::slice(workspace).unwrap_or_else(Ending::failed));
     steps.run("changes to what has changed", || {

@@ -21,6 +21,7 @@ mod matrix;
 mod mutant_list;
 mod mutants;
 mod page;
+mod pools;
 mod process;
 mod prove;
 mod rules;

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::{
     cargo_mutants, ci, crash, exhaustive, failures, matrix, mutant_list, mutants,
     page::Mode,
+    pools,
     process::{cargo, output, program, succeeds},
     server_crashes,
     simulator::{self, Seeds},
@@ -38,7 +39,7 @@ struct Tier {
     run: fn(&Workspace, &Subject, u64) -> Result<(), String>,
 }
 
-const TIERS: [Tier; 9] = [
+const TIERS: [Tier; 10] = [
     Tier {
         name: "sim",
         says: "the simulator over many seeds",
@@ -81,6 +82,7 @@ const TIERS: [Tier; 9] = [
         packages: &["dtx-shop", "dtx-store-postgres", "dtx-store-redis"],
         run: servers,
     },
+    Tier { name: "pools", says: "regional pools under faults", packages: &["dtx-geo"], run: pools },
     Tier {
         name: "mutants",
         says: "planted bugs are found",
@@ -308,6 +310,16 @@ fn servers(workspace: &Workspace, subject: &Subject, _seeds: u64) -> Result<(), 
     });
     keep(&known, outcome.is_ok(), outcome.as_ref().err().map(String::as_str))?;
     outcome
+}
+
+fn pools(workspace: &Workspace, subject: &Subject, _seeds: u64) -> Result<(), String> {
+    let start = Instant::now();
+    let outcome = pools::run(workspace, 0, pools::STEPS);
+    let head = json!({ "complete": outcome.is_ok(), "failure": outcome.as_ref().err(),
+        "seconds": start.elapsed().as_secs_f64() });
+    let found = outcome.as_ref().ok().cloned().unwrap_or_else(|| json!({}));
+    write(&workspace.root, "pools", &joined(subject.head(), joined(head, found)))?;
+    outcome.map(drop)
 }
 
 /// Goes on with what another run has found on the same code. Its page is written with it.
