@@ -10,15 +10,13 @@ use dtx_core::time::Timestamp;
 
 use crate::pool::{Answer, Body, Bug, Count, Member, Members, PoolRegion, Step};
 
-/// The most looks in a row; then who waits is told that units move too fast.
-const LOOKS_MAX: u32 = 8;
+/// The most looks for one that waits; then it is told that units move too fast.
+const LOOKS_MAX: u64 = 8;
 
 /// Looks that are going on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Collect {
     look: u64,
-    /// How many there were in this row.
-    looks: u32,
     counts: Vec<Option<Count>>,
     before: Option<Vec<Option<Count>>>,
     started: Timestamp,
@@ -32,16 +30,16 @@ impl PoolRegion {
             self.waiting[at].joined_at = self.looks + 1;
         }
         if self.collect.is_none() {
-            self.look(1, None, out);
+            self.look(None, out);
         }
     }
 
-    fn look(&mut self, looks: u32, before: Option<Vec<Option<Count>>>, out: &mut Step) {
+    fn look(&mut self, before: Option<Vec<Option<Count>>>, out: &mut Step) {
         self.looks += 1;
         let look = self.looks;
         let mut counts = vec![None; self.map.count()];
         counts[self.own.index()] = Some(self.count());
-        self.collect = Some(Collect { look, looks, counts, before, started: self.latest });
+        self.collect = Some(Collect { look, counts, before, started: self.latest });
         for to in self.map.clone().others(self.own) {
             self.send(to, Body::Collect { look }, out);
         }
@@ -69,11 +67,19 @@ impl PoolRegion {
             .before
             .as_ref()
             .is_some_and(|before| versions(before) == versions(&collect.counts) && agree(before));
-        if !stable && !self.has(Bug::LooksOnce) && collect.looks < LOOKS_MAX {
-            self.look(collect.looks + 1, Some(collect.counts), out);
-            return;
+        let waits = if stable || self.has(Bug::LooksOnce) {
+            self.certified(&collect, out)
+        } else {
+            self.unsettled(collect.look, out)
+        };
+        if waits && self.collect.is_none() {
+            self.look(Some(collect.counts), out);
         }
-        let certified = stable || self.has(Bug::LooksOnce);
+    }
+
+    /// At the moment between two looks there was at most what the first one found. Says whether
+    /// somebody waits for the next look.
+    fn certified(&mut self, collect: &Collect, out: &mut Step) -> bool {
         let counts = collect.before.as_ref().unwrap_or(&collect.counts);
         let sum = |of: fn(&Count) -> u64| counts.iter().flatten().map(of).sum::<u64>();
         let free = sum(|count| count.free);
@@ -87,29 +93,24 @@ impl PoolRegion {
                 self.views[index].digest.free = count.spendable;
             }
         }
-        if certified && left == 0 && held == 0 {
+        if left == 0 && held == 0 {
             self.ended = Some(minted);
         }
-        let later = self.answer_joined(collect.look, certified.then_some(left), out);
-        if later && self.collect.is_none() {
-            self.look(1, Some(collect.counts), out);
-        }
+        self.answer_joined(collect.look, left, out)
     }
 
     /// Answers those who had joined before this look began. Says whether there are others.
-    fn answer_joined(&mut self, look: u64, left: Option<u64>, out: &mut Step) -> bool {
+    fn answer_joined(&mut self, look: u64, left: u64, out: &mut Step) -> bool {
         let mut at = 0;
         let mut later = false;
         while at < self.waiting.len() {
             let waiting = &self.waiting[at];
             let (id, units) = (waiting.id, waiting.units);
             if waiting.joined && waiting.joined_at <= look {
-                match left {
-                    Some(left) if left < units => {
-                        self.refuse(at, Answer::SoldOut { left }, out);
-                    }
-                    Some(_) => self.search_again(at, out),
-                    None => self.refuse(at, Answer::Busy, out),
+                if left < units {
+                    self.refuse(at, Answer::SoldOut { left }, out);
+                } else {
+                    self.search_again(at, out);
                 }
             } else if waiting.joined {
                 later = true;
@@ -119,6 +120,23 @@ impl PoolRegion {
             }
         }
         later
+    }
+
+    /// Units moved between two looks. Who has waited for as many looks as one may is answered: one
+    /// that came late has all of them before it. Says whether somebody waits for the next look.
+    fn unsettled(&mut self, look: u64, out: &mut Step) -> bool {
+        let mut at = 0;
+        while at < self.waiting.len() {
+            let waiting = &self.waiting[at];
+            let (id, looks) = (waiting.id, (look + 1).saturating_sub(waiting.joined_at));
+            if waiting.joined && looks >= LOOKS_MAX {
+                self.refuse(at, Answer::Busy, out);
+            }
+            if self.waiting.get(at).is_some_and(|waiting| waiting.id == id) {
+                at += 1;
+            }
+        }
+        self.waiting.iter().any(|waiting| waiting.joined)
     }
 
     /// Gives a look up when regions do not answer.
