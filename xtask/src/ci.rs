@@ -6,7 +6,7 @@ use crate::{
     cargo_mutants, crash, examine, exhaustive, features, instructions, matrix, mutants, pools,
     process::{cargo, output, program, succeeds},
     server_crashes,
-    services::Servers,
+    services::{self, Servers},
     simulator::{self, Seeds},
     steps::{Ending, Steps},
     workspace::Workspace,
@@ -48,6 +48,7 @@ pub(crate) fn run(workspace: &Workspace, steps: &mut Steps, require: &[String]) 
     }
     instructions::step(workspace, steps);
     server_tests(workspace, steps, require);
+    steps.run("containers", || containers(workspace));
     matrix::slice(workspace, steps, require);
     let cargo_deny = cargo_deny(workspace);
     steps.run("licences, bans and sources", || {
@@ -128,6 +129,25 @@ fn server_tests(workspace: &Workspace, steps: &mut Steps, require: &[String]) {
             let mut command = tests(&[name], &["--no-fail-fast"]);
             examine::count(command.env("RUST_TEST_THREADS", SERVER_TESTS))
         });
+    }
+}
+
+/// The servers for tests in containers: started, used, killed, and removed without a trace.
+fn containers(workspace: &Workspace) -> Ending {
+    if !services::engine_answers() {
+        return Ending::skipped("NO DOCKER ENGINE ANSWERS; no server was started in a container");
+    }
+    let tests = || {
+        let mut command = cargo(&workspace.root, &["test", "--profile", "checked", "--locked"]);
+        command.args(["--package", "dtx-testkit", "--features", services::CONTAINERS]);
+        command.args(["--test", "containers"]);
+        command
+    };
+    // Apart from the tests, whose silence would mean that they hang.
+    match succeeds(tests().arg("--no-run")) {
+        Ok(true) => examine::count(&mut tests()),
+        Ok(false) => Ending::of(false),
+        Err(problem) => Ending::failed(problem),
     }
 }
 

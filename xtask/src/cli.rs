@@ -57,7 +57,8 @@ enum Task {
     },
     /// Servers for tests: `cargo xtask services -- --help`.
     Services {
-        /// Passed on: `up|down|status [postgres] ..` or `exec postgres .. -- COMMAND`.
+        /// Passed on: `up|down|status [postgres] ..` or `exec postgres .. -- COMMAND`, each but
+        /// `down` with `--via containers|native` if it is to be this way alone.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },

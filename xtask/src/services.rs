@@ -7,7 +7,9 @@
 use std::{
     collections::BTreeMap,
     env, fs,
-    path::PathBuf,
+    net::TcpStream,
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
     process::Command,
     thread,
     time::{Duration, Instant},
@@ -21,6 +23,12 @@ use crate::{
 
 /// What the features begin with behind which such tests stand.
 pub(crate) const FEATURE: &str = "test-";
+
+/// Behind which feature the tests of containers stand. They need an engine and no server.
+pub(crate) const CONTAINERS: &str = "test-containers";
+
+/// Where the engine of this machine listens, if no variable names another.
+const ENGINE: &str = "unix:///var/run/docker.sock";
 
 /// What the variables begin with that name servers.
 const VARIABLES: &str = "DTX_TEST_";
@@ -37,6 +45,8 @@ struct Server {
     service: String,
     variable: String,
     url: String,
+    /// In words.
+    from: String,
     /// We have started it, so we stop it.
     ours: bool,
 }
@@ -47,26 +57,64 @@ struct Server {
 pub(crate) struct Servers<'a> {
     workspace: &'a Workspace,
     found: Vec<Server>,
+    /// They may be in containers.
+    in_containers: bool,
 }
 
 /// `cargo xtask services ARGUMENTS`.
 pub(crate) fn pass(workspace: &Workspace, steps: &mut Steps, arguments: &[String]) {
     steps.run("services", || {
-        let mut command = services(workspace);
+        let in_containers = match via(arguments) {
+            Some(via) => via == "containers",
+            None => engine_answers() || is_containers(&workspace.target.join("services")),
+        };
+        let mut command = services(workspace, in_containers);
         command.args(arguments);
         succeeds(&mut command).map_or_else(Ending::failed, Ending::of)
     });
 }
 
-fn services(workspace: &Workspace) -> Command {
-    let mut command = services_in(workspace);
+/// The way that the arguments ask for, if they do. What is behind `--` is another command's.
+fn via(arguments: &[String]) -> Option<&str> {
+    let own = arguments.split(|argument| argument == "--").next().unwrap_or_default();
+    let mut own = own.iter().map(String::as_str);
+    let equal = own.clone().find_map(|argument| argument.strip_prefix("--via="));
+    equal.or_else(|| own.find(|argument| *argument == "--via").and_then(|_| own.next()))
+}
+
+/// Whether a Docker engine takes connections where the environment says, or on this machine.
+pub(crate) fn engine_answers() -> bool {
+    let host = env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty());
+    is_open(host.as_deref().unwrap_or(ENGINE))
+}
+
+fn is_open(host: &str) -> bool {
+    match host.split_once("://") {
+        Some(("unix", path)) => UnixStream::connect(path).is_ok(),
+        Some(("tcp" | "http" | "https", address)) => TcpStream::connect(address).is_ok(),
+        _ => false,
+    }
+}
+
+/// Whether a server of this folder is in a container, so that an engine is needed to stop it.
+fn is_containers(folder: &Path) -> bool {
+    let files = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut records = files.filter(|path| path.extension().is_some_and(|end| end == "running"));
+    records.any(|path| fs::read_to_string(path).is_ok_and(|text| text.starts_with("container:")))
+}
+
+/// The command for the servers that the workspace shares.
+fn services(workspace: &Workspace, in_containers: bool) -> Command {
+    let mut command = services_in(workspace, in_containers);
     command.arg(workspace.target.join("services"));
     command
 }
 
-/// The command up to the folder of the servers.
-fn services_in(workspace: &Workspace) -> Command {
-    let run = ["run", "--quiet", "--package", "dtx-testkit", "--features", "servers"];
+/// The command up to the folder of the servers. The client of the engine is built only where
+/// containers may be used.
+fn services_in(workspace: &Workspace, in_containers: bool) -> Command {
+    let feature = if in_containers { "containers" } else { "servers" };
+    let run = ["run", "--quiet", "--package", "dtx-testkit", "--features", feature];
     let mut command = cargo(&workspace.root, &run);
     command.args(["--bin", "dtx-services", "--", "--folder"]);
     command
@@ -85,7 +133,7 @@ impl<'a> Servers<'a> {
 
     /// No server.
     pub(crate) fn none(workspace: &'a Workspace) -> Self {
-        Self { workspace, found: Vec::new() }
+        Self { workspace, found: Vec::new(), in_containers: false }
     }
 
     /// As [`Self::find`], of these services.
@@ -95,10 +143,11 @@ impl<'a> Servers<'a> {
         wanted: &[String],
         required: &[String],
     ) -> Self {
-        let mut servers = Self::none(workspace);
+        let in_containers = engine_answers();
+        let mut servers = Self { workspace, found: Vec::new(), in_containers };
         for service in wanted {
             steps.run(&format!("server {service}"), || {
-                let mut command = services(workspace);
+                let mut command = services(workspace, in_containers);
                 command.args(["up", service.as_str()]);
                 let must = required.contains(service);
                 if must {
@@ -106,7 +155,8 @@ impl<'a> Servers<'a> {
                 }
                 match output(&mut command).and_then(|text| parse(service, &text)) {
                     Ok(server) => {
-                        say(&format!("{} {}", server.variable, server.url));
+                        let Server { variable, url, from, .. } = &server;
+                        say(&format!("{variable} {url} ({from})"));
                         servers.found.push(server);
                         Ending::of(true)
                     }
@@ -149,7 +199,7 @@ impl<'a> Servers<'a> {
 impl Drop for Servers<'_> {
     fn drop(&mut self) {
         for server in self.found.iter().filter(|server| server.ours) {
-            let mut command = services(self.workspace);
+            let mut command = services(self.workspace, self.in_containers);
             if let Err(problem) = output(command.args(["down", server.service.as_str()])) {
                 say(&format!("{} WAS NOT STOPPED: {problem}", server.service));
             }
@@ -157,7 +207,8 @@ impl Drop for Servers<'_> {
     }
 }
 
-/// A server for one trial alone, which may be killed. It is stopped when this value is dropped.
+/// A native server for one trial alone, which may be killed. It is stopped when this value is
+/// dropped.
 #[derive(Debug)]
 pub(crate) struct Own<'a> {
     workspace: &'a Workspace,
@@ -187,7 +238,7 @@ impl<'a> Own<'a> {
     }
 
     fn command(&self, word: &str) -> Command {
-        let mut command = services_in(self.workspace);
+        let mut command = services_in(self.workspace, false);
         command.arg(&self.folder).args([word, self.service.as_str()]);
         // Whatever others use, this one is ours.
         for (name, _) in env::vars_os() {
@@ -239,6 +290,7 @@ impl Drop for Own<'_> {
 /// The services that tests of the workspace ask for.
 fn wanted(workspace: &Workspace) -> Vec<String> {
     let features = workspace.packages.iter().flat_map(|package| &package.features);
+    let features = features.filter(|feature| *feature != CONTAINERS);
     features.filter_map(|feature| feature.strip_prefix(FEATURE)).map(str::to_owned).collect()
 }
 
@@ -256,23 +308,25 @@ fn features(workspace: &Workspace, found: &[Server]) -> Vec<String> {
     features
 }
 
-/// Reads `VARIABLE=URL (WORD)`.
+/// Reads `VARIABLE=URL (WORDS)`.
 fn parse(service: &str, text: &str) -> Result<Server, String> {
     let not_understood = || format!("`dtx-services` printed {text:?}");
     let line = text.lines().last().unwrap_or_default();
     let (variable, rest) = line.split_once('=').ok_or_else(not_understood)?;
-    let (url, word) = rest.rsplit_once(' ').ok_or_else(not_understood)?;
+    let (url, words) = rest.split_once(" (").ok_or_else(not_understood)?;
+    let from = words.trim_end_matches(')');
     Ok(Server {
         service: service.to_owned(),
         variable: variable.to_owned(),
         url: url.to_owned(),
-        ours: word == "(started)",
+        from: from.to_owned(),
+        ours: from.starts_with("started"),
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
+    use std::{net::TcpListener, os::unix::net::UnixListener, path::PathBuf};
 
     use super::*;
     use crate::workspace::Package;
@@ -285,7 +339,53 @@ mod tests {
         assert_eq!(server.url, "postgres://u@h:1/d?a=b");
         assert!(server.ours);
         assert!(!parse("postgres", "V=u (given)").expect("it is right").ours);
+        let server = parse("redis", "V=u (started, container)").expect("it is right");
+        assert!(server.ours && server.from == "started, container" && server.url == "u");
+        assert!(!parse("redis", "V=u (running, container)").expect("it is right").ours);
         assert!(parse("postgres", "").is_err());
+    }
+
+    #[test]
+    fn the_way_is_read_from_the_own_arguments_alone() {
+        let way = |line: &str| {
+            let arguments: Vec<_> = line.split(' ').map(str::to_owned).collect();
+            via(&arguments).map(str::to_owned)
+        };
+        assert_eq!(way("up --via containers redis"), Some("containers".to_owned()));
+        assert_eq!(way("up redis --via=native"), Some("native".to_owned()));
+        assert_eq!(way("up redis"), None);
+        assert_eq!(way("exec redis -- x --via containers"), None);
+    }
+
+    #[test]
+    fn an_engine_is_there_when_its_socket_takes_connections() {
+        let folder = env::temp_dir().join(format!("dtx-engine-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("it is made");
+        let path = folder.join("docker.sock");
+        let host = format!("unix://{}", path.display());
+        assert!(!is_open(&host), "there is no socket");
+        let socket = UnixListener::bind(&path).expect("it is free");
+        assert!(is_open(&host));
+        drop(socket);
+        assert!(!is_open(&host), "nobody listens");
+        let socket = TcpListener::bind(("127.0.0.1", 0)).expect("the loopback is there");
+        let port = socket.local_addr().expect("it is bound").port();
+        assert!(is_open(&format!("tcp://127.0.0.1:{port}")));
+        drop(socket);
+        assert!(!is_open(&format!("tcp://127.0.0.1:{port}")) && !is_open("127.0.0.1"));
+        fs::remove_dir_all(&folder).expect("it is ours");
+    }
+
+    #[test]
+    fn a_container_that_runs_needs_the_client_of_the_engine() {
+        let folder = env::temp_dir().join(format!("dtx-records-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("it is made");
+        fs::write(folder.join("redis.running"), "12 6379\n").expect("it is written");
+        assert!(!is_containers(&folder));
+        fs::write(folder.join("nats.running"), "container:0a 4222\n").expect("it is written");
+        assert!(is_containers(&folder));
+        fs::remove_dir_all(&folder).expect("it is ours");
+        assert!(!is_containers(&folder));
     }
 
     #[test]
@@ -297,7 +397,7 @@ mod tests {
         };
         let packages = vec![
             package("a", &["default", "test-postgres", "test-redis"]),
-            package("b", &["test-redis"]),
+            package("b", &["test-redis", "test-containers"]),
             package("c", &[]),
         ];
         let workspace = Workspace { root: PathBuf::new(), target: PathBuf::new(), packages };

@@ -10,8 +10,8 @@ use std::{
 };
 
 use super::{
-    Place, Service, ServiceError,
-    process::{PATIENCE, free_port, make_folder, on_path, program, run, wait},
+    Place, Recipe, Service, ServiceError,
+    process::{PATIENCE, ask, free_port, make_folder, on_path, program, run, wait},
 };
 
 /// The jars that are fetched, by Maven.
@@ -25,6 +25,9 @@ const SERVER: &str = "kafka.Kafka";
 
 /// Any id does; nodes of one cluster share it.
 const CLUSTER: &str = "ZHR4LXRlc3QtY2x1c3Rlcg";
+
+/// The port of the controller in a container. Free ports are higher.
+const CONTROLLER: u16 = 9093;
 
 /// What was acknowledged survives a kill of the broker, and not a loss of power: Kafka leaves that
 /// to its replicas. No topic appears by itself, groups form at once, and a killed consumer is
@@ -177,6 +180,36 @@ fn start(place: &Place, listener: &Listener) -> Result<Vec<u32>, ServiceError> {
     Err(ServiceError::Failed { program: SERVER.to_owned(), says })
 }
 
+/// What a container runs. The port inside is the one outside: a node also talks to itself, at the
+/// address that it tells to clients.
+fn recipe(port: u16) -> Recipe {
+    let mut environment = vec![
+        ("CLUSTER_ID".to_owned(), CLUSTER.to_owned()),
+        ("KAFKA_HEAP_OPTS".to_owned(), "-Xmx512m".to_owned()),
+    ];
+    let mut add = |name: &str, value: &str| {
+        let name = format!("KAFKA_{}", name.to_uppercase().replace('.', "_"));
+        environment.push((name, value.to_owned()));
+    };
+    SETTINGS.iter().for_each(|(name, value)| add(name, value));
+    add("log.dirs", "/var/lib/kafka/data/log");
+    add("controller.quorum.voters", &format!("1@127.0.0.1:{CONTROLLER}"));
+    add("listeners", &format!("CLIENTS://0.0.0.0:{port},CONTROLLER://127.0.0.1:{CONTROLLER}"));
+    add("advertised.listeners", &format!("CLIENTS://127.0.0.1:{port}"));
+    add("inter.broker.listener.name", "CLIENTS");
+    add("listener.security.protocol.map", "CONTROLLER:PLAINTEXT,CLIENTS:PLAINTEXT");
+    Recipe { port, environment, command: Vec::new(), files: Vec::new(), answers }
+}
+
+/// Whether a broker says which requests it knows.
+fn answers(port: u16) -> bool {
+    // The length of the rest; key and version of the request, its id, and a client without name.
+    let request = b"\0\0\0\x0a\0\x12\0\0\0\0\0\x07\xff\xff";
+    // The length of the rest, and the id again.
+    let answer = ask(port, request, 8);
+    answer.is_some_and(|answer| answer.ends_with(b"\0\0\0\x07"))
+}
+
 /// Where Java is, if Maven is there too.
 fn programs() -> Option<PathBuf> {
     on_path("mvn").and_then(|_| on_path("java"))
@@ -210,6 +243,10 @@ impl Service for Kafka {
 
     fn process_name(&self) -> &'static str {
         SERVER
+    }
+
+    fn recipe(&self, _: &str, port: u16) -> Option<Recipe> {
+        Some(recipe(port))
     }
 }
 

@@ -11,7 +11,8 @@ use std::{
 };
 
 use super::{
-    Place, Service, ServiceError,
+    Place, Recipe, Service, ServiceError,
+    images::name_and_tag,
     process::{make_folder, on_path, program, wait},
 };
 
@@ -22,6 +23,12 @@ const SYSTEM_FOLDER: &str = "/usr/sbin";
 
 /// What a test may put into the folder of a server: more of its configuration.
 const MORE: &str = "more.conf";
+
+/// Its port in a container.
+const PORT: u16 = 4222;
+
+/// The configuration in a container.
+const CONTAINED: &str = "/dtx.conf";
 
 /// The first version that can be told when to sync.
 const CAN_SYNC_ALWAYS: (u32, u32) = (2, 10);
@@ -73,6 +80,25 @@ fn configuration(place: &Place, data: Option<&Path>, version: (u32, u32)) -> Str
     text
 }
 
+/// The configuration in a container of this image. Its tag tells the version; one that tells none
+/// is taken for a new one.
+fn contained(image: &str) -> String {
+    let (_, tag) = name_and_tag(image);
+    let version = version_of(&format!("{SERVER}: v{tag}"));
+    let sync = if version.is_none_or(|version| version >= CAN_SYNC_ALWAYS) {
+        "sync_interval: always"
+    } else {
+        ""
+    };
+    format!("listen: 0.0.0.0:{PORT}\njetstream {{ store_dir: \"/data\"\n {sync} }}\n")
+}
+
+fn recipe(image: &str) -> Option<Recipe> {
+    let command = ["--config", CONTAINED].map(str::to_owned).into();
+    let files = vec![(CONTAINED.to_owned(), contained(image))];
+    Some(Recipe { port: PORT, environment: Vec::new(), command, files, answers: greets })
+}
+
 /// Whether the server greets those who connect, which it does once its streams are read.
 fn greets(port: u16) -> bool {
     let greeting = || {
@@ -113,9 +139,10 @@ fn start(place: &Place, has_streams: bool) -> Result<Vec<u32>, ServiceError> {
     Err(failed(says.lines().rev().take(5).collect::<Vec<_>>().join("\n")))
 }
 
-/// The service of one kind of server. They differ by their names, and by having streams.
+/// The service of one kind of server. They differ by their names, by having streams, and by having
+/// a container.
 macro_rules! service {
-    ($kind:ty, $name:literal, $variable:literal, $has_streams:literal) => {
+    ($kind:ty, $name:literal, $variable:literal, $has_streams:literal $(, $recipe:path)?) => {
         impl Service for $kind {
             fn name(&self) -> &'static str {
                 $name
@@ -144,11 +171,15 @@ macro_rules! service {
             fn process_name(&self) -> &'static str {
                 SERVER
             }
+
+            $(fn recipe(&self, image: &str, _: u16) -> Option<Recipe> {
+                $recipe(image)
+            })?
         }
     };
 }
 
-service!(Nats, "nats", "DTX_TEST_NATS_URL", true);
+service!(Nats, "nats", "DTX_TEST_NATS_URL", true, recipe);
 service!(NatsCore, "nats-core", "DTX_TEST_NATS_CORE_URL", false);
 
 #[cfg(test)]
@@ -169,5 +200,8 @@ mod tests {
         assert!(configuration(&place, data, (2, 10)).contains("sync_interval: always"));
         assert!(!configuration(&place, data, (2, 9)).contains("sync"));
         assert!(!configuration(&place, None, (2, 12)).contains("jetstream"));
+        assert!(contained("nats:2.10.22").contains("sync_interval: always"));
+        assert!(contained("here:5000/nats").contains("sync_interval: always"));
+        assert!(!contained("dtx/nats:2.9.10").contains("sync"));
     }
 }

@@ -9,12 +9,11 @@ use std::{
 };
 
 use super::{
-    Place, Service, ServiceError,
-    process::{PATIENCE, is_reachable, make_file, make_folder, on_path, program, run},
+    Place, Recipe, Service, ServiceError,
+    process::{PATIENCE, ask, is_reachable, make_file, make_folder, on_path, program, run},
 };
 
 const SERVER: &str = "postgres";
-const PACKAGE: &str = "postgresql";
 
 /// Who is let in where TLS is asked for.
 const ONLY_TLS: &str = "hostssl all all 127.0.0.1/32 trust\n";
@@ -22,11 +21,12 @@ const ONLY_TLS: &str = "hostssl all all 127.0.0.1/32 trust\n";
 /// Where Debian puts the programs of each version.
 const VERSIONS: &str = "/usr/lib/postgresql";
 
-/// Nothing that was acknowledged is lost with the power, branches can be prepared, and nobody but
-/// this machine gets in.
-const SETTINGS: [(&str, &str); 8] = [
-    ("listen_addresses", "127.0.0.1"),
-    ("unix_socket_directories", ""),
+/// Nobody but this machine gets in.
+const LOOPBACK: [(&str, &str); 2] =
+    [("listen_addresses", "127.0.0.1"), ("unix_socket_directories", "")];
+
+/// Nothing that was acknowledged is lost with the power, and branches can be prepared.
+const SETTINGS: [(&str, &str); 6] = [
     ("fsync", "on"),
     ("full_page_writes", "on"),
     ("synchronous_commit", "on"),
@@ -108,7 +108,7 @@ fn make_data(place: &Place, home: &Path) -> Result<(), ServiceError> {
 fn start(place: &Place, home: &Path, more: &[(&str, &str)]) -> Result<Vec<u32>, ServiceError> {
     let data = home.join("data");
     let mut options = format!("-p {}", place.port);
-    for (name, value) in SETTINGS.iter().chain(more) {
+    for (name, value) in LOOPBACK.iter().chain(&SETTINGS).chain(more) {
         options.push_str(&format!(" -c {name}='{value}'"));
     }
     let log = home.join("log");
@@ -133,154 +133,123 @@ fn start(place: &Place, home: &Path, more: &[(&str, &str)]) -> Result<Vec<u32>, 
     })
 }
 
-fn url(port: u16) -> String {
-    format!("postgres://dtx@127.0.0.1:{port}/postgres")
+/// Whether a server lets the user in: one that still recovers turns everybody away.
+fn answers(port: u16) -> bool {
+    // The length, the version of the protocol, and what the client says of itself.
+    let mut hello = b"\0\0\0\0\0\x03\0\0user\0dtx\0database\0postgres\0\0".to_vec();
+    let Ok(length) = u32::try_from(hello.len()) else { return false };
+    hello[..4].copy_from_slice(&length.to_be_bytes());
+    let answer = ask(port, &hello, 1);
+    answer.is_some_and(|answer| answer == b"R")
 }
 
-impl Service for Postgres {
-    fn name(&self) -> &'static str {
-        "postgres"
+fn recipe() -> Recipe {
+    let mut command = vec![SERVER.to_owned()];
+    for (name, value) in SETTINGS {
+        command.extend(["-c".to_owned(), format!("{name}={value}")]);
     }
-
-    fn variable(&self) -> &'static str {
-        "DTX_TEST_POSTGRES_URL"
-    }
-
-    fn package(&self) -> &'static str {
-        PACKAGE
-    }
-
-    fn programs(&self) -> Option<PathBuf> {
-        programs()
-    }
-
-    fn url(&self, port: u16) -> String {
-        url(port)
-    }
-
-    fn start(&self, place: &Place) -> Result<Vec<u32>, ServiceError> {
-        let home = home(&place.folder)?;
-        make_data(place, &home)?;
-        start(place, &home, &[])
-    }
-
-    fn process_name(&self) -> &'static str {
-        SERVER
-    }
+    let environment = [
+        ("POSTGRES_USER", "dtx"),
+        ("POSTGRES_DB", "postgres"),
+        ("POSTGRES_HOST_AUTH_METHOD", "trust"),
+    ];
+    let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    Recipe { port: 5432, environment: environment.into(), command, files: Vec::new(), answers }
 }
 
-impl Service for PostgresUnprepared {
-    fn name(&self) -> &'static str {
-        "postgres-unprepared"
-    }
-
-    fn variable(&self) -> &'static str {
-        "DTX_TEST_POSTGRES_UNPREPARED_URL"
-    }
-
-    fn package(&self) -> &'static str {
-        PACKAGE
-    }
-
-    fn programs(&self) -> Option<PathBuf> {
-        programs()
-    }
-
-    fn url(&self, port: u16) -> String {
-        url(port)
-    }
-
-    fn start(&self, place: &Place) -> Result<Vec<u32>, ServiceError> {
-        let home = home(&place.folder)?;
-        make_data(place, &home)?;
-        start(place, &home, &[("max_prepared_transactions", "0")])
-    }
-
-    fn process_name(&self) -> &'static str {
-        SERVER
-    }
+/// Starts a server on its own data, with more settings, which win.
+fn start_new(place: &Place, more: &[(&str, &str)]) -> Result<Vec<u32>, ServiceError> {
+    let home = home(&place.folder)?;
+    make_data(place, &home)?;
+    start(place, &home, more)
 }
 
-impl Service for PostgresTls {
-    fn name(&self) -> &'static str {
-        "postgres-tls"
-    }
+fn start_plain(place: &Place) -> Result<Vec<u32>, ServiceError> {
+    start_new(place, &[])
+}
 
-    fn variable(&self) -> &'static str {
-        "DTX_TEST_POSTGRES_TLS_URL"
-    }
+fn start_unprepared(place: &Place) -> Result<Vec<u32>, ServiceError> {
+    start_new(place, &[("max_prepared_transactions", "0")])
+}
 
-    fn package(&self) -> &'static str {
-        PACKAGE
+fn start_tls(place: &Place) -> Result<Vec<u32>, ServiceError> {
+    let home = home(&place.folder)?;
+    make_data(place, &home)?;
+    let mut files = Vec::new();
+    for name in ["server.pem", "server.key"] {
+        let given = place.folder.join(name);
+        let text = fs::read_to_string(&given)
+            .map_err(|error| ServiceError::io("cannot read", &given, error))?;
+        let own = home.join("data").join(name);
+        make_file(&own, &text)?;
+        files.push(own.to_string_lossy().into_owned());
     }
+    make_file(&home.join("data").join("pg_hba.conf"), ONLY_TLS)?;
+    let [certificate, key] = [&files[0], &files[1]];
+    start(place, &home, &[("ssl", "on"), ("ssl_cert_file", certificate), ("ssl_key_file", key)])
+}
 
-    fn programs(&self) -> Option<PathBuf> {
-        programs()
+fn start_standby(place: &Place) -> Result<Vec<u32>, ServiceError> {
+    let home = home(&place.folder)?;
+    let data = home.join("data");
+    if !data.join("PG_VERSION").is_file() {
+        let path = place.folder.join("primary");
+        let port = fs::read_to_string(&path)
+            .map_err(|error| ServiceError::io("cannot read", &path, error))?;
+        make_folder(&data)?;
+        let mut copy = program(place.programs.join("pg_basebackup"), &home);
+        copy.args(["-h", "127.0.0.1", "-U", "dtx", "-p", port.trim(), "-c", "fast"]);
+        run(copy.args(["-X", "stream", "-R", "-D"]).arg(&data))?;
     }
+    start(place, &home, &[])
+}
 
-    fn url(&self, port: u16) -> String {
-        url(port)
-    }
+/// The service of one kind of server. They differ by their names, by how they are started, and by
+/// having a container.
+macro_rules! service {
+    ($kind:ty, $name:literal, $variable:literal, $start:path $(, $recipe:path)?) => {
+        impl Service for $kind {
+            fn name(&self) -> &'static str {
+                $name
+            }
 
-    fn start(&self, place: &Place) -> Result<Vec<u32>, ServiceError> {
-        let home = home(&place.folder)?;
-        make_data(place, &home)?;
-        let mut files = Vec::new();
-        for name in ["server.pem", "server.key"] {
-            let given = place.folder.join(name);
-            let text = fs::read_to_string(&given)
-                .map_err(|error| ServiceError::io("cannot read", &given, error))?;
-            let own = home.join("data").join(name);
-            make_file(&own, &text)?;
-            files.push(own.to_string_lossy().into_owned());
+            fn variable(&self) -> &'static str {
+                $variable
+            }
+
+            fn package(&self) -> &'static str {
+                "postgresql"
+            }
+
+            fn programs(&self) -> Option<PathBuf> {
+                programs()
+            }
+
+            fn url(&self, port: u16) -> String {
+                format!("postgres://dtx@127.0.0.1:{port}/postgres")
+            }
+
+            fn start(&self, place: &Place) -> Result<Vec<u32>, ServiceError> {
+                $start(place)
+            }
+
+            fn process_name(&self) -> &'static str {
+                SERVER
+            }
+
+            $(fn recipe(&self, _: &str, _: u16) -> Option<Recipe> {
+                Some($recipe())
+            })?
         }
-        make_file(&home.join("data").join("pg_hba.conf"), ONLY_TLS)?;
-        let [certificate, key] = [&files[0], &files[1]];
-        start(place, &home, &[("ssl", "on"), ("ssl_cert_file", certificate), ("ssl_key_file", key)])
-    }
-
-    fn process_name(&self) -> &'static str {
-        SERVER
-    }
+    };
 }
 
-impl Service for PostgresStandby {
-    fn name(&self) -> &'static str {
-        "postgres-standby"
-    }
-
-    fn variable(&self) -> &'static str {
-        "DTX_TEST_POSTGRES_STANDBY_URL"
-    }
-
-    fn package(&self) -> &'static str {
-        PACKAGE
-    }
-
-    fn programs(&self) -> Option<PathBuf> {
-        programs()
-    }
-
-    fn url(&self, port: u16) -> String {
-        url(port)
-    }
-
-    fn start(&self, place: &Place) -> Result<Vec<u32>, ServiceError> {
-        let home = home(&place.folder)?;
-        let data = home.join("data");
-        if !data.join("PG_VERSION").is_file() {
-            let path = place.folder.join("primary");
-            let port = fs::read_to_string(&path)
-                .map_err(|error| ServiceError::io("cannot read", &path, error))?;
-            make_folder(&data)?;
-            let mut copy = program(place.programs.join("pg_basebackup"), &home);
-            copy.args(["-h", "127.0.0.1", "-U", "dtx", "-p", port.trim(), "-c", "fast"]);
-            run(copy.args(["-X", "stream", "-R", "-D"]).arg(&data))?;
-        }
-        start(place, &home, &[])
-    }
-
-    fn process_name(&self) -> &'static str {
-        SERVER
-    }
-}
+service!(Postgres, "postgres", "DTX_TEST_POSTGRES_URL", start_plain, recipe);
+service!(
+    PostgresUnprepared,
+    "postgres-unprepared",
+    "DTX_TEST_POSTGRES_UNPREPARED_URL",
+    start_unprepared
+);
+service!(PostgresTls, "postgres-tls", "DTX_TEST_POSTGRES_TLS_URL", start_tls);
+service!(PostgresStandby, "postgres-standby", "DTX_TEST_POSTGRES_STANDBY_URL", start_standby);

@@ -2,8 +2,8 @@
 
 use std::{
     env, fs,
-    io::Write,
-    net::{Ipv4Addr, TcpListener},
+    io::{Read, Write},
+    net::{Ipv4Addr, TcpListener, TcpStream},
     os::unix::{
         fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown},
         process::CommandExt,
@@ -20,6 +20,9 @@ use super::ServiceError;
 
 /// How long a server may take to start or to end.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a server may take to answer once it is asked.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// How long a look at a process or a file is put off.
 const LOOK: Duration = Duration::from_millis(20);
@@ -145,6 +148,16 @@ pub(super) fn wait(mut is_so: impl FnMut() -> bool) -> bool {
         }
         thread::sleep(LOOK);
     }
+}
+
+/// Sends these bytes to a port of the loopback, and gives the first of the answer, so many.
+pub(super) fn ask(port: u16, question: &[u8], length: usize) -> Option<Vec<u8>> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
+    stream.set_read_timeout(Some(ANSWER)).ok()?;
+    stream.write_all(question).ok()?;
+    let mut answer = vec![0; length];
+    stream.read_exact(&mut answer).ok()?;
+    Some(answer)
 }
 
 /// Whether the process `id` lives and runs `program`: ids are given again, names tell.

@@ -9,22 +9,25 @@ use std::{
 };
 
 use super::{
-    Place, Service, ServiceError,
+    Place, Recipe, Service, ServiceError,
     process::{PATIENCE, free_port, make_folder, on_path, program, run, wait},
 };
 
 const SERVER: &str = "redis-server";
 
+/// Nobody but this machine gets in, and the start returns.
+const NATIVE: [(&str, &str); 3] = [("bind", "127.0.0.1"), ("daemonize", "yes"), ("pidfile", "pid")];
+
+/// The engine lets nobody but this machine in.
+const CONTAINER: [(&str, &str); 2] = [("bind", "0.0.0.0"), ("protected-mode", "no")];
+
 /// Nothing that was acknowledged is lost with the power, and nothing is evicted.
-const SETTINGS: [(&str, &str); 8] = [
-    ("bind", "127.0.0.1"),
+const SETTINGS: [(&str, &str); 5] = [
     ("appendonly", "yes"),
     ("appendfsync", "always"),
     ("no-appendfsync-on-rewrite", "no"),
     ("maxmemory-policy", "noeviction"),
     ("save", ""),
-    ("daemonize", "yes"),
-    ("pidfile", "pid"),
 ];
 
 /// How many masters a cluster has.
@@ -59,7 +62,7 @@ fn start(
     if !more.iter().any(|(name, _)| *name == "tls-port") {
         command.arg("--port").arg(port.to_string());
     }
-    for (name, value) in SETTINGS.iter().chain(more) {
+    for (name, value) in NATIVE.iter().chain(&SETTINGS).chain(more) {
         command.arg(format!("--{name}"));
         match *name {
             "pidfile" => command.arg(&pid),
@@ -75,6 +78,16 @@ fn start(
     let text = fs::read_to_string(&pid);
     let text = text.map_err(|error| ServiceError::io("cannot read", &pid, error))?;
     text.trim().parse().map_err(|_| failed("its file has no process id".to_owned()))
+}
+
+/// What a container runs.
+fn recipe() -> Recipe {
+    let mut command = vec![SERVER.to_owned()];
+    for (name, value) in CONTAINER.iter().chain(&SETTINGS) {
+        command.extend([format!("--{name}"), (*value).to_owned()]);
+    }
+    let (environment, files) = (Vec::new(), Vec::new());
+    Recipe { port: 6379, environment, command, files, answers: is_ready }
 }
 
 /// What the server on this port answers to a command without spaces in its arguments.
@@ -120,6 +133,10 @@ impl Service for Redis {
 
     fn process_name(&self) -> &'static str {
         SERVER
+    }
+
+    fn recipe(&self, _: &str, _: u16) -> Option<Recipe> {
+        Some(recipe())
     }
 }
 

@@ -23,6 +23,22 @@ pub struct Place {
     pub port: u16,
 }
 
+/// What a container of a service is made of, beside its image.
+#[derive(Clone, Debug)]
+pub struct Recipe {
+    /// The port that the server listens on inside.
+    pub port: u16,
+    /// Environment variables.
+    pub environment: Vec<(String, String)>,
+    /// What the image is told to run; empty: what it runs by itself.
+    pub command: Vec<String>,
+    /// Files that are put into it before it starts: the path and the text.
+    pub files: Vec<(String, String)>,
+    /// Whether a server answers on this port of the loopback. That the port can be connected to
+    /// says nothing: the engine takes connections before the server does.
+    pub answers: fn(u16) -> bool,
+}
+
 /// A product that tests need a server of.
 pub trait Service: Debug + Send + Sync {
     /// Its name on the command line.
@@ -50,4 +66,11 @@ pub trait Service: Debug + Send + Sync {
 
     /// The name of the program that the process of a server runs.
     fn process_name(&self) -> &'static str;
+
+    /// What a container is made of that runs it from this image, with the same settings, and is
+    /// reached at this port of the loopback. `None`: it is only started natively.
+    fn recipe(&self, image: &str, port: u16) -> Option<Recipe> {
+        let _ = (image, port);
+        None
+    }
 }

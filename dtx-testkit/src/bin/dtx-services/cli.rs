@@ -7,11 +7,14 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use dtx_testkit::servers::{Found, SERVICES, Service, ServiceError, Services, Source, named};
+use dtx_testkit::servers::{
+    Found, IMAGES, Image, SERVICES, Service, ServiceError, Services, Source, Way, named,
+};
 
-/// Servers for tests.
+/// Servers for tests: the one that an environment variable names, a container where a Docker
+/// engine answers, or a native one, in this order.
 #[derive(Debug, Parser)]
-#[command(name = "dtx-services")]
+#[command(name = "dtx-services", after_help = images())]
 struct Arguments {
     /// Where the data of the servers are.
     #[arg(long, default_value = "target/services", global = true)]
@@ -22,7 +25,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Finds servers, or starts them. Prints `VARIABLE=URL (given|running|started)` for each.
+    /// Finds servers, or starts them. Prints `VARIABLE=URL (given|running|started)` for each,
+    /// with the word `container` where it is one.
     Up {
         /// Which; none means all.
         #[arg(value_parser = service)]
@@ -30,8 +34,11 @@ enum Task {
         /// As root: installs what is not here.
         #[arg(long)]
         install: bool,
+        /// In this way alone, `containers` or `native`, whatever the environment names.
+        #[arg(long, value_parser = way)]
+        via: Option<Way>,
     },
-    /// Stops what was started.
+    /// Stops what was started. Data of a native server stay, a container is removed.
     Down {
         /// Which; none means all.
         #[arg(value_parser = service)]
@@ -42,6 +49,9 @@ enum Task {
         /// Which; none means all.
         #[arg(value_parser = service)]
         services: Vec<&'static dyn Service>,
+        /// In this way alone, `containers` or `native`, whatever the environment names.
+        #[arg(long, value_parser = way)]
+        via: Option<Way>,
     },
     /// Starts servers, runs a command that finds their URLs in its environment, and stops what it
     /// has started.
@@ -52,6 +62,9 @@ enum Task {
         /// As root: installs what is not here.
         #[arg(long)]
         install: bool,
+        /// In this way alone, `containers` or `native`, whatever the environment names.
+        #[arg(long, value_parser = way)]
+        via: Option<Way>,
         /// The command.
         #[arg(last = true, required = true)]
         command: Vec<String>,
@@ -63,31 +76,66 @@ fn service(name: &str) -> Result<&'static dyn Service, String> {
     named(name).ok_or_else(|| format!("there is no service `{name}`, only: {}", known()))
 }
 
+fn way(word: &str) -> Result<Way, String> {
+    Way::named(word).ok_or_else(|| "it is `containers` or `native`".to_owned())
+}
+
+/// The images and what names others.
+fn images() -> String {
+    let mut text = "Images of containers, and the variables that name others:".to_owned();
+    for Image { service, official, variable } in IMAGES {
+        text.push_str(&format!("\n  {service:<9} {official:<19} {variable}"));
+    }
+    text
+}
+
 /// Reads the command line and runs the command.
 pub(crate) fn run() -> ExitCode {
     let arguments = Arguments::parse();
-    let there = Services::in_folder(arguments.folder);
+    let there = |via: Option<Way>| {
+        let there = Services::in_folder(&arguments.folder);
+        via.into_iter().fold(there, Services::via)
+    };
     match arguments.command {
-        Task::Up { services, install } => up(&there, &or_all(services), install),
-        Task::Down { services } => down(&there, &or_all(services)),
-        Task::Status { services } => status(&there, &or_all(services)),
-        Task::Exec { services, install, command } => exec(&there, &services, install, &command),
+        Task::Up { services, install, via } => up(&there(via), &or_all(services, via), install),
+        Task::Down { services } => down(&there(None), &or_all(services, None)),
+        Task::Status { services, via } => status(&there(via), &or_all(services, via)),
+        Task::Exec { services, install, via, command } => {
+            exec(&there(via), &services, install, &command)
+        }
     }
 }
 
-fn or_all(services: Vec<&'static dyn Service>) -> Vec<&'static dyn Service> {
-    if services.is_empty() { SERVICES.to_vec() } else { services }
+/// These, or all that can be had in this way.
+fn or_all(services: Vec<&'static dyn Service>, via: Option<Way>) -> Vec<&'static dyn Service> {
+    if !services.is_empty() {
+        return services;
+    }
+    let has_way = |service: &&&'static dyn Service| {
+        via != Some(Way::Containers) || Image::of(service.name()).is_some()
+    };
+    SERVICES.iter().filter(has_way).copied().collect()
 }
 
 fn show(service: &dyn Service, found: &Found) {
-    println!("{}={} ({})", service.variable(), found.url, found.from.word());
+    println!("{}={} ({})", service.variable(), found.url, found.from.words());
+}
+
+/// Says why a server is not in a container although an engine answers.
+fn tell(service: &dyn Service, found: &Found) {
+    if let Some(reason) = &found.passed_over {
+        eprintln!("{} IS A NATIVE SERVER: {reason}", service.name().to_uppercase());
+    }
 }
 
 fn up(there: &Services, services: &[&'static dyn Service], install: bool) -> ExitCode {
     let mut ending = ExitCode::SUCCESS;
     for service in services {
         match there.up(*service, install) {
-            Ok(found) => show(*service, &found),
+            Ok(found) => {
+                tell(*service, &found);
+                show(*service, &found);
+            }
             Err(error) => ending = failed(&error),
         }
     }
@@ -110,7 +158,7 @@ fn status(there: &Services, services: &[&'static dyn Service]) -> ExitCode {
     for service in services {
         match there.find(*service) {
             Some(found) => show(*service, &found),
-            None if service.programs().is_some() => println!("{} can be started", service.name()),
+            None if there.can_start(*service) => println!("{} can be started", service.name()),
             None => println!("{} is not here", service.name()),
         }
     }
@@ -137,8 +185,9 @@ fn exec(
     for service in services {
         match there.up(*service, install) {
             Ok(found) => {
+                tell(*service, &found);
                 child.env(service.variable(), &found.url);
-                if found.from == Source::Started {
+                if matches!(found.from, Source::Started(_)) {
                     started.push(*service);
                 }
             }
