@@ -274,16 +274,20 @@ mod tests {
     use super::*;
     use crate::servers::Place;
 
-    /// A service with the image of Redis and no programs, whose variable names a server or not.
+    /// A service with the image of Redis, whose variable names a server or not, and whose programs
+    /// are here or not.
     #[derive(Debug)]
     struct Bare {
         variable: &'static str,
+        programs: Option<&'static str>,
     }
 
-    /// Cargo sets it for every test.
-    const GIVEN: Bare = Bare { variable: "CARGO_MANIFEST_DIR" };
+    /// Cargo sets the variable for every test.
+    const GIVEN: Bare = Bare { variable: "CARGO_MANIFEST_DIR", programs: None };
 
-    const BARE: Bare = Bare { variable: "DTX_TEST_NOBODY_SETS_THIS" };
+    const BARE: Bare = Bare { variable: "DTX_TEST_NOBODY_SETS_THIS", programs: None };
+
+    const HERE: Bare = Bare { programs: Some("/here"), ..BARE };
 
     impl Service for Bare {
         fn name(&self) -> &'static str {
@@ -299,7 +303,7 @@ mod tests {
         }
 
         fn programs(&self) -> Option<PathBuf> {
-            None
+            self.programs.map(PathBuf::from)
         }
 
         fn url(&self, port: u16) -> String {
@@ -307,7 +311,8 @@ mod tests {
         }
 
         fn start(&self, _: &Place) -> Result<Vec<u32>, ServiceError> {
-            panic!("it has no programs")
+            assert!(self.programs.is_some(), "it has no programs");
+            Ok(Vec::new())
         }
 
         fn process_name(&self) -> &'static str {
@@ -448,6 +453,23 @@ mod tests {
             let error = services.up(&BARE, false).expect_err("it has neither");
             assert!(error.to_string().contains("scripts/local-images"), "{error}");
         }
+        clear(&services);
+    }
+
+    #[test]
+    fn without_its_image_a_service_is_native_and_says_so_unless_a_container_was_asked_for() {
+        let engine = Arc::new(Pretended { has_no_image: true, ..Pretended::default() });
+        let services = services("passed-over", Some(&engine));
+        let found = services.up(&HERE, false).expect("it is native");
+        assert_eq!(found.from, Source::Started(Way::Native));
+        assert!(found.passed_over.expect("it says so").contains("i:1"));
+        let contained = services.clone().via(Way::Containers);
+        let error = contained.up(&HERE, false).expect_err("it has no image");
+        assert!(matches!(error, ServiceError::NoImage { .. }), "{error}");
+        engine.asked();
+        let native = services.clone().via(Way::Native).up(&HERE, false).expect("it is native");
+        assert_eq!((native.from, native.passed_over), (Source::Started(Way::Native), None));
+        assert!(engine.asked().is_empty());
         clear(&services);
     }
 
