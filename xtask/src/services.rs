@@ -250,7 +250,8 @@ impl<'a> Own<'a> {
     }
 
     fn up(&self) -> Result<Server, String> {
-        output(self.command("up").args(["--via", "native"])).and_then(|text| parse(&self.service, &text))
+        output(self.command("up").args(["--via", "native"]))
+            .and_then(|text| parse(&self.service, &text))
     }
 
     /// Kills it, as `kill -9` does, and starts it again on its data. Blocks until it answers.
