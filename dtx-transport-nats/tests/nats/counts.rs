@@ -87,8 +87,11 @@ async fn a_two_phase_saga_of_three_costs_twelve_messages_each_acknowledged_once_
                 break;
             }
             if message.subject.starts_with(&ours) {
-                assert_eq!((&message.payload[..], message.reply), (&b"+ACK"[..], None));
-                acknowledged += 1;
+                // A host may also say that it is still at work.
+                if message.payload[..] == *b"+ACK" {
+                    assert_eq!(message.reply, None);
+                    acknowledged += 1;
+                }
             } else if message.subject.starts_with(&prefix) {
                 messages += 1;
             }
