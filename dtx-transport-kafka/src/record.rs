@@ -143,5 +143,5 @@ pub(crate) fn read(
     if bytes > max {
         return Err(WireError::TooLarge { part: "body", bytes, max });
     }
-    WireMessage::decode(headers.into_iter(), Bytes::copy_from_slice(body), limits)
+    WireMessage::decode(headers, Bytes::copy_from_slice(body), limits)
 }
