@@ -10,7 +10,7 @@ use crate::{
     hub::Place,
     letters::{Letter, Mover},
     plan::{Fate, Plan},
-    record::{self, Record},
+    record::{self, Record, Seen},
     settings::KafkaSettings,
     shared::Shared,
 };
@@ -46,14 +46,15 @@ impl Feed {
     pub(crate) fn take_in(&self, generation: u64, message: &BorrowedMessage<'_>) {
         let place = Place { generation, offset: message.offset() };
         let Some(delivered) = self.shared.hub().take_in(place) else { return };
-        let notes = record::notes(message);
+        let headers = record::headers(message);
+        let notes = record::notes(&headers);
         let attempts = notes.attempts.saturating_add(delivered);
         let read = match self.plan.attempts_max {
             _ if self.plan.leaves_out(&notes) => Read::LeaveOut,
             Some(max) if attempts >= max => {
                 Read::Park(format!("it was delivered {attempts} times; {max} are the most"))
             }
-            _ => self.read(message),
+            _ => self.read(headers, message),
         };
         match read {
             Read::Deliver(envelope) => {
@@ -65,8 +66,8 @@ impl Feed {
         }
     }
 
-    fn read(&self, message: &BorrowedMessage<'_>) -> Read {
-        match record::read(message, &self.limits) {
+    fn read(&self, headers: Seen<'_>, message: &BorrowedMessage<'_>) -> Read {
+        match record::read(headers, message.payload().unwrap_or_default(), &self.limits) {
             Ok(envelope) => match self.plan.fate(&envelope) {
                 Fate::Deliver => Read::Deliver(Box::new(envelope)),
                 Fate::LeaveOut => Read::LeaveOut,

@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_letter_that_is_cut_keeps_its_reason_and_fits() {
-        let headers = (0..500).map(|n| (format!("h{n}"), Bytes::from(vec![b'x'; n]))).collect();
+        let headers = (0..500).map(|n| (format!("h{n}").into(), vec![b'x'; n])).collect();
         let body = Bytes::from(vec![0; CUT_BODY + 1]);
         let key = Some(Bytes::from(vec![0; CUT_VALUE + 1]));
         let record = Record { topic: "t".to_owned(), partition: None, key, headers, body };

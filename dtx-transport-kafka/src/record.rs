@@ -1,6 +1,6 @@
 //! What dtx writes into a topic, and how it is read again.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use bytes::Bytes;
 use dtx_core::{
@@ -34,7 +34,7 @@ pub(crate) struct Record {
     /// `None`: by the key.
     pub(crate) partition: Option<i32>,
     pub(crate) key: Option<Bytes>,
-    pub(crate) headers: Vec<(String, Bytes)>,
+    pub(crate) headers: Vec<(Cow<'static, str>, Vec<u8>)>,
     pub(crate) body: Bytes,
 }
 
@@ -43,15 +43,14 @@ impl Record {
         let WireMessage { headers, body } = WireMessage::encode(envelope);
         let content_type = content_type(envelope, &body).map(|value| (CONTENT_TYPE, value));
         let headers = headers.into_iter().chain(attributes(envelope)).chain(content_type);
-        let headers = headers.map(|(name, value)| (name.to_owned(), value.into())).collect();
+        let headers = headers.map(|(name, value)| (name.into(), value.into_bytes())).collect();
         Self { topic, partition, key: Some(key(envelope.tx())), headers, body }
     }
 
     /// A message as it came, whatever it is.
     pub(crate) fn copy(message: &BorrowedMessage<'_>, topic: String) -> Self {
         let of = |header: Header<'_, &[u8]>| {
-            let value = header.value.map(Bytes::copy_from_slice).unwrap_or_default();
-            (header.key.to_owned(), value)
+            (header.key.to_owned().into(), header.value.unwrap_or_default().to_vec())
         };
         Self {
             topic,
@@ -69,9 +68,9 @@ impl Record {
     }
 
     /// Sets a header of which there is one.
-    pub(crate) fn with(self, name: &str, value: impl ToString) -> Self {
+    pub(crate) fn with(self, name: &'static str, value: impl ToString) -> Self {
         let mut record = self.without(name);
-        record.headers.push((name.to_owned(), value.to_string().into()));
+        record.headers.push((name.into(), value.to_string().into_bytes()));
         record
     }
 
@@ -79,7 +78,7 @@ impl Record {
     pub(crate) fn owned_headers(&self) -> OwnedHeaders {
         let mut all = OwnedHeaders::new_with_capacity(self.headers.len());
         for (key, value) in &self.headers {
-            all = all.insert(Header { key, value: Some(&value[..]) });
+            all = all.insert(Header { key, value: Some(value) });
         }
         all
     }
@@ -111,28 +110,34 @@ pub(crate) struct Notes {
     pub(crate) participant: Option<String>,
 }
 
-fn value<'a>(message: &'a BorrowedMessage<'_>, name: &str) -> Option<&'a str> {
-    let headers = message.headers()?;
-    let found = headers.iter().find(|header| header.key == name)?;
-    std::str::from_utf8(found.value?).ok()
+/// The headers of a message.
+pub(crate) type Seen<'a> = Vec<(&'a str, &'a [u8])>;
+
+/// The headers of a message, which are looked at more than once.
+pub(crate) fn headers<'a>(message: &'a BorrowedMessage<'_>) -> Seen<'a> {
+    let all = message.headers().into_iter().flat_map(|all| all.iter());
+    all.map(|header| (header.key, header.value.unwrap_or_default())).collect()
 }
 
-pub(crate) fn notes(message: &BorrowedMessage<'_>) -> Notes {
-    let delay = value(message, RETRY_DELAY).and_then(|text| text.parse().ok());
+fn value<'a>(headers: &Seen<'a>, name: &str) -> Option<&'a str> {
+    let (_, value) = headers.iter().find(|(key, _)| *key == name)?;
+    std::str::from_utf8(value).ok()
+}
+
+pub(crate) fn notes(headers: &Seen<'_>) -> Notes {
+    let delay = value(headers, RETRY_DELAY).and_then(|text| text.parse().ok());
     Notes {
         delay: delay.map(Duration::from_millis),
-        attempts: value(message, ATTEMPTS).and_then(|text| text.parse().ok()).unwrap_or_default(),
-        participant: value(message, PARTICIPANT).map(str::to_owned),
+        attempts: value(headers, ATTEMPTS).and_then(|text| text.parse().ok()).unwrap_or_default(),
+        participant: value(headers, PARTICIPANT).map(str::to_owned),
     }
 }
 
 pub(crate) fn read(
-    message: &BorrowedMessage<'_>,
+    headers: Seen<'_>,
+    body: &[u8],
     limits: &WireLimits,
 ) -> Result<Envelope, WireError> {
-    let headers = message.headers().into_iter().flat_map(|all| all.iter());
-    let headers = headers.map(|header| (header.key, header.value.unwrap_or_default()));
-    let body = message.payload().unwrap_or_default();
     // What is too large is not copied.
     let (bytes, max) = (body.len(), limits.body_bytes_max);
     if bytes > max {

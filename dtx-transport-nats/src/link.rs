@@ -13,7 +13,8 @@ use std::{
 };
 
 use async_nats::{
-    Client, ConnectOptions, Event, HeaderMap, Message, PublishErrorKind, ServerAddr, Subscriber,
+    Client, ConnectOptions, Event, HeaderMap, Message, PublishErrorKind, ServerAddr, Subject,
+    Subscriber,
 };
 use bytes::Bytes;
 use dtx_core::error::TransportError;
@@ -201,6 +202,22 @@ impl Link {
             Ok(Err(error)) if error.kind() == PublishErrorKind::MaxPayloadExceeded => {
                 Err(Lost::TooLarge)
             }
+            Ok(Err(_)) | Err(_) => Err(Lost::Unsent),
+        }
+    }
+
+    /// Says something that is not answered. What is said on a connection that breaks is lost.
+    pub(crate) async fn tell(
+        &self,
+        subject: Subject,
+        body: Bytes,
+        until: Instant,
+    ) -> Result<(), Lost> {
+        if !self.connection.borrow().is_up {
+            return Err(Lost::Unsent);
+        }
+        match timeout_at(until, self.client.publish(subject, body)).await {
+            Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(Lost::Unsent),
         }
     }

@@ -46,7 +46,8 @@ pub(crate) struct Publisher {
 struct Pending {
     index: usize,
     subject: String,
-    message: Outgoing,
+    /// The server keeps one message of it.
+    id: String,
     /// It was sent, and what became of it is not known.
     is_unknown: bool,
 }
@@ -79,21 +80,22 @@ impl Publisher {
                 Some(refusal) => results.push(Err(refusal)),
                 None => {
                     results.push(Ok(()));
-                    let message = message::write(envelope);
                     let subject = self.settings.names.of(envelope);
-                    let one = Pending { index, subject, message, is_unknown: false };
                     match self.is_best_effort(envelope) {
-                        true => best_effort.push(one),
-                        false => pending.push(self.with_id(one)),
+                        true => best_effort.push((index, subject)),
+                        false => {
+                            let id = self.next_id();
+                            pending.push(Pending { index, subject, id, is_unknown: false });
+                        }
                     }
                 }
             }
         }
         let until = Instant::now() + self.settings.publish_timeout;
         if !best_effort.is_empty() {
-            self.send(best_effort, until, &mut results).await;
+            self.send(messages, best_effort, until, &mut results).await;
         }
-        self.store(pending, until, &mut results).await;
+        self.store(messages, pending, until, &mut results).await;
         results
     }
 
@@ -110,18 +112,24 @@ impl Publisher {
         self.settings.best_effort_dispatch && is_dispatch
     }
 
-    fn with_id(&self, mut pending: Pending) -> Pending {
+    fn next_id(&self) -> String {
         let number = self.number.fetch_add(1, Ordering::Relaxed);
-        pending.message.headers.insert(ID, format!("{}-{number}", self.id.simple()));
-        pending
+        format!("{}-{number}", self.id.simple())
     }
 
     /// Sends what nobody acknowledges.
-    async fn send(&self, batch: Vec<Pending>, until: Instant, results: &mut [PublishResult]) {
+    async fn send(
+        &self,
+        messages: &[Envelope],
+        batch: Vec<(usize, String)>,
+        until: Instant,
+        results: &mut [PublishResult],
+    ) {
         let client = self.link.client();
         let mut sent = Vec::with_capacity(batch.len());
-        for Pending { index, subject, message, .. } in batch {
-            let publish = client.publish_with_headers(subject, message.headers, message.body);
+        for (index, subject) in batch {
+            let Outgoing { headers, body } = message::write(&messages[index]);
+            let publish = client.publish_with_headers(subject, headers, body);
             match timeout_at(until, publish).await {
                 Ok(Ok(())) => sent.push(index),
                 _ => results[index] = Err(self.failed(Failure::Lost(Lost::Unsent), false, "")),
@@ -137,6 +145,7 @@ impl Publisher {
     /// Sends until every message has its acknowledgement or the time is over.
     async fn store(
         &self,
+        messages: &[Envelope],
         mut pending: Vec<Pending>,
         until: Instant,
         results: &mut [PublishResult],
@@ -155,7 +164,9 @@ impl Publisher {
             let round = (Instant::now() + self.settings.request_timeout).min(until);
             let mut asked = Vec::with_capacity(pending.len());
             for one in &pending {
-                let Outgoing { headers, body } = one.message.clone();
+                // Written anew for each round: a second one is rare, and a copy costs as much.
+                let Outgoing { mut headers, body } = message::write(&messages[one.index]);
+                headers.insert(ID, one.id.as_str());
                 asked.push(self.link.ask(one.subject.clone(), Some(headers), body, round).await);
             }
             let mut left = Vec::new();

@@ -340,6 +340,11 @@ impl Pump {
             }
         });
         join_all(tell).await;
+        // Acknowledgements are on their way then, also when nobody uses the connection any more.
+        let flushed = tokio::time::timeout_at(until, self.link.client().flush()).await;
+        if !matches!(flushed, Ok(Ok(()))) {
+            tracing::debug!("what was acknowledged last may come again");
+        }
         self.parking.close();
         if tokio::time::timeout_at(until, self.parking.wait()).await.is_err() {
             tracing::debug!("messages are still being put aside");

@@ -70,7 +70,9 @@ impl NatsSubscription {
         }
     }
 
-    /// Tells the streams, all at once, and awaits that they know.
+    /// Tells the streams, all at once. Awaits that they know of what is to come again; that
+    /// something is handled is only sent, behind everything that was said before on this
+    /// connection: where it is lost, with the connection, the message comes once more.
     async fn tell(
         &self,
         operation: &'static str,
@@ -93,7 +95,13 @@ impl NatsSubscription {
                 Some(Source::BestEffort) => self.settle(token.number, told, begun),
                 Some(Source::Stream(ack)) => {
                     let say = match told {
-                        Told::Handled => ACK,
+                        Told::Handled => {
+                            match self.link.tell(ack, ACK, until).await {
+                                Ok(()) => self.settle(token.number, told, begun),
+                                Err(why) => lost = Some(why),
+                            }
+                            continue;
+                        }
                         Told::GivenBack(delay) => nak(delay),
                         Told::InProgress => IN_PROGRESS,
                     };

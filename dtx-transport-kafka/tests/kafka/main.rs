@@ -4,6 +4,7 @@
 mod bounds;
 mod brokers;
 mod conformance;
+mod counts;
 mod groups;
 mod injected;
 mod letters;

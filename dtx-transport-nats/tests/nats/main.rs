@@ -4,6 +4,7 @@
 mod aside;
 mod best_effort;
 mod conformance;
+mod counts;
 mod harness;
 mod raw;
 mod refused;

@@ -1,0 +1,71 @@
+//! How many messages a transaction costs.
+
+use std::{sync::Arc, time::Duration};
+
+use dtx_core::{
+    pattern::Pattern,
+    resource::{Amount, Debit, Ledger},
+    store::{MemoryStore, Outcome},
+    transaction::Transaction,
+};
+use dtx_runtime::{
+    coordinator::{CoordinatorSettings, Dtx},
+    participant::OnStore,
+};
+use dtx_transport_kafka::KafkaTransport;
+
+use crate::support::settings;
+
+const PARTICIPANTS: [&str; 3] = ["payment", "stock", "shipping"];
+const TRANSACTIONS: u64 = 20;
+/// Commands of prepare and execute; there are as many replies.
+const COMMANDS: u64 = 6;
+
+fn transaction() -> Transaction {
+    let mut builder = Transaction::builder(Pattern::TwoPhaseSaga);
+    for participant in PARTICIPANTS {
+        let amount = Amount { account: "alice".into(), cents: 1 };
+        builder = builder.call::<Debit>(participant, amount);
+    }
+    builder.build().expect("a transaction")
+}
+
+async fn start(transport: Arc<KafkaTransport>) -> Dtx {
+    let store = MemoryStore::new();
+    let ledger = Ledger::on(&store);
+    let mut builder = Dtx::builder().store(store.clone()).shared_transport(transport);
+    for participant in PARTICIPANTS {
+        let accounts = [("alice".to_owned(), 1_000)];
+        ledger.open_accounts(participant, &accounts).await.expect("an account");
+        let participant = Ledger::on(&store).participant(participant);
+        builder = builder.participant(participant.expect("a participant"));
+    }
+    let mut settings = CoordinatorSettings { allow_volatile: true, ..Default::default() };
+    // Nothing is sent twice, however slow the machine is.
+    settings.engine.attempt_timeout_min = Duration::from_secs(60);
+    settings.engine.attempt_timeout_max = Duration::from_secs(60);
+    builder.settings(settings).start().await.expect("it starts")
+}
+
+async fn run(dtx: &Dtx) {
+    let mut handles = Vec::new();
+    for _ in 0..TRANSACTIONS {
+        handles.push(dtx.submit(transaction()).await.expect("submitted"));
+    }
+    for mut handle in handles {
+        assert_eq!(handle.outcome().await.expect("an outcome"), Outcome::Committed);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_two_phase_saga_of_three_costs_six_commands_and_six_replies_and_no_repeat() {
+    let transport = Arc::new(settings().connect().await.expect("it connects"));
+    let dtx = start(Arc::clone(&transport)).await;
+    run(&dtx).await;
+    let (engine, hosts) = (dtx.stats(), dtx.host_stats().await);
+    let received: u64 = hosts.iter().map(|(_, host)| host.commands).sum();
+    let commands = TRANSACTIONS * COMMANDS;
+    assert_eq!([engine.commands, received, engine.replies], [commands; 3]);
+    assert_eq!(transport.stats().messages, 2 * commands);
+    dtx.shutdown(Duration::from_secs(10)).await;
+}
