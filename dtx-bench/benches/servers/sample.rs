@@ -103,7 +103,8 @@ impl Sample {
     pub(crate) fn whole(&self, tx: TxId, id: WriteId, fence: Fence) -> TxWrite {
         let (expect, definition) = (Expect::Absent, self.accept.definition.clone());
         let journal = self.accept.journal.iter().chain(&*self.end.journal).cloned().collect();
-        TxWrite { expect, definition, journal, ..self.end(tx, id, fence) }
+        let kind = RecordKind::Accepted;
+        TxWrite { kind, expect, definition, journal, ..self.end(tx, id, fence) }
     }
 
     /// How many bytes of the user's and the engine's one record has, on average.
@@ -111,7 +112,8 @@ impl Sample {
         let of = |write: &TxWrite| {
             write.definition.as_ref().map_or(0, |bytes| bytes.len())
                 + write.state.len()
-                + write.journal.len() * size_of::<JournalEntry>()
+                + postcard::to_allocvec(&*write.journal).unwrap().len()
+                + postcard::to_allocvec(&write.summary).unwrap().len()
         };
         (of(&self.accept) + of(&self.end)) / 2
     }
