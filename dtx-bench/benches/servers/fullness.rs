@@ -34,15 +34,16 @@ pub(crate) async fn load(server: &Server, sample: &Sample, plan: Plan) -> Full {
     let since = Instant::now();
     let took = begun.elapsed().as_secs_f64();
     println!("{}: {} finished were written in {took:.0} s", server.kind, plan.finished);
-    server.settle(&name).await;
     Full { name, since, finished: plan.finished }
 }
 
 /// Transactions per second, and pages touched for each where the server counts them.
 async fn window(server: &Server, name: &str, plan: Plan) -> (f64, Option<f64>) {
     let counts = server.kind == Kind::Postgres;
-    // What opening alone touches is in neither reading.
     drop(server.open(name).await);
+    // Dead rows of the windows before are no matter of what is finished.
+    server.settle(name).await;
+    // What opening alone touches is in neither reading.
     let before = if counts { server.pages().await } else { 0 };
     drop(server.open(name).await);
     let opened = if counts { server.pages().await } else { 0 };

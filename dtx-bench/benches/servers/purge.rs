@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use dtx::{coordinator::Store, store::Purge};
 use dtx_bench::{Goal, Line, median};
-use tokio::task::JoinHandle;
+use tokio::{
+    sync::oneshot::{self, error::TryRecvError},
+    task::JoinHandle,
+};
 
 use super::{Plan, coordinator, fullness::Full, server::Server};
 
@@ -13,12 +16,20 @@ const IN_FLIGHT: usize = 64;
 /// How many one step forgets.
 const STEP: usize = 1_000;
 
-/// Forgets step after step. Ends when nothing is left, with the number of those forgotten; what it
-/// has forgotten when it is aborted is in the store alone.
-fn forget(store: Arc<dyn Store>, older_than: Duration) -> JoinHandle<()> {
+/// Forgets step after step until it is told to stop, and says whether something was left then.
+fn forget(
+    store: Arc<dyn Store>,
+    older_than: Duration,
+    mut stop: oneshot::Receiver<()>,
+) -> JoinHandle<bool> {
     tokio::spawn(async move {
         let purge = Purge { older_than, key_retention: older_than, limit: STEP };
-        while store.purge(&purge).await.unwrap() > 0 {}
+        while stop.try_recv() == Err(TryRecvError::Empty) {
+            if store.purge(&purge).await.unwrap() == 0 {
+                return false;
+            }
+        }
+        true
     })
 }
 
@@ -30,11 +41,12 @@ pub(crate) async fn run(server: &Server, full: &Full, plan: Plan) -> Line {
         let quiet = coordinator::window(store.clone(), IN_FLIGHT, plan.window).await;
         // On a connection of its own, as an operator's program has.
         let other = server.open(&full.name).await;
-        let forgetting = forget(other, full.since.elapsed());
+        let (stop, stopped) = oneshot::channel();
+        let forgetting = forget(other, full.since.elapsed(), stopped);
         let busy = coordinator::window(store.clone(), IN_FLIGHT, plan.window).await;
-        all_the_time &= !forgetting.is_finished();
-        forgetting.abort();
-        let _ = forgetting.await;
+        // It may have ended by itself, when nothing was left.
+        let _ = stop.send(());
+        all_the_time &= forgetting.await.unwrap();
         ratios.push(busy.p99 / quiet.p99);
         without.push(quiet.p99);
         with.push(busy.p99);
