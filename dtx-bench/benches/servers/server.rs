@@ -11,6 +11,10 @@ use std::{
 
 use dtx::coordinator::Store;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
+use tokio::time::{Instant, sleep_until};
+
+/// How long it is waited before the server is asked again.
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,7 +134,7 @@ impl Server {
             if row.get::<i64, _>(0) == 0 {
                 break;
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            sleep_until(Instant::now() + AGAIN).await;
         }
         let touched = "SELECT blks_hit + blks_read FROM pg_stat_database \
             WHERE datname = current_database()";
