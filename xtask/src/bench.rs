@@ -26,18 +26,25 @@ struct Wanted {
 impl Wanted {
     /// Without any word everything is wanted.
     fn of(arguments: &[String]) -> Self {
-        let is = |words: &[&str], argument: &String| words.contains(&argument.as_str());
-        let all = |words: &[&str]| -> Vec<String> {
-            arguments.iter().filter(|argument| is(words, argument)).cloned().collect()
-        };
-        let (mut servers, parts) = (all(&SERVERS), all(&PARTS));
+        let (mut servers, mut parts, mut settings) = (Vec::new(), Vec::new(), Vec::new());
+        let mut is_value = false;
+        for argument in arguments {
+            let is = |words: &[&str]| !is_value && words.contains(&argument.as_str());
+            let found = match () {
+                () if is(&SERVERS) => &mut servers,
+                () if is(&PARTS) => &mut parts,
+                () => &mut settings,
+            };
+            found.push(argument.clone());
+            // Every setting has a value.
+            is_value = argument.starts_with("--") && !argument.contains('=');
+        }
         let nothing = servers.is_empty() && parts.is_empty();
         if nothing {
             servers = SERVERS.map(str::to_owned).into();
         }
         let parts = (nothing || !parts.is_empty()).then_some(parts);
-        let other = |argument: &&String| !is(&SERVERS, argument) && !is(&PARTS, argument);
-        Self { servers, parts, settings: arguments.iter().filter(other).cloned().collect() }
+        Self { servers, parts, settings }
     }
 }
 
@@ -96,6 +103,9 @@ mod tests {
         let server = wanted(&["postgres", "--windows", "3"]);
         assert_eq!((server.servers, server.parts), (vec!["postgres".to_owned()], None));
         assert_eq!(server.settings, ["--windows", "3"]);
+        let value = wanted(&["redis", "--part", "latency"]);
+        assert_eq!((value.servers.len(), value.parts), (1, None), "it is the value of a setting");
+        assert_eq!(value.settings, ["--part", "latency"]);
         let part = wanted(&["cpu"]);
         assert_eq!((part.servers.len(), part.parts), (0, Some(vec!["cpu".to_owned()])));
         let both = wanted(&["redis", "memory"]);
