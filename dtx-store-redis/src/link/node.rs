@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionInfo, Pipeline, RedisError, Value,
-    aio::MultiplexedConnection,
+    aio::MultiplexedConnection, cmd,
 };
 use tokio::sync::Mutex;
 
@@ -100,6 +100,25 @@ impl Node {
         Ok(answers)
     }
 
+    /// As [`send`](Self::send), of commands that the server runs all at once, and syncs once. Else it
+    /// would sync as often as it reads from the connection, which is some ten kilobytes at a time. A
+    /// cluster takes this of the commands of one slot only.
+    pub(crate) async fn send_whole(
+        &self,
+        commands: Vec<Cmd>,
+        confirmed: bool,
+    ) -> Result<Vec<Value>, Failure> {
+        let count = commands.len();
+        if count < 2 {
+            return self.send(commands, confirmed).await;
+        }
+        let mut whole = Vec::with_capacity(count + 2);
+        whole.push(cmd("MULTI"));
+        whole.extend(commands);
+        whole.push(cmd("EXEC"));
+        answers_of(self.send(whole, confirmed).await?)
+    }
+
     async fn connection(&self, line: &Line) -> Result<(u64, MultiplexedConnection), Failure> {
         let mut current = line.current.lock().await;
         if let Some(connection) = &current.1 {
@@ -117,6 +136,27 @@ impl Node {
     }
 }
 
+/// The answers of the commands between `MULTI` and `EXEC`.
+fn answers_of(mut all: Vec<Value>) -> Result<Vec<Value>, Failure> {
+    let (Some(end), false) = (all.pop(), all.is_empty()) else { return Err(Failure::strange()) };
+    let begin = all.remove(0);
+    match (begin, end) {
+        (Value::Okay, Value::Array(answers)) if answers.len() == all.len() => Ok(answers),
+        // Nothing was run. The reason stands where one of them was not taken.
+        (Value::Okay, Value::ServerError(end)) => {
+            let refused = all.iter().find_map(|answer| match answer {
+                Value::ServerError(error) => Some(error.clone()),
+                _ => None,
+            });
+            let error = Value::ServerError(refused.unwrap_or(end));
+            Ok(all.iter().map(|_| error.clone()).collect())
+        }
+        // The user may not do this: then they were run one by one.
+        (Value::ServerError(_), Value::ServerError(_)) => Ok(all),
+        _ => Err(Failure::strange()),
+    }
+}
+
 /// Fewer replicas than were asked for leave it open what a failover would keep.
 fn check_replicas(answer: Option<Value>, wanted: u32) -> Result<(), Failure> {
     match answer {
@@ -126,5 +166,65 @@ fn check_replicas(answer: Option<Value>, wanted: u32) -> Result<(), Failure> {
             Err(Failure::lost(late.into()))
         }
         _ => Err(Failure::strange()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use redis::{ErrorKind, RedisError, ServerErrorKind, parse_redis_value};
+
+    use super::*;
+
+    fn answers(lines: &[&str]) -> Result<Vec<Value>, Failure> {
+        let value = |line: &&str| parse_redis_value(line.as_bytes()).expect("it is well-formed");
+        answers_of(lines.iter().map(value).collect())
+    }
+
+    fn kind(value: &Value) -> ErrorKind {
+        let Value::ServerError(error) = value else { panic!("no error: {value:?}") };
+        RedisError::from(error.clone()).kind()
+    }
+
+    const QUEUED: &str = "+QUEUED\r\n";
+
+    #[test]
+    fn what_was_run_answers_for_itself_also_with_an_error() {
+        let end = "*2\r\n:7\r\n-NOSCRIPT No matching script\r\n";
+        let found = answers(&["+OK\r\n", QUEUED, QUEUED, end]).expect("it was run");
+        assert_eq!(found[0], Value::Int(7));
+        assert_eq!(kind(&found[1]), ErrorKind::Server(ServerErrorKind::NoScript));
+    }
+
+    #[test]
+    fn when_one_is_not_taken_none_is_run_and_all_have_its_reason() {
+        let refused = "-READONLY You can't write against a read only replica.\r\n";
+        let end = "-EXECABORT Transaction discarded because of previous errors.\r\n";
+        let found = answers(&["+OK\r\n", QUEUED, refused, end]).expect("they were answered");
+        let kinds: Vec<_> = found.iter().map(kind).collect();
+        assert_eq!(kinds, [ErrorKind::Server(ServerErrorKind::ReadOnly); 2]);
+        let found = answers(&["+OK\r\n", QUEUED, QUEUED, end]).expect("they were answered");
+        assert_eq!(kind(&found[1]), ErrorKind::Server(ServerErrorKind::ExecAbort));
+    }
+
+    #[test]
+    fn where_it_is_forbidden_they_were_run_one_by_one() {
+        let begin = "-NOPERM this user has no permissions to run the 'multi' command\r\n";
+        let end = "-ERR EXEC without MULTI\r\n";
+        let found = answers(&[begin, ":1\r\n", ":2\r\n", end]).expect("they were run");
+        assert_eq!(found, [Value::Int(1), Value::Int(2)]);
+    }
+
+    #[test]
+    fn any_other_shape_is_an_unknown_effect() {
+        for lines in [
+            &[][..],
+            &["+OK\r\n"],
+            &["+OK\r\n", QUEUED, "*0\r\n"],
+            &["+OK\r\n", QUEUED, "$-1\r\n"],
+            &["-NOPERM no\r\n", ":1\r\n", "*1\r\n:1\r\n"],
+        ] {
+            let failure = answers(lines).expect_err("it is strange");
+            assert_eq!(failure.effect, dtx_core::error::Effect::Unknown, "{lines:?}");
+        }
     }
 }

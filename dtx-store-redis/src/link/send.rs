@@ -149,7 +149,11 @@ impl Link {
                     .collect();
             };
             let commands = members.iter().map(|&index| requests[index].command.clone()).collect();
-            match node.send(commands, writes == Writes::Yes).await {
+            let sent = match writes {
+                Writes::Yes if !seen.is_cluster() => node.send_whole(commands, true).await,
+                _ => node.send(commands, writes == Writes::Yes).await,
+            };
+            match sent {
                 Ok(values) => members.into_iter().zip(values.into_iter().map(Ok)).collect(),
                 Err(failure) => members
                     .into_iter()

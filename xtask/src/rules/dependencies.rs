@@ -34,6 +34,8 @@ const LAYERS: &[(&str, &[&str])] = &[
             "dtx-sim",
         ],
     ),
+    // Its benchmarks need more, as dev-dependencies.
+    ("dtx-bench", &[]),
     ("dtx-shop", &["dtx"]),
     ("dtx-cli", &["dtx", "dtx-shop", "dtx-sim"]),
     ("xtask", &[]),
