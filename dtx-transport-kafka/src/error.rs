@@ -138,6 +138,12 @@ pub(crate) fn of_message(error: &KafkaError) -> TransportError {
     of(error, "publish")
 }
 
+/// A broker says so of a topic that is not there, and of one that was made a moment ago.
+pub(crate) fn is_unknown_topic(met: &KafkaError) -> bool {
+    let unknown = [Code::UnknownTopic, Code::UnknownTopicOrPartition, Code::UnknownPartition];
+    met.rdkafka_error_code().is_some_and(|code| unknown.contains(&code))
+}
+
 /// The error of a call that changes nothing that anybody waits for.
 pub(crate) fn of_call(error: &KafkaError, operation: &'static str) -> TransportError {
     of(error, operation).with_effect(Effect::None)

@@ -20,7 +20,7 @@ use rdkafka::{
 
 use crate::{
     client,
-    error::{error, invalid, of_call, of_code},
+    error::{error, invalid, is_unknown_topic, of_call, of_code},
     layout::Kind,
     settings::KafkaSettings,
 };
@@ -268,9 +268,9 @@ fn wait_until_served(
 ) -> Result<(), TransportError> {
     let end = Instant::now() + timeout;
     for partition in (0..).take(partitions) {
-        while let Err(error) = client.inner().fetch_watermarks(name, partition, timeout) {
-            let error = of_call(&error, operation);
-            let passes = error.retry() != Retry::Never;
+        while let Err(met) = client.inner().fetch_watermarks(name, partition, timeout) {
+            let error = of_call(&met, operation);
+            let passes = error.retry() != Retry::Never || is_unknown_topic(&met);
             // Whoever may write need not have the right to read.
             if !passes {
                 return Ok(());
