@@ -69,15 +69,20 @@ fn start(
             _ => command.arg(value),
         };
     }
+    // That of an earlier run would be taken for this one's.
+    let _ = fs::remove_file(&pid);
     run(&mut command)?;
-    let failed = |says: String| ServiceError::Failed { program: SERVER.to_owned(), says };
-    if !wait(answers) {
-        let says = fs::read_to_string(data.join("log")).unwrap_or_default();
-        return Err(failed(says.lines().rev().take(5).collect::<Vec<_>>().join("\n")));
-    }
-    let text = fs::read_to_string(&pid);
-    let text = text.map_err(|error| ServiceError::io("cannot read", &pid, error))?;
-    text.trim().parse().map_err(|_| failed("its file has no process id".to_owned()))
+    // It listens before it has written its process id.
+    let mut id = None;
+    let is_there = wait(|| {
+        id = id.or_else(|| fs::read_to_string(&pid).ok()?.strip_suffix('\n')?.parse().ok());
+        id.is_some() && answers()
+    });
+    id.filter(|_| is_there).ok_or_else(|| {
+        let log = fs::read_to_string(data.join("log")).unwrap_or_default();
+        let says = log.lines().rev().take(5).collect::<Vec<_>>().join("\n");
+        ServiceError::Failed { program: SERVER.to_owned(), says }
+    })
 }
 
 /// What a container runs.

