@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     context::{Context, Rebalance, take, unassign},
-    error::{error, is_unknown_topic, of_call},
+    error::{error, of_call},
     feed::Feed,
     hub::Commit,
     plan::{Begin, Source},
@@ -259,9 +259,6 @@ impl Consumer {
             self.shared.fail(failure);
         }
         match failure.kind() {
-            // It was there when the subscription began: the broker has not heard of it yet, and is
-            // asked again.
-            ErrorKind::Invalid if self.started.is_some() && is_unknown_topic(met) => {}
             ErrorKind::Invalid => {
                 if self.started.is_some() {
                     self.tell(Err(of_call(met, "subscribe")));

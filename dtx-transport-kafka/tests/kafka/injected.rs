@@ -7,7 +7,7 @@ use std::{
 
 use dtx_core::{
     error::{Effect, ErrorKind, Retry, TransportError},
-    transport::{Interest, Subscribe, Transport},
+    transport::Transport,
 };
 use dtx_transport_kafka::{KafkaSettings, KafkaTransport};
 use rdkafka::{
@@ -20,9 +20,6 @@ use rdkafka::{
 use crate::support::{DEADLINE, command, prefix};
 
 use RDKafkaRespErr::*;
-
-/// For how long a topic is not known.
-const EARLY: Duration = Duration::from_secs(2);
 
 /// A transport to a mock, which has no topics but that of the commands.
 async fn connect<C: rdkafka::ClientContext>(
@@ -77,27 +74,6 @@ async fn errors_of_a_broker_say_what_to_do() {
     );
     let error = publish().await.expect_err("it takes too long");
     assert_eq!((error.kind(), error.effect()), (ErrorKind::Timeout, Effect::Unknown), "{error:?}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_topic_that_a_broker_has_not_heard_of_yet_is_waited_for() {
-    let mock = MockCluster::new(1).expect("a mock");
-    let (transport, commands) = connect(&mock, DEADLINE).await;
-    let prefix = commands.trim_end_matches(".saga.payment");
-    let topics = ["inquiries", "dead-letters"].map(|name| format!("{prefix}.{name}"));
-    for topic in &topics {
-        mock.create_topic(topic, 2, 1).expect("a topic");
-    }
-    let interest = Interest::Inquiries;
-    let subscribe = Subscribe { interest, group: "workers".to_owned(), prefetch: 10 };
-    drop(transport.subscribe(&subscribe).await.expect("subscribed"));
-    // From here on the transport knows that they are there.
-    mock.topic_error(&topics[0], RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART).expect("set");
-    let mut again = std::pin::pin!(transport.subscribe(&subscribe));
-    let early = tokio::time::timeout(EARLY, &mut again).await;
-    assert!(early.is_err(), "{:?}", early.map(|subscribed| subscribed.map(drop)));
-    mock.topic_error(&topics[0], RD_KAFKA_RESP_ERR_NO_ERROR).expect("set");
-    drop(tokio::time::timeout(DEADLINE, again).await.expect("in time").expect("subscribed"));
 }
 
 /// Publishes until it works again.

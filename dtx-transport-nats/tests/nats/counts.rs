@@ -42,9 +42,9 @@ async fn start(transport: Arc<NatsTransport>) -> Dtx {
         builder = builder.participant(participant.expect("a participant"));
     }
     let mut settings = CoordinatorSettings { allow_volatile: true, ..Default::default() };
-    // Nothing is sent twice, however slow the machine is.
-    settings.engine.attempt_timeout_min = Duration::from_secs(60);
-    settings.engine.attempt_timeout_max = Duration::from_secs(60);
+    // Nothing is sent twice, however slow the machine is; and what could not be sent is, in time.
+    settings.engine.attempt_timeout_min = Duration::from_secs(20);
+    settings.engine.attempt_timeout_max = Duration::from_secs(20);
     builder.settings(settings).start().await.expect("it starts")
 }
 
