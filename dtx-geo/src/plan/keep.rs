@@ -37,8 +37,8 @@ impl Keeper {
         &self.held
     }
 
-    /// Looks at a newer map, which has the same regions, and at what is asked for now. The latency
-    /// of the plan is that on the newer map.
+    /// Looks at a newer map of the same regions, and at the transaction as it is asked for then. The
+    /// latency of the plan is that on the newer map.
     ///
     /// # Errors
     /// [`PlanError`], when nothing can be planned; the plan stays as it was.

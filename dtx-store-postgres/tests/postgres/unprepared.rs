@@ -13,10 +13,14 @@ use dtx_testkit::{
     servers::{PostgresUnprepared, Server},
     store::{Pen, committed, one, tx},
 };
+use tokio::task::JoinSet;
 
 use super::harness::folder;
 
-#[tokio::test]
+/// How many are refused at once.
+const CALLERS: u64 = 16;
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_prepares_nothing_is_told_with_the_fix_before_any_work_is_done() {
     let server = Server::start(&PostgresUnprepared, &folder("unprepared")).expect("it starts");
     let store = PgStore::connect(PgConfig::from_url(&server.url()).expect("valid")).await;
@@ -30,8 +34,18 @@ async fn a_server_that_prepares_nothing_is_told_with_the_fix_before_any_work_is_
     assert!(text.contains("max_prepared_transactions is 0") && text.contains("set it"), "{text}");
 
     // Who does not ask is refused by the server, and nothing stays.
+    let mut callers = JoinSet::new();
+    for caller in 1..=CALLERS {
+        callers.spawn(refused_again_and_again(store.clone(), caller));
+    }
+    callers.join_all().await;
+}
+
+/// The server tells its refusal before it frees the row: who is told may begin again at once. Many
+/// at once keep the server busy between the two.
+async fn refused_again_and_again(store: PgStore, n: u64) {
     let scope = Scope::new("payment/inbox/0").expect("valid");
-    let key = inbox_key(tx(1), OperationIndex(0));
+    let key = inbox_key(tx(n), OperationIndex(0));
     let begin = async || {
         let begun = store.begin(&scope, &key, &mark_key(ShardId(0))).await.expect("begun");
         let Begun::Open(opened) = begun else { panic!("nobody else has it") };
@@ -39,14 +53,13 @@ async fn a_server_that_prepares_nothing_is_told_with_the_fix_before_any_work_is_
     };
     let branch = Branch {
         participant: ParticipantName::new("payment").expect("a name"),
-        tx: tx(1),
+        tx: tx(n),
         operation: OperationIndex(0),
         shard: ShardId(0),
         epoch: Epoch(1),
         sequence: AcceptSequence::default(),
     };
-    // The server tells its refusal before it frees the row: who is told may begin again at once.
-    for _ in 0..200 {
+    for _ in 0..100 {
         let opened = begin().await;
         assert!(opened.row.is_none(), "the claim and the row are gone");
         let refused = store.prepare(opened.open, Bytes::from_static(b"row"), &branch).await;
