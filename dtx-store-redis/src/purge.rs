@@ -25,6 +25,9 @@ use crate::{
 /// was sent with it is not on its way for longer.
 const VOID_RETENTION_MIN: Duration = Duration::from_secs(3600);
 
+/// How many transactions one script forgets. A node does nothing else meanwhile.
+const FORGET_AT_ONCE: usize = 64;
+
 impl RedisStore {
     /// What is in an index by time and older than this, the oldest first, with its time.
     async fn old(
@@ -45,8 +48,26 @@ impl RedisStore {
         Ok(found.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect())
     }
 
-    /// Forgets up to `limit` finished transactions of a shard. Says how many.
+    /// Forgets up to `limit` finished transactions of a shard, a few at a time. Says how many.
     pub(crate) async fn forget(
+        &self,
+        shard: ShardId,
+        older_than: Duration,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        let mut forgotten = 0;
+        while forgotten < limit {
+            let few = (limit - forgotten).min(FORGET_AT_ONCE);
+            let count = self.forget_few(shard, older_than, few).await?;
+            forgotten += count;
+            if count < few {
+                break;
+            }
+        }
+        Ok(forgotten)
+    }
+
+    async fn forget_few(
         &self,
         shard: ShardId,
         older_than: Duration,
