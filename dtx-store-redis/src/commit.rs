@@ -276,12 +276,10 @@ fn push_write(call: &mut Call, write: &TxWrite, claim: &Claim) {
     let fence = write.fence.map_or_else(Vec::new, |fence| {
         [&fence.holder.0.to_be_bytes()[..], fence.epoch.0.to_string().as_bytes()].concat()
     });
-    call.push(codec::write_id(write.id));
+    call.push(codec::head(write));
     call.push(expect);
     call.push(version);
     call.push(fence);
-    call.push(codec::verdict(write.verdict));
-    call.push(codec::due(write.due));
     call.push(codec::body(write));
     call.push(codec::journal(&write.journal));
     call.push(write.definition.as_deref().unwrap_or_default());

@@ -83,10 +83,10 @@ impl StateStore for RedisStore {
         let foreign = || invalid("open", "the cursor is not one of this listing");
         let after = cursor.map(|cursor| cursor.due().ok_or_else(foreign)).transpose()?;
         let from = match after {
-            Some((due, tx)) => [b"(", &codec::due(Some(due))[..], tx.as_bytes()].concat(),
+            Some((due, tx)) => [b"(", &codec::due(due)[..], tx.as_bytes()].concat(),
             None => b"-".to_vec(),
         };
-        let to = [b"[", &codec::due(Some(due_before))[..], &[0xFF; 17]].concat();
+        let to = [b"[", &codec::due(due_before)[..], &[0xFF; 17]].concat();
         let limit = page_items(limit);
         let place = self.inner.keys.shard(shard);
         let call = Call::new(&OPEN, &place).key(place.key("lease")).key(place.key("due"));

@@ -30,7 +30,11 @@ use crate::{
 };
 
 /// The format of the keys. Raised when an older program could not read a newer store.
-const FORMAT: &str = "1";
+const FORMAT: &str = "2";
+
+/// Commits that a node has at once. With one of them the node and the coordinator wait for each
+/// other in turn.
+const LANES_PER_NODE: usize = 4;
 
 /// How many scopes a handle remembers as listed already.
 const SCOPES_REMEMBERED_MAX: usize = 65_536;
@@ -102,7 +106,7 @@ impl RedisStore {
             batch_writes_max: settings.batch_writes_max,
             value_bytes_max: settings.value_bytes_max,
         };
-        let lanes = nodes.len().max(1);
+        let lanes = nodes.len().max(1) * LANES_PER_NODE;
         let info = StoreInfo { name: NAME, capabilities, limits, lanes, shards, opening: None };
         Ok(Self::of(info, keys, Arc::new(link), stated))
     }
