@@ -23,7 +23,7 @@ use crate::{
     durability::{self, Stated},
     error::{Failure, NAME, invalid, unreadable},
     keys::{HASH_TAG_BYTES_MAX, HashTag, Keys},
-    link::{Link, Request, Timeouts, Writes},
+    link::{COMMITS_AT_ONCE, Link, Request, Timeouts, Writes},
     scripts::{Call, NOW},
     settings::RedisSettings,
     values::{bytes, fields},
@@ -31,10 +31,6 @@ use crate::{
 
 /// The format of the keys. Raised when an older program could not read a newer store.
 const FORMAT: &str = "2";
-
-/// Commits that a node has at once. With one of them the node and the coordinator wait for each
-/// other in turn.
-const LANES_PER_NODE: usize = 4;
 
 /// How many scopes a handle remembers as listed already.
 const SCOPES_REMEMBERED_MAX: usize = 65_536;
@@ -106,7 +102,7 @@ impl RedisStore {
             batch_writes_max: settings.batch_writes_max,
             value_bytes_max: settings.value_bytes_max,
         };
-        let lanes = nodes.len().max(1) * LANES_PER_NODE;
+        let lanes = nodes.len().max(1) * COMMITS_AT_ONCE;
         let info = StoreInfo { name: NAME, capabilities, limits, lanes, shards, opening: None };
         Ok(Self::of(info, keys, Arc::new(link), stated))
     }

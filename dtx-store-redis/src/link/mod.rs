@@ -4,5 +4,5 @@ mod node;
 mod send;
 mod topology;
 
-pub(crate) use node::{Node, Timeouts};
+pub(crate) use node::{COMMITS_AT_ONCE, Node, Timeouts};
 pub(crate) use send::{Link, Request, Writes};

@@ -1,6 +1,12 @@
 //! One server, with its connections.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionInfo, Pipeline, RedisError, Value,
@@ -9,6 +15,10 @@ use redis::{
 use tokio::sync::Mutex;
 
 use crate::error::Failure;
+
+/// Commits that a node has at once. With one of them the node and the coordinator wait for each
+/// other in turn.
+pub(crate) const COMMITS_AT_ONCE: usize = 4;
 
 /// How long things may take, and what replicas must confirm.
 #[derive(Clone, Copy, Debug)]
@@ -32,8 +42,11 @@ pub(crate) struct Node {
     client: Client,
     timeouts: Timeouts,
     shared: Line,
-    /// `WAIT` stalls its connection, so writes that need it have their own.
-    confirmed: Line,
+    /// `WAIT` stalls its connection, so writes that need it have their own, one for each commit at
+    /// once.
+    confirmed: [Line; COMMITS_AT_ONCE],
+    /// Whose turn it is of these.
+    turn: AtomicUsize,
 }
 
 impl std::fmt::Debug for Node {
@@ -48,9 +61,15 @@ impl Node {
         timeouts: Timeouts,
     ) -> Result<Arc<Self>, RedisError> {
         let name = connection.addr().to_string();
-        let (shared, confirmed) = (Line::default(), Line::default());
         let client = Client::open(connection)?;
-        Ok(Arc::new(Self { name, client, timeouts, shared, confirmed }))
+        Ok(Arc::new(Self {
+            name,
+            client,
+            timeouts,
+            shared: Line::default(),
+            confirmed: Default::default(),
+            turn: AtomicUsize::new(0),
+        }))
     }
 
     /// Host and port.
@@ -76,8 +95,10 @@ impl Node {
         for command in commands {
             pipeline.add_command(command);
         }
-        let line = if confirmed { &self.confirmed } else { &self.shared };
+        let mut line = &self.shared;
         if confirmed {
+            let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.confirmed.len();
+            line = &self.confirmed[turn];
             let wait = i64::try_from(self.timeouts.replica.as_millis()).unwrap_or(i64::MAX);
             pipeline.cmd("WAIT").arg(self.timeouts.replicas).arg(wait);
         }

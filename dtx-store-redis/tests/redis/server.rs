@@ -1,6 +1,9 @@
 //! What servers do to the store: configured in other ways, killed, silent, without scripts.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use dtx_core::{
     error::{Effect, ErrorKind},
@@ -12,7 +15,10 @@ use dtx_testkit::{
     store::{Pen, committed, one, record, tx},
 };
 
-use crate::harness::{prefix, settings};
+use crate::{
+    harness::{prefix, settings},
+    support::WAIT,
+};
 
 /// A server of this test alone.
 fn server(name: &str) -> Server {
@@ -117,6 +123,32 @@ async fn replicas_that_are_not_there_confirm_nothing() {
     let CommitResult::Failed(error) = result else { panic!("confirmed: {result:?}") };
     assert_eq!((error.kind(), error.effect()), (ErrorKind::Timeout, Effect::Unknown));
     assert_eq!(record(&store, tx(1)).await.version.0, 1, "reads ask for no confirmation");
+}
+
+/// The lanes of a coordinator commit side by side, also where replicas must confirm.
+#[tokio::test]
+async fn commits_wait_for_replicas_side_by_side() {
+    let server = server("side-by-side");
+    let settings = RedisSettings::new(&server.url()).expect("a URL");
+    let store = settings.replicas(1).replica_timeout(WAIT).open().await.expect("it opens");
+    let lanes = store.info().lanes;
+    let mut waiting = tokio::task::JoinSet::new();
+    for lane in (1..).take(lanes) {
+        let store = store.clone();
+        waiting.spawn(async move { one(&store, &Pen::new(lane).accept(tx(lane as u64))).await });
+    }
+    let client = redis::Client::open(server.url()).expect("a URL");
+    let mut connection = client.get_multiplexed_async_connection().await.expect("it connects");
+    let end = Instant::now() + WAIT;
+    loop {
+        let told: String =
+            redis::cmd("INFO").arg("clients").query_async(&mut connection).await.expect("told");
+        if told.contains(&format!("blocked_clients:{lanes}\r")) {
+            return;
+        }
+        assert!(Instant::now() < end && waiting.try_join_next().is_none(), "{told}");
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]
