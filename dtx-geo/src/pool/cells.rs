@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::pool::{Hold, HoldId, Member, Report, hold::Holds};
 
 /// A change of what is durable. All changes of a [`Step`](crate::pool::Step) land together, and
@@ -26,7 +28,7 @@ pub enum Write {
         released: u64,
     },
     /// Where the hold of a reserve is that went to another region.
-    Routed(HoldId, Member),
+    Routed(HoldId, Route),
     /// What the buddy has taken of this region's units, in all; and the buddy's incarnation.
     Reclaimed {
         /// Units, by all incarnations of the buddy.
@@ -42,8 +44,17 @@ pub enum Write {
     Ward(Member, Ward),
 }
 
+/// Where the hold of a reserve is that went to another region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Route {
+    /// Which region.
+    pub at: Member,
+    /// The hold may be pinned there: this is not forgotten before it has ended.
+    pub pinned: bool,
+}
+
 /// One peer's cells.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Peer {
     /// Its incarnation: one more whenever it has lost its disk.
     pub incarnation: u32,
@@ -58,7 +69,7 @@ pub struct Peer {
 }
 
 /// What a buddy knows of a region.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Ward {
     /// Of which incarnation.
     pub incarnation: u32,
@@ -84,7 +95,7 @@ pub struct Cells {
     pub(crate) buddy: u32,
     pub(crate) written_off: u64,
     pub(crate) wards: BTreeMap<Member, Ward>,
-    pub(crate) routed: BTreeMap<HoldId, Member>,
+    pub(crate) routed: BTreeMap<HoldId, Route>,
     pub(crate) holds: Holds,
 }
 
@@ -122,8 +133,8 @@ impl Cells {
                 self.sold = sold;
                 self.released = released;
             }
-            Write::Routed(id, member) => {
-                self.routed.insert(id, member);
+            Write::Routed(id, route) => {
+                self.routed.insert(id, route);
             }
             Write::Reclaimed { total, before, buddy } => {
                 self.reclaimed = total;
@@ -169,6 +180,11 @@ impl Cells {
     /// Units that were brought in from outside.
     pub fn minted(&self) -> u64 {
         self.minted
+    }
+
+    /// Where the hold of a reserve is that went to another region.
+    pub fn route(&self, id: HoldId) -> Option<Member> {
+        self.routed.get(&id).map(|route| route.at)
     }
 
     /// What can be held or given. Never below zero: that is what makes a pool safe.

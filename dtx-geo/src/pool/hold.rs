@@ -8,16 +8,19 @@ use std::{
 };
 
 use dtx_core::{ids::mix, time::Timestamp};
+use serde::{Deserialize, Serialize};
 
 /// The id of a hold. Whoever reserves gives it: the same id is the same hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct HoldId(pub u128);
 
-/// Where a hold is in its life. It leaves `Open` once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// Where a hold is in its life. It ends once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum HoldState {
     /// Its units are taken out, and not sold.
     Open,
+    /// As `Open`, and it does not end by itself any more.
+    Pinned,
     /// Its units are sold.
     Sold,
     /// Its units are free again, because somebody said so.
@@ -26,14 +29,22 @@ pub enum HoldState {
     Expired,
 }
 
+impl HoldState {
+    /// Whether its units are taken out and not sold.
+    pub(crate) fn is_held(self) -> bool {
+        matches!(self, Self::Open | Self::Pinned)
+    }
+}
+
 /// A claim on units, on the clock of the region that has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Hold {
     /// How many.
     pub units: u64,
     /// When it was made.
     pub created: Timestamp,
-    /// When it ends by itself, while open; when it is forgotten, afterwards.
+    /// When it ends by itself, while open; when it is forgotten, afterwards. Never while it is
+    /// pinned.
     pub until: Timestamp,
     /// How long it was made for at last: an extension is at most half of it.
     pub span: Duration,
@@ -83,6 +94,10 @@ impl Holds {
         self.table.get(&id)
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&HoldId, &Hold)> {
+        self.table.iter()
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.table.len()
     }
@@ -94,16 +109,18 @@ impl Holds {
 
     pub(crate) fn set(&mut self, id: HoldId, hold: Hold) {
         self.remove(id);
-        if hold.state == HoldState::Open {
+        if hold.state.is_held() {
             self.held += hold.units;
         }
         self.table.insert(id, hold);
-        self.due.push(Reverse((hold.until, id)));
+        if hold.state != HoldState::Pinned {
+            self.due.push(Reverse((hold.until, id)));
+        }
     }
 
     pub(crate) fn remove(&mut self, id: HoldId) {
         if let Some(old) = self.table.remove(&id)
-            && old.state == HoldState::Open
+            && old.state.is_held()
         {
             self.held -= old.units;
         }

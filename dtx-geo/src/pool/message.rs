@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use crate::pool::HoldId;
+use serde::{Deserialize, Serialize};
+
+use crate::pool::{HoldId, HoldState};
 
 /// A message. It may be lost, doubled, late and out of order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Message {
     /// The incarnation of the sender.
     pub from: u32,
@@ -20,7 +22,7 @@ pub struct Message {
 }
 
 /// How things stand in a region. Rides on every message.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Digest {
     /// Units that can be held or given.
     pub free: u64,
@@ -36,7 +38,7 @@ pub struct Digest {
 }
 
 /// The place of a large reserve in the order of all of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Claim {
     /// Logical time at which it first found too few units. The smaller goes first.
     pub stamp: u64,
@@ -45,7 +47,7 @@ pub struct Claim {
 }
 
 /// What a region has at one moment, for the certificate that all is sold.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Count {
     /// Changes with everything that brings units in, frees them or sends them away.
     pub version: u64,
@@ -68,7 +70,7 @@ pub struct Count {
 }
 
 /// What a region tells its buddy. Each number only grows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Report {
     /// Units that came in.
     pub quota: u64,
@@ -94,8 +96,19 @@ impl Report {
     }
 }
 
+/// What is done with a hold that is in another region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Change {
+    /// It does not end by itself any more.
+    Pin,
+    /// Its units are sold.
+    Confirm,
+    /// Its units are free again.
+    Cancel,
+}
+
 /// What a message is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Body {
     /// Nothing but the digest. Also the answer of a region that gives, and of one that does not.
     Digest,
@@ -167,5 +180,19 @@ pub enum Body {
         spent: u64,
         /// What was taken, in all.
         reclaimed: u64,
+    },
+    /// Change a hold that you have for me.
+    Change {
+        /// The id of the hold.
+        id: HoldId,
+        /// What to do.
+        change: Change,
+    },
+    /// The answer to [`Change`](Self::Change).
+    Changed {
+        /// The id of the hold.
+        id: HoldId,
+        /// How the hold is now; none: there is no such hold.
+        state: Option<HoldState>,
     },
 }

@@ -13,9 +13,11 @@ mod bug;
 mod cells;
 mod certificate;
 mod claims;
+mod codec;
 mod demand;
 mod hold;
 mod lease;
+mod life;
 mod message;
 mod overflow;
 mod peers;
@@ -25,10 +27,13 @@ mod settings;
 mod targets;
 
 pub(crate) use bug::Bug;
-pub use cells::{Cells, Write};
+pub use cells::{Cells, Peer, Route, Ward, Write};
+pub use codec::{
+    Kept, MESSAGE_BYTES_MAX, NUMBER_MAX, Parcel, PoolCodecError, ROW_BYTES_MAX, RowName,
+};
 pub use demand::Demand;
 pub use hold::{Hold, HoldId, HoldState};
-pub use message::{Body, Claim, Count, Digest, Message, Report};
+pub use message::{Body, Change, Claim, Count, Digest, Message, Report};
 pub use region::{Answer, Effect, Input, PoolRegion, Step};
 pub use settings::{
     Grants, Member, Members, POOL_REGIONS_MAX, PoolMap, PoolSettings, PoolSettingsError,

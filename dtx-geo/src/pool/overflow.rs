@@ -52,7 +52,7 @@ impl PoolRegion {
         if self.waiting.iter().any(|waiting| waiting.id == id) {
             return;
         }
-        let route = self.cells.routed.get(&id).copied();
+        let route = self.cells.route(id);
         if route.is_none() {
             self.demand.add(self.latest, units);
             if self.can_hold(units) && !self.is_claimed() {
@@ -95,7 +95,7 @@ impl PoolRegion {
 
     fn of_known(&self, hold: Hold) -> Answer {
         match hold.state {
-            HoldState::Open | HoldState::Sold => Answer::Reserved {
+            HoldState::Open | HoldState::Pinned | HoldState::Sold => Answer::Reserved {
                 at: self.own,
                 remaining: match hold.state {
                     HoldState::Open => hold.until.since(self.latest),
@@ -307,7 +307,7 @@ impl PoolRegion {
         };
         let remaining = hold.and_then(|hold| match hold.state {
             HoldState::Open => Some(hold.until.since(self.latest)),
-            HoldState::Sold => Some(Duration::ZERO),
+            HoldState::Pinned | HoldState::Sold => Some(Duration::ZERO),
             _ => None,
         });
         self.send(from, Body::Forwarded { id, remaining }, out);

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, collections::VecDeque, sync::Arc, time::Duratio
 use dtx_core::time::Timestamp;
 
 use crate::pool::{
-    Body, Bug, Cells, Count, Demand, Digest, Grants, Hold, HoldId, HoldState, Member, Members,
-    Message, PoolMap, PoolSettings, PoolSettingsError, Write, cells::Peer, certificate::Collect,
+    Body, Bug, Cells, Change, Count, Demand, Digest, Grants, HoldId, Member, Members, Message,
+    PoolMap, PoolSettings, PoolSettingsError, Write, cells::Peer, certificate::Collect,
     claims::Pending, lease::LeaseState, overflow::Waiting, peers::View,
 };
 
@@ -23,6 +23,13 @@ pub enum Input {
         /// For how long, at most `hold_total_max`.
         ttl: Duration,
     },
+    /// A hold must not end by itself any more. Where the hold is in another region, this one asks
+    /// there, and says nothing before the answer has come: say it again until it has. So with
+    /// [`Confirm`](Self::Confirm) and [`Cancel`](Self::Cancel).
+    Pin {
+        /// Which hold.
+        id: HoldId,
+    },
     /// The units of a hold are sold.
     Confirm {
         /// Which hold.
@@ -33,7 +40,7 @@ pub enum Input {
         /// Which hold.
         id: HoldId,
     },
-    /// A hold should live longer.
+    /// A hold should live longer. Only where the hold is.
     Extend {
         /// Which hold.
         id: HoldId,
@@ -61,7 +68,8 @@ pub enum Input {
 pub enum Answer {
     /// The units are held.
     Reserved {
-        /// Where: confirm, cancel and extend go there.
+        /// Where. Others of its phases may go there, or to the region that was asked; `Extend`
+        /// goes there.
         at: Member,
         /// How long the hold lives on.
         remaining: Duration,
@@ -83,12 +91,17 @@ pub enum Answer {
     },
     /// Too much is waiting, or the wait was too long while units moved. Nothing is held.
     Busy,
+    /// The hold does not end by itself any more.
+    Pinned,
     /// The units are sold.
     Confirmed,
     /// The units are free again.
     Cancelled,
-    /// The hold ended by itself, or was never here: nothing is sold.
+    /// The hold ended by itself: nothing is sold.
     Expired,
+    /// There is no such hold: it never was, or it ended so long ago that it is forgotten. A hold
+    /// that is pinned is not forgotten before it is confirmed or cancelled.
+    NotHere,
     /// The hold lives longer.
     Extended {
         /// How long it lives on.
@@ -167,7 +180,7 @@ pub struct PoolRegion {
     /// Kept for their memory.
     pub(crate) scratch: Vec<u64>,
     /// When to forget where a hold went.
-    routes: VecDeque<(Timestamp, HoldId)>,
+    pub(crate) routes: VecDeque<(Timestamp, HoldId)>,
     #[cfg(test)]
     pub(crate) bug: Option<Bug>,
 }
@@ -244,11 +257,9 @@ impl PoolRegion {
         self.end_holds(out);
         match input {
             Input::Reserve { id, units, ttl } => self.reserve(id, units, ttl, out),
-            Input::Confirm { id } => self.confirm(id, out),
-            Input::Cancel { id } => {
-                let answer = self.cancel(id, out);
-                out.effects.push(Effect::Answer { id, answer });
-            }
+            Input::Pin { id } => self.change(id, Change::Pin, out),
+            Input::Confirm { id } => self.change(id, Change::Confirm, out),
+            Input::Cancel { id } => self.change(id, Change::Cancel, out),
             Input::Extend { id, by } => self.extend(id, by, out),
             Input::Mint { units } => {
                 let minted = self.cells.minted + units;
@@ -349,9 +360,9 @@ impl PoolRegion {
             Body::ClaimEnded { claim } => self.claim_ended(from, claim, out),
             Body::Forward { id, units, ttl } => self.forwarded_here(from, id, units, ttl, out),
             Body::Forwarded { id, remaining } => self.forwarded(from, id, remaining, out),
-            Body::Cancel { id } => {
-                self.cancel(id, out);
-            }
+            Body::Cancel { id } => self.drop_tentative(id, out),
+            Body::Change { id, change } => self.change_for(from, id, change, out),
+            Body::Changed { id, state } => self.changed_there(from, id, state, out),
             Body::Collect { look } => {
                 let count = self.count();
                 self.send(from, Body::Counted { look, count }, out);
@@ -438,121 +449,6 @@ impl PoolRegion {
             given: peers.iter().map(|peer| peer.given).sum::<u64>() + lost,
             received: peers.iter().map(|peer| peer.received).sum::<u64>() + taken,
             minted: self.cells.minted,
-        }
-    }
-
-    fn end_holds(&mut self, out: &mut Step) {
-        let mut freed = false;
-        while let Some((id, hold)) = self.cells.holds.next_due(self.latest) {
-            if hold.state == HoldState::Open {
-                self.end_hold(id, hold, HoldState::Expired, out);
-                freed = true;
-            } else {
-                self.write(Write::Forget(id), out);
-            }
-        }
-        if freed {
-            self.changed(out);
-        }
-    }
-
-    /// The one place where a hold leaves `Open`.
-    fn end_hold(&mut self, id: HoldId, hold: Hold, state: HoldState, out: &mut Step) {
-        let until = self.latest + self.settings.retry_window;
-        self.write(Write::Hold(id, Hold { state, until, ..hold }), out);
-        let (mut sold, mut released) = (self.cells.sold, self.cells.released);
-        match state {
-            HoldState::Sold => sold += hold.units,
-            _ => released += hold.units,
-        }
-        self.write(Write::Ended { sold, released }, out);
-    }
-
-    /// Takes units out for a hold. The caller has looked that they are there.
-    pub(crate) fn hold(&mut self, id: HoldId, units: u64, ttl: Duration, out: &mut Step) -> Hold {
-        let span = ttl.min(self.settings.hold_total_max);
-        let created = self.latest;
-        let hold = Hold {
-            units,
-            created,
-            until: created + span,
-            span,
-            extensions: 0,
-            state: HoldState::Open,
-        };
-        self.write(Write::Hold(id, hold), out);
-        hold
-    }
-
-    fn confirm(&mut self, id: HoldId, out: &mut Step) {
-        let answer = match self.cells.holds.get(id).copied() {
-            Some(hold) if hold.state == HoldState::Open => {
-                self.end_hold(id, hold, HoldState::Sold, out);
-                Answer::Confirmed
-            }
-            Some(Hold { state: HoldState::Sold, .. }) => Answer::Confirmed,
-            Some(hold) if self.has(Bug::ExpiredSells) => {
-                self.end_hold(id, hold, HoldState::Sold, out);
-                Answer::Confirmed
-            }
-            _ => Answer::Expired,
-        };
-        out.effects.push(Effect::Answer { id, answer });
-    }
-
-    fn cancel(&mut self, id: HoldId, out: &mut Step) -> Answer {
-        if let Some(at) = self.waiting.iter().position(|waiting| waiting.id == id) {
-            self.give_up(at, out);
-            return Answer::Cancelled;
-        }
-        match self.cells.holds.get(id).copied() {
-            Some(hold) if hold.state == HoldState::Open => {
-                self.end_hold(id, hold, HoldState::Cancelled, out);
-                self.changed(out);
-                Answer::Cancelled
-            }
-            Some(Hold { state: HoldState::Sold, .. }) => Answer::Confirmed,
-            Some(Hold { state: HoldState::Cancelled, .. }) => Answer::Cancelled,
-            _ => Answer::Expired,
-        }
-    }
-
-    fn extend(&mut self, id: HoldId, by: Duration, out: &mut Step) {
-        let open = self.cells.holds.get(id).copied().filter(|hold| hold.state == HoldState::Open);
-        let Some(mut hold) = open else {
-            out.effects.push(Effect::Answer { id, answer: Answer::Expired });
-            return;
-        };
-        let by = by.min(hold.span / 2);
-        let mut until = (hold.until + by).min(hold.created + self.settings.hold_total_max);
-        let mut may = hold.extensions < self.settings.extensions_max;
-        if self.has(Bug::ExtendsForever) {
-            until = hold.until + hold.span;
-            may = true;
-        }
-        let answer = if may && until > hold.until {
-            hold = Hold { until, span: by, extensions: hold.extensions + 1, ..hold };
-            self.write(Write::Hold(id, hold), out);
-            Answer::Extended { remaining: until.since(self.latest) }
-        } else {
-            Answer::NotExtended { remaining: hold.until.since(self.latest) }
-        };
-        out.effects.push(Effect::Answer { id, answer });
-    }
-
-    pub(crate) fn remember_route(&mut self, id: HoldId, at: Member, out: &mut Step) {
-        self.write(Write::Routed(id, at), out);
-        self.routes.push_back((self.latest, id));
-    }
-
-    fn forget_routes(&mut self, out: &mut Step) {
-        let kept = self.settings.hold_total_max + self.settings.retry_window;
-        while let Some((since, id)) = self.routes.front().copied() {
-            if self.latest.since(since) < kept {
-                return;
-            }
-            self.routes.pop_front();
-            self.write(Write::Forget(id), out);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::{fmt, time::Duration};
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::model::RttMap;
@@ -10,7 +11,7 @@ use crate::model::RttMap;
 pub const POOL_REGIONS_MAX: usize = 64;
 
 /// A region of a pool, by its index in the pool's map.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Member(pub u8);
 
 impl Member {

@@ -6,7 +6,7 @@ use crate::{
     model::{FailedLink, JitterMap, Provider, Rng, Shipped},
     pool::{Answer, Bug, Grants, HoldId, Input, Member, PoolMap, PoolSettings},
     sim::{
-        check::{Checker, left},
+        check::Checker,
         network::Network,
         world::{Event, Told, World},
     },
@@ -43,6 +43,7 @@ pub(crate) struct Shown {
     pub(crate) reclaimed: u64,
     pub(crate) lost_disks: u64,
     pub(crate) expired: u64,
+    pub(crate) pinned: u64,
 }
 
 /// How long faults go on, and how long it is quiet afterwards, in microseconds.
@@ -70,7 +71,7 @@ pub(crate) fn run(plan: Plan) -> Result<Shown, String> {
     run.faults();
     run.quiet();
     run.drain();
-    match run.checker.broken {
+    match run.checker.broken() {
         Some(broken) => Err(format!("seed {}: {broken}", plan.seed)),
         None => Ok(Shown { steps: run.world.steps, ..run.shown }),
     }
@@ -95,14 +96,11 @@ impl Run {
             ..PoolSettings::default()
         };
         let pool_map = PoolMap::new(&map).expect("every pair is known");
-        let buddy = (0..count)
-            .map(|index| pool_map.nearest(Member::of(index)).filter(|_| plan.leased))
-            .collect();
         let mut network = Network::new(map, &JitterMap::default());
         network.lost = rng.below(150) as u32;
         network.doubled = rng.below(150) as u32;
         network.late = rng.below(100) as u32;
-        let mut world = World::new(network, pool_map, settings, (500, 5_000), plan.seed);
+        let mut world = World::new(network, pool_map.clone(), settings, (500, 5_000), plan.seed);
         world = world.with_bug(plan.bug);
         let stock = 30 + rng.below(120);
         let mut left = stock;
@@ -115,8 +113,9 @@ impl Run {
             left -= units;
             world.input(member, Input::Mint { units });
         }
+        let checker = Checker::new(settings, &pool_map, stock);
         let mut run = Self {
-            checker: Checker::new(settings, buddy, stock),
+            checker,
             world,
             rng,
             plan,
@@ -137,8 +136,8 @@ impl Run {
     }
 
     fn go(&mut self, until: u64) {
-        while self.checker.broken.is_none() {
-            self.checker.look(&mut self.world);
+        while self.checker.broken().is_none() {
+            self.world.checked(&mut self.checker);
             if let Some(told) = self.world.take_told() {
                 self.take(told);
                 continue;
@@ -173,7 +172,7 @@ impl Run {
 
     /// I7: every unit can be sold again, but for what went down with a disk.
     fn drain(&mut self) {
-        if self.checker.broken.is_some() {
+        if self.checker.broken().is_some() {
             return;
         }
         let on_disks = |of: fn(&crate::pool::Cells) -> u64| {
@@ -185,8 +184,8 @@ impl Run {
             on_disks(|disk| disk.written_off),
         );
         let free: i64 = self.world.nodes.iter().map(|node| node.disk.free()).sum();
-        let all = left(&self.world);
-        let is_lossless = self.checker.lost.is_empty();
+        let all = self.world.left();
+        let is_lossless = self.shown.lost_disks == 0;
         let mut broken = None;
         if free != all || held > 0 {
             broken = Some(format!("I7: {free} free of {all} left, {held} held"));
@@ -198,8 +197,8 @@ impl Run {
             // More may be sold than told: an answer is lost when its region crashes.
             broken = Some(format!("I4: {sold} sold, {} told", self.checker.told_sold()));
         }
-        if broken.is_some() {
-            self.checker.broken = broken;
+        if let Some(broken) = broken {
+            self.checker.break_with(broken);
             return;
         }
         // Sells all that is left, one by one, through one region.
@@ -226,13 +225,13 @@ impl Run {
                     pauses += 1;
                     let until = self.world.now + 5_000_000;
                     while self.world.advance(until) {
-                        self.checker.look(&mut self.world);
+                        self.world.checked(&mut self.checker);
                     }
                     self.world.now = self.world.now.max(until);
                 }
                 answer => {
                     let text = format!("I7: {got} of {free} could be sold, then {answer:?}");
-                    self.checker.broken = Some(text);
+                    self.checker.break_with(text);
                     return;
                 }
             }
@@ -242,7 +241,7 @@ impl Run {
     fn await_answer(&mut self, id: HoldId) -> Option<Answer> {
         let until = self.world.now + 10_000_000;
         while self.world.now < until {
-            self.checker.look(&mut self.world);
+            self.world.checked(&mut self.checker);
             while let Some(told) = self.world.take_told() {
                 if let Told::Answer { id: of, answer, .. } = told
                     && of == id
@@ -316,20 +315,38 @@ impl Run {
             Answer::Reserved { at, crossed, .. } => {
                 self.shown.crossed += u64::from(crossed);
                 let by = Duration::from_millis(self.rng.below(4_000));
-                let input = match self.rng.below(10) {
+                let input = match self.rng.below(13) {
                     0..=4 => Input::Confirm { id },
                     5 => Input::Cancel { id },
                     6 | 7 => Input::Extend { id, by },
+                    8..=10 => Input::Pin { id },
                     _ => return,
                 };
-                self.open.insert(id, at);
+                // A pinned hold whose way is lost with a disk can be ended only where it is.
+                let direct = match input {
+                    Input::Pin { .. } => self.plan.disk_loss,
+                    Input::Extend { .. } => true,
+                    _ => self.rng.chance(500),
+                };
+                let via = if direct { at } else { node };
+                self.open.insert(id, via);
                 let when = self.world.now + self.rng.below(1_500_000);
-                self.world.at(when, Event::Own(Own::Again(id, at, input)));
+                self.world.at(when, Event::Own(Own::Again(id, via, input)));
+            }
+            Answer::Pinned => {
+                self.shown.pinned += 1;
+                let input = match self.rng.below(3) {
+                    0 => Input::Cancel { id },
+                    _ => Input::Confirm { id },
+                };
+                self.open.insert(id, node);
+                let when = self.world.now + self.rng.below(6_000_000);
+                self.world.at(when, Event::Own(Own::Again(id, node, input)));
             }
             Answer::Confirmed => {
                 self.open.remove(&id);
                 self.shown.sold += units;
-                self.checker.sold(&self.world, node, id, units);
+                self.told_sold(node, id, units);
             }
             Answer::Extended { .. } => {
                 // Extended as often as it may be, and then sold, or forgotten.
@@ -347,12 +364,20 @@ impl Run {
                 self.checker.sold_out(since, units);
             }
             Answer::Unavailable { .. } => self.shown.unavailable += 1,
-            Answer::Expired | Answer::Cancelled | Answer::NotExtended { .. } => {
+            Answer::Expired | Answer::Cancelled | Answer::NotHere | Answer::NotExtended { .. } => {
                 self.shown.expired += u64::from(answer == Answer::Expired);
                 self.open.remove(&id);
             }
             Answer::Busy => {}
         }
+    }
+
+    /// The hold may be in another region than the one that was asked.
+    fn told_sold(&mut self, node: Member, id: HoldId, units: u64) {
+        let asked = self.world.nodes[node.index()].part.as_ref();
+        let at = asked.and_then(|part| part.cells().route(id)).unwrap_or(node);
+        let incarnation = self.world.nodes[at.index()].incarnation;
+        self.checker.sold((at, incarnation), id, units);
     }
 
     fn fault(&mut self) {
@@ -369,8 +394,8 @@ impl Run {
             2 if self.plan.disk_loss && self.world.nodes[node.index()].part.is_some() => {
                 self.shown.lost_disks += 1;
                 self.world.crash(node);
-                let lost = self.world.lose_disk(node);
-                self.checker.lost.push(lost);
+                self.world.lose_disk(node);
+                self.checker.lost_disk();
                 self.world.at(back, Event::Own(Own::Back(node)));
             }
             3 | 4 => {

@@ -19,6 +19,7 @@ fn add(sum: &mut Shown, one: Shown) {
     sum.reclaimed += one.reclaimed;
     sum.lost_disks += one.lost_disks;
     sum.expired += one.expired;
+    sum.pinned += one.pinned;
 }
 
 /// A number from the environment, for campaigns that are longer than a test.
@@ -46,11 +47,13 @@ fn no_step_under_faults_breaks_an_invariant() {
     let found = serde_json::json!({ "first_seed": first, "seeds": seed - first,
         "steps": sum.steps, "sold": sum.sold, "crossed": sum.crossed, "sold_out": sum.sold_out,
         "unavailable": sum.unavailable, "large": sum.large, "reclaimed": sum.reclaimed,
-        "lost_disks": sum.lost_disks, "expired": sum.expired });
+        "lost_disks": sum.lost_disks, "expired": sum.expired,
+        "pinned": sum.pinned });
     println!("POOLS {found}");
     // The runs reach what they are about.
     assert!(sum.crossed > 100 && sum.sold_out > 100 && sum.unavailable > 100, "{sum:?}");
     assert!(sum.large > 100 && sum.reclaimed > 100 && sum.lost_disks > 10, "{sum:?}");
+    assert!(sum.pinned > 100, "{sum:?}");
 }
 
 /// Seeds that have found something.

@@ -1,18 +1,24 @@
-//! What must hold of a pool after every step: the invariants I1 to I8.
+//! What must hold of a pool whenever something has landed: the invariants I1 to I8.
 
 use std::collections::BTreeMap;
 
-use crate::{
-    pool::{Cells, Hold, HoldId, HoldState, Member, PoolSettings, Write},
-    sim::world::World,
-};
+use crate::pool::{Cells, Grants, Hold, HoldId, HoldState, Member, PoolMap, PoolSettings, Write};
 
-/// The most units that one request asks for, in these runs.
-pub(crate) const UNITS_MAX: usize = 64;
+/// The most units that one reserve may ask for where a [`Checker`] watches.
+pub const CHECKED_UNITS_MAX: usize = 64;
 
-/// Watches a world.
+/// What is durable of one region.
+#[derive(Clone, Copy, Debug)]
+pub struct Disk<'a> {
+    /// Its rows.
+    pub cells: &'a Cells,
+    /// How often it has lost its disk.
+    pub incarnation: u32,
+}
+
+/// Watches what lands in all regions of a pool, and what callers are told.
 #[derive(Debug)]
-pub(crate) struct Checker {
+pub struct Checker {
     settings: PoolSettings,
     buddy: Vec<Option<Member>>,
     minted: u64,
@@ -21,29 +27,47 @@ pub(crate) struct Checker {
     own: Vec<u32>,
     holds: BTreeMap<(Member, u32, HoldId), Hold>,
     /// When fewer than so many units were last left in all.
-    pub(crate) low: [Option<u64>; UNITS_MAX + 1],
-    /// Disks that were lost.
-    pub(crate) lost: Vec<Cells>,
+    low: [Option<u64>; CHECKED_UNITS_MAX + 1],
+    /// Whether units may be missing, because a disk was lost.
+    is_lossy: bool,
     /// Units that callers were told are sold, by hold.
     told: BTreeMap<(Member, u32, HoldId), u64>,
-    pub(crate) broken: Option<String>,
+    broken: Option<String>,
 }
 
 impl Checker {
-    pub(crate) fn new(settings: PoolSettings, buddy: Vec<Option<Member>>, minted: u64) -> Self {
-        let count = buddy.len();
+    /// For a pool with these settings, into which `minted` units were brought.
+    pub fn new(settings: PoolSettings, map: &PoolMap, minted: u64) -> Self {
+        let count = map.count();
+        let leased = matches!(settings.grants, Grants::Leased { .. });
+        let buddy = |index| map.nearest(Member::of(index)).filter(|_| leased);
         Self {
             settings,
-            buddy,
+            buddy: (0..count).map(buddy).collect(),
             minted,
             given: vec![vec![(0, 0); count]; count],
             own: vec![0; count],
             holds: BTreeMap::new(),
-            low: [None; UNITS_MAX + 1],
-            lost: Vec::new(),
+            low: [None; CHECKED_UNITS_MAX + 1],
+            is_lossy: false,
             told: BTreeMap::new(),
             broken: None,
         }
+    }
+
+    /// What is broken, once something is.
+    pub fn broken(&self) -> Option<&str> {
+        self.broken.as_deref()
+    }
+
+    /// From now on units may be missing: a region has lost its disk.
+    pub fn lost_disk(&mut self) {
+        self.is_lossy = true;
+    }
+
+    #[cfg(test)]
+    pub(crate) fn break_with(&mut self, says: String) {
+        self.broken = Some(says);
     }
 
     fn must(&mut self, holds: bool, says: impl FnOnce() -> String) {
@@ -52,23 +76,16 @@ impl Checker {
         }
     }
 
-    /// After a step.
-    pub(crate) fn look<T: Copy>(&mut self, world: &mut World<T>) {
-        let landed = std::mem::take(&mut world.landed);
-        if !landed.is_empty() {
-            for (node, writes) in &landed {
-                self.landed(world, *node, writes);
-            }
-            self.disks(world);
-        }
-        let left = left(world);
+    /// So many units may be sold some time, by [`left`]. Called after every change.
+    pub fn left(&mut self, now: u64, left: i64) {
         for low in self.low.iter_mut().skip(usize::try_from(left.max(0)).unwrap_or(0) + 1) {
-            *low = Some(world.now);
+            *low = Some(now);
         }
     }
 
-    fn landed<T: Copy>(&mut self, world: &World<T>, node: Member, writes: &[Write]) {
-        let incarnation = world.nodes[node.index()].incarnation;
+    /// These writes have landed in a region; `disks` are as they are afterwards.
+    pub fn landed(&mut self, disks: &[Disk<'_>], node: Member, writes: &[Write]) {
+        let incarnation = disks[node.index()].incarnation;
         for write in writes {
             match *write {
                 // I1: the own cells only grow.
@@ -90,21 +107,17 @@ impl Checker {
         }
         if self.own[node.index()] != incarnation {
             self.own[node.index()] = incarnation;
-            self.given[node.index()] = world.nodes[node.index()]
-                .disk
-                .peers
-                .iter()
-                .map(|peer| (peer.incarnation, peer.given))
-                .collect();
+            let peers = disks[node.index()].cells.peers.iter();
+            self.given[node.index()] = peers.map(|peer| (peer.incarnation, peer.given)).collect();
         }
     }
 
     fn held(&mut self, key: (Member, u32, HoldId), hold: Hold) {
-        // I5: a hold leaves `Open` once.
+        // I5: a hold ends once.
         let before = self.holds.insert(key, hold);
-        let ended = before.is_some_and(|before| before.state != HoldState::Open);
+        let ended = before.is_some_and(|before| !before.state.is_held());
         self.must(!ended, || format!("I5: {key:?} had ended: {before:?}, {hold:?}"));
-        // I6: its life is bounded.
+        // I6: its life is bounded, unless somebody has pinned it.
         let life = hold.until.since(hold.created);
         let most = self.settings.hold_total_max;
         self.must(hold.state != HoldState::Open || life <= most, || {
@@ -112,12 +125,13 @@ impl Checker {
         });
     }
 
-    fn disks<T: Copy>(&mut self, world: &World<T>) {
+    /// After what has landed: the regions together.
+    pub fn together(&mut self, disks: &[Disk<'_>]) {
         let mut total = 0_i64;
-        for (index, node) in world.nodes.iter().enumerate() {
-            let disk = &node.disk;
+        for (index, node) in disks.iter().enumerate() {
+            let disk = node.cells;
             // I2, also after what the buddy has taken and the region does not know of.
-            let unknown = self.unknown(world, index);
+            let unknown = self.unknown(disks, index);
             let free = disk.free();
             self.must(free >= unknown, || {
                 format!("I2: region {index} has {free} free, and {unknown} were taken")
@@ -127,11 +141,11 @@ impl Checker {
             // Its buddy has lost its disk: what that had taken is not known, and nothing of this
             // is spent before that is settled.
             let unsettled = self.buddy[index]
-                .is_some_and(|buddy| world.nodes[buddy.index()].incarnation != disk.buddy);
+                .is_some_and(|buddy| disks[buddy.index()].incarnation != disk.buddy);
             total += if unsettled { 0 } else { free - unknown };
             for (other, peer) in disk.peers.iter().enumerate() {
-                let there = &world.nodes[other];
-                let back = there.disk.peers[index];
+                let there = disks[other];
+                let back = there.cells.peers[index];
                 if peer.incarnation == there.incarnation && back.incarnation == node.incarnation {
                     // I3, of each pair: nothing arrives that was not given.
                     self.must(back.received <= peer.given, || {
@@ -145,7 +159,7 @@ impl Checker {
             }
         }
         let minted = self.minted as i64;
-        if self.lost.is_empty() {
+        if !self.is_lossy {
             self.must(total == minted, || format!("I3: {total} units of {minted}"));
         } else {
             self.must(total <= minted, || format!("I3: {total} units of {minted}"));
@@ -153,32 +167,33 @@ impl Checker {
     }
 
     /// What a buddy has taken and the region does not know of.
-    fn unknown<T: Copy>(&self, world: &World<T>, index: usize) -> i64 {
+    fn unknown(&self, disks: &[Disk<'_>], index: usize) -> i64 {
         let Some(buddy) = self.buddy[index] else { return 0 };
-        let (node, at) = (&world.nodes[index], &world.nodes[buddy.index()]);
-        let Some(ward) = at.disk.wards.get(&Member::of(index)) else { return 0 };
-        if ward.incarnation != node.incarnation || node.disk.buddy != at.incarnation {
+        let (node, at) = (disks[index], disks[buddy.index()]);
+        let Some(ward) = at.cells.wards.get(&Member::of(index)) else { return 0 };
+        if ward.incarnation != node.incarnation || node.cells.buddy != at.incarnation {
             return 0;
         }
-        ward.reclaimed as i64 - (node.disk.reclaimed - node.disk.reclaimed_before) as i64
+        ward.reclaimed as i64 - (node.cells.reclaimed - node.cells.reclaimed_before) as i64
     }
 
-    /// A caller was told that units are sold.
-    pub(crate) fn sold<T>(&mut self, world: &World<T>, node: Member, id: HoldId, units: u64) {
-        let incarnation = world.nodes[node.index()].incarnation;
-        self.told.insert((node, incarnation, id), units);
+    /// A caller was told that the units of a hold are sold; in which region it is, and which
+    /// incarnation of that.
+    pub fn sold(&mut self, (at, incarnation): (Member, u32), id: HoldId, units: u64) {
+        self.told.insert((at, incarnation, id), units);
         let told: u64 = self.told.values().sum();
         let minted = self.minted;
         // I4, by the callers' own books.
         self.must(told <= minted, || format!("I4: {told} units of {minted} are sold"));
     }
 
-    pub(crate) fn told_sold(&self) -> u64 {
+    /// Units that callers were told are sold.
+    pub fn told_sold(&self) -> u64 {
         self.told.values().sum()
     }
 
     /// A caller was told that fewer than `units` are left. It asked at `since`.
-    pub(crate) fn sold_out(&mut self, since: u64, units: u64) {
+    pub fn sold_out(&mut self, since: u64, units: u64) {
         let low = self.low[units as usize];
         self.must(low.is_some_and(|low| low >= since), || {
             format!("I8: {units} units were left all the time since {since} (last {low:?})")
@@ -186,30 +201,43 @@ impl Checker {
     }
 }
 
-/// Units that may be sold some time: free or on their way, by what each region knows.
-pub(crate) fn left<T>(world: &World<T>) -> i64 {
-    let cells = |index: usize| {
-        let node = &world.nodes[index];
-        node.part.as_ref().map_or(&node.disk, |part| part.cells())
-    };
+/// Units that may be sold some time: free or on their way.
+pub fn left(disks: &[Disk<'_>]) -> i64 {
     let mut left = 0;
-    for index in 0..world.nodes.len() {
-        left += cells(index).free();
-        for (other, peer) in cells(index).peers.iter().enumerate() {
-            let (there, own) = (world.nodes[other].incarnation, world.nodes[index].incarnation);
-            let back = cells(other).peers[index];
-            if peer.incarnation == there && back.incarnation == own {
+    for (index, disk) in disks.iter().enumerate() {
+        left += disk.cells.free();
+        for (other, peer) in disk.cells.peers.iter().enumerate() {
+            let back = disks[other].cells.peers[index];
+            if peer.incarnation == disks[other].incarnation && back.incarnation == disk.incarnation
+            {
                 left += peer.given as i64 - back.received as i64;
             }
         }
-        for (ward, known) in &cells(index).wards {
-            let of = cells(ward.index());
-            if known.incarnation == world.nodes[ward.index()].incarnation
-                && of.buddy == world.nodes[index].incarnation
-            {
-                left -= known.reclaimed as i64 - (of.reclaimed - of.reclaimed_before) as i64;
+        for (ward, known) in &disk.cells.wards {
+            let of = disks[ward.index()];
+            if known.incarnation == of.incarnation && of.cells.buddy == disk.incarnation {
+                left -= known.reclaimed as i64
+                    - (of.cells.reclaimed - of.cells.reclaimed_before) as i64;
             }
         }
     }
     left
+}
+
+/// What has changed between two moments of one region, of what a [`Checker`] looks at.
+pub fn changes(before: &Cells, after: &Cells) -> Vec<Write> {
+    let mut writes = Vec::new();
+    for (index, (old, new)) in before.peers.iter().zip(&after.peers).enumerate() {
+        if old != new {
+            writes.push(Write::Peer(Member::of(index), *new));
+        }
+    }
+    for (id, hold) in after.holds.iter() {
+        if before.holds.get(*id) != Some(hold) {
+            writes.push(Write::Hold(*id, *hold));
+        }
+    }
+    let gone = before.holds.iter().filter(|(id, _)| after.holds.get(**id).is_none());
+    writes.extend(gone.map(|(id, _)| Write::Forget(*id)));
+    writes
 }

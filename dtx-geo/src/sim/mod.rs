@@ -14,7 +14,6 @@ mod baseline;
 mod chaos;
 #[cfg(test)]
 mod chaos_tests;
-#[cfg(test)]
 mod check;
 #[cfg(test)]
 mod exhaustive;
@@ -27,6 +26,7 @@ mod result;
 mod workload;
 mod world;
 
+pub use check::{CHECKED_UNITS_MAX, Checker, Disk, changes, left};
 pub use fidelity::{Fidelity, fidelity};
 pub use phases::{PhaseComparison, PhaseOutcome, PhaseRow, PlaceRow, Way, compare_phases};
 pub use plans::{CostModel, cost_model, drawn_latency};

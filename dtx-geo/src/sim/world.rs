@@ -8,6 +8,8 @@ use std::{
 
 use dtx_core::time::Timestamp;
 
+#[cfg(test)]
+use crate::sim::check::{Checker, Disk, left};
 use crate::{
     model::Rng,
     pool::{
@@ -205,13 +207,13 @@ impl<T: Copy> World<T> {
         at.life += 1;
     }
 
-    /// The disk of a region that is down is replaced by an empty one. Gives back what was on it.
+    /// The disk of a region that is down is replaced by an empty one.
     #[cfg(test)]
-    pub(crate) fn lose_disk(&mut self, node: Member) -> Cells {
+    pub(crate) fn lose_disk(&mut self, node: Member) {
         let count = self.nodes.len();
         let at = &mut self.nodes[node.index()];
         at.incarnation += 1;
-        std::mem::replace(&mut at.disk, Cells::new(count))
+        at.disk = Cells::new(count);
     }
 
     pub(crate) fn input(&mut self, node: Member, input: Input) -> bool {
@@ -306,6 +308,41 @@ impl<T: Copy> World<T> {
             Some(Event::Tick { .. } | Event::Land { .. }) | None => {}
         }
         true
+    }
+
+    /// What has landed in each region.
+    #[cfg(test)]
+    pub(crate) fn disks(&self) -> Vec<Disk<'_>> {
+        let nodes = self.nodes.iter();
+        nodes.map(|node| Disk { cells: &node.disk, incarnation: node.incarnation }).collect()
+    }
+
+    /// Units that may be sold some time, by what each region knows.
+    #[cfg(test)]
+    pub(crate) fn left(&self) -> i64 {
+        let known: Vec<_> = self
+            .nodes
+            .iter()
+            .map(|node| Disk {
+                cells: node.part.as_ref().map_or(&node.disk, |part| part.cells()),
+                incarnation: node.incarnation,
+            })
+            .collect();
+        left(&known)
+    }
+
+    /// After a step: what has landed is checked.
+    #[cfg(test)]
+    pub(crate) fn checked(&mut self, checker: &mut Checker) {
+        let landed = std::mem::take(&mut self.landed);
+        let disks = self.disks();
+        for (node, writes) in &landed {
+            checker.landed(&disks, *node, writes);
+        }
+        if !landed.is_empty() {
+            checker.together(&disks);
+        }
+        checker.left(self.now, self.left());
     }
 
     /// The next thing to tell, without letting time pass.

@@ -11,6 +11,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("dtx-core", &[]),
     ("dtx-geo", &["dtx-core"]),
     ("dtx-runtime", &["dtx-core"]),
+    ("dtx-geo-host", &["dtx-core", "dtx-geo", "dtx-runtime"]),
     ("dtx-store-postgres", &["dtx-core"]),
     ("dtx-store-redb", &["dtx-core"]),
     ("dtx-store-redis", &["dtx-core"]),
@@ -24,6 +25,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         &[
             "dtx-core",
             "dtx-geo",
+            "dtx-geo-host",
             "dtx-runtime",
             "dtx-store-postgres",
             "dtx-store-redb",

@@ -65,7 +65,8 @@ fn settings(facts: &Facts) -> Vec<Setting> {
 
 /// Libraries that users build with; not the tools around them.
 fn is_product(path: &str) -> bool {
-    let crates = ["dtx-core/", "dtx-geo/", "dtx-runtime/", "dtx-store-", "dtx-transport-"];
+    let crates =
+        ["dtx-core/", "dtx-geo/", "dtx-geo-host/", "dtx-runtime/", "dtx-store-", "dtx-transport-"];
     crates.iter().any(|name| path.starts_with(name)) && path.contains("/src/")
 }
 
