@@ -18,6 +18,10 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// The most regions that are asked at once for one reserve.
 const PROBES_MAX: usize = 2;
 
+/// The most reserves that get what they waited for at once; the rest do with the next tick. So
+/// what one step changes is bounded.
+const SERVED_MAX: usize = 256;
+
 /// A reserve that home has no units for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Waiting {
@@ -133,14 +137,16 @@ impl PoolRegion {
             }
             self.settle_here(at, out);
         }
-        let mut at = 0;
-        while at < self.waiting.len() && self.spendable() > 0 {
+        let (mut at, mut served) = (0, 0);
+        while at < self.waiting.len() && self.spendable() > 0 && served < SERVED_MAX {
             if self.waiting[at].route.is_none() && self.can_hold(self.waiting[at].units) {
                 self.settle_here(at, out);
+                served += 1;
             } else {
                 at += 1;
             }
         }
+        self.serves_more = served == SERVED_MAX;
     }
 
     fn settle_here(&mut self, at: usize, out: &mut Step) {

@@ -177,6 +177,8 @@ pub struct PoolRegion {
     /// Below this many units it is time to look whether others have more.
     pub(crate) low_mark: u64,
     pub(crate) rebalanced: Timestamp,
+    /// More of those who wait can be served.
+    pub(crate) serves_more: bool,
     /// Kept for their memory.
     pub(crate) scratch: Vec<u64>,
     /// When to forget where a hold went.
@@ -229,6 +231,7 @@ impl PoolRegion {
             granted: vec![now; count],
             low_mark: 0,
             rebalanced: now,
+            serves_more: false,
             scratch: Vec::new(),
             routes,
             #[cfg(test)]
@@ -321,6 +324,9 @@ impl PoolRegion {
         self.forget_routes(out);
         self.keep_leases(out);
         self.keep_claims(out);
+        if self.serves_more {
+            self.serve(out);
+        }
         self.keep_waiting(out);
         self.look_out(out);
         self.rebalance(0, out);

@@ -1,6 +1,9 @@
 //! Small pools under every kind of fault.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use crate::{
     model::{FailedLink, JitterMap, Provider, Rng, Shipped},
@@ -60,7 +63,8 @@ struct Run {
     next: u128,
     /// What was asked, when, and for how many.
     asked: BTreeMap<HoldId, (u64, u64)>,
-    open: BTreeMap<HoldId, Member>,
+    /// Holds that are not ended, and who was asked for them.
+    open: BTreeSet<(HoldId, Member)>,
     shown: Shown,
     is_quiet: bool,
 }
@@ -122,7 +126,7 @@ impl Run {
             stock,
             next: 0,
             asked: BTreeMap::new(),
-            open: BTreeMap::new(),
+            open: BTreeSet::new(),
             shown: Shown::default(),
             is_quiet: false,
         };
@@ -302,7 +306,7 @@ impl Run {
     }
 
     fn again(&mut self, id: HoldId, node: Member, input: Input) {
-        if self.open.get(&id) == Some(&node) {
+        if self.open.contains(&(id, node)) {
             self.world.input(node, input);
             let retry = Event::Own(Own::Again(id, node, input));
             self.world.at(self.world.now + 400_000, retry);
@@ -329,7 +333,7 @@ impl Run {
                     _ => self.rng.chance(500),
                 };
                 let via = if direct { at } else { node };
-                self.open.insert(id, via);
+                self.open.insert((id, via));
                 let when = self.world.now + self.rng.below(1_500_000);
                 self.world.at(when, Event::Own(Own::Again(id, via, input)));
             }
@@ -339,12 +343,12 @@ impl Run {
                     0 => Input::Cancel { id },
                     _ => Input::Confirm { id },
                 };
-                self.open.insert(id, node);
+                self.open.insert((id, node));
                 let when = self.world.now + self.rng.below(6_000_000);
                 self.world.at(when, Event::Own(Own::Again(id, node, input)));
             }
             Answer::Confirmed => {
-                self.open.remove(&id);
+                self.open.remove(&(id, node));
                 self.shown.sold += units;
                 self.told_sold(node, id, units);
             }
@@ -355,7 +359,7 @@ impl Run {
                     0 => Input::Confirm { id },
                     _ => Input::Extend { id, by },
                 };
-                self.open.insert(id, node);
+                self.open.insert((id, node));
                 let when = self.world.now + self.rng.below(400_000);
                 self.world.at(when, Event::Own(Own::Again(id, node, input)));
             }
@@ -366,7 +370,7 @@ impl Run {
             Answer::Unavailable { .. } => self.shown.unavailable += 1,
             Answer::Expired | Answer::Cancelled | Answer::NotHere | Answer::NotExtended { .. } => {
                 self.shown.expired += u64::from(answer == Answer::Expired);
-                self.open.remove(&id);
+                self.open.remove(&(id, node));
             }
             Answer::Busy => {}
         }
