@@ -10,6 +10,8 @@ pub use dtx_core::{
 };
 #[cfg(feature = "geo")]
 pub use dtx_geo as geo;
+#[cfg(feature = "geo")]
+pub use dtx_geo_host as geo_host;
 pub use dtx_runtime::{coordinator, operator, participant, subscription};
 #[cfg(feature = "postgres")]
 pub use dtx_store_postgres::{

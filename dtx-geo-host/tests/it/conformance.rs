@@ -1,9 +1,14 @@
 //! A pool passes the suite of participants.
 
-use std::sync::Arc;
+use std::{error::Error, sync::Arc};
 
 use async_trait::async_trait;
-use dtx_core::{pattern::Pattern, store::ParticipantStore, transport::Transport};
+use dtx_core::{
+    name::ParticipantName,
+    pattern::Pattern,
+    store::ParticipantStore,
+    transport::{Interest, Subscribe, Transport},
+};
 use dtx_geo::{
     model::{Provider, Shipped},
     pool::PoolSettings,
@@ -15,6 +20,18 @@ use dtx_testkit::participant::{Guard, ParticipantHarness, Sample};
 fn spec() -> PoolSpec {
     let map = Shipped::rtt(Provider::Aws).select(&["eu-west-1"]).expect("it is in the map");
     PoolSpec::new("cds", &map, "eu-west-1", PoolSettings::default()).expect("it can be")
+}
+
+async fn serve(
+    transport: &Arc<dyn Transport>,
+    store: Arc<dyn ParticipantStore>,
+) -> Result<Guard, Box<dyn Error>> {
+    let settings = PoolNodeSettings::default();
+    let node = PoolNode::start(store.clone(), transport.clone(), spec(), settings).await?;
+    let participant = Pools::new().with(node.handle()).participant("inventory")?;
+    let settings = HostSettings::default();
+    let host = Host::start(participant, transport.clone(), Some(store), settings).await?;
+    Ok(Box::new((host, node)))
 }
 
 #[derive(Debug)]
@@ -48,16 +65,16 @@ impl ParticipantHarness for Pool {
         transport: Arc<dyn Transport>,
         store: Arc<dyn ParticipantStore>,
     ) -> Guard {
-        let settings = PoolNodeSettings::default();
-        let node = PoolNode::start(store.clone(), transport.clone(), spec(), settings).await;
-        // The suite breaks any write; one of a start that fails ends this process at once.
-        let Ok(node) = node else { return Box::new(()) };
-        let participant = Pools::new().with(node.handle()).participant("inventory");
-        let participant = participant.expect("a name");
-        let settings = HostSettings::default();
-        let host = Host::start(participant, transport, Some(store), settings).await;
-        let Ok(host) = host else { return Box::new(node) };
-        Box::new((host, node))
+        match serve(&transport, store).await.ok() {
+            Some(guard) => guard,
+            // The suite has broken the store meanwhile: this process gets commands, and is gone.
+            None => {
+                let name = ParticipantName::new("inventory").expect("a name");
+                let interest = Interest::Participant(name);
+                let subscribe = Subscribe { interest, group: "inventory".into(), prefetch: 16 };
+                Box::new(transport.subscribe(&subscribe).await.expect("it subscribes"))
+            }
+        }
     }
 
     async fn observe(&self, store: Arc<dyn ParticipantStore>) -> i64 {

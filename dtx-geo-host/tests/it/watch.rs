@@ -48,6 +48,8 @@ impl Watch {
         let now = self.now();
         let mut seen = self.seen();
         let Seen { checker, disks: all } = &mut *seen;
+        // As it was up to now.
+        checker.left(now, left(&disks(all)));
         let at = &mut all[usize::from(node.0)].0;
         let writes = changes(at, &cells);
         *at = cells;
@@ -80,9 +82,12 @@ impl Watch {
     }
 
     pub(crate) fn sold_out(&self, since: u64, units: u64) {
+        let now = self.now();
         let mut seen = self.seen();
-        seen.checker.sold_out(since, units);
-        let broken = seen.checker.broken().map(str::to_owned);
+        let Seen { checker, disks: all } = &mut *seen;
+        checker.left(now, left(&disks(all)));
+        checker.sold_out(since, units);
+        let broken = checker.broken().map(str::to_owned);
         drop(seen);
         assert_eq!(broken, None);
     }
