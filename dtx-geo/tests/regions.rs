@@ -252,3 +252,61 @@ fn a_repeat_is_the_same_hold_and_extensions_are_bounded() {
     assert_eq!(regions.answers.get(&1), Some(&Answer::Expired));
     assert_eq!(regions.free(0), 5);
 }
+
+/// Three units are in a region that needs them itself; a hold of another region is there.
+fn crossed() -> Regions {
+    let mut regions = Regions::new(2, PoolSettings::default());
+    regions.input(1, Input::Mint { units: 3 });
+    for id in 100..200 {
+        regions.reserve(1, id, 1);
+        regions.input(1, Input::Cancel { id: HoldId(id) });
+        regions.pass(Duration::from_millis(100));
+    }
+    regions.reserve(0, 1, 3);
+    regions.pass(Duration::from_secs(1));
+    regions
+}
+
+#[test]
+fn a_hold_is_pinned_confirmed_and_cancelled_where_it_was_asked_for() {
+    for end in [Input::Confirm { id: HoldId(1) }, Input::Cancel { id: HoldId(1) }] {
+        let mut regions = crossed();
+        let answer = regions.answers.get(&1);
+        assert!(matches!(answer, Some(Answer::Reserved { crossed: true, .. })), "{answer:?}");
+        regions.input(0, Input::Pin { id: HoldId(1) });
+        assert_eq!(regions.answers.get(&1), Some(&Answer::Pinned));
+        // No clock ends it, and the way to it is not forgotten.
+        regions.pass(Duration::from_secs(3_000));
+        assert_eq!(regions.disks[1].held(), 3);
+        regions.start(0);
+        regions.pass(Duration::from_secs(3_000));
+        // It can be pinned again, and is no longer than that.
+        regions.input(0, Input::Pin { id: HoldId(1) });
+        assert_eq!(regions.answers.get(&1), Some(&Answer::Pinned));
+        regions.input(0, end);
+        let is_sold = matches!(end, Input::Confirm { .. });
+        let answer = if is_sold { Answer::Confirmed } else { Answer::Cancelled };
+        assert_eq!(regions.answers.get(&1), Some(&answer));
+        assert_eq!(regions.disks[1].sold(), if is_sold { 3 } else { 0 });
+        assert_eq!(regions.disks[1].held(), 0);
+        // Long after its end it is forgotten, here and there.
+        regions.pass(Duration::from_secs(3_000));
+        regions.input(0, end);
+        assert_eq!(regions.answers.get(&1), Some(&Answer::NotHere));
+    }
+}
+
+#[test]
+fn more_reserves_than_one_step_serves_are_served_one_tick_later() {
+    let settings = PoolSettings { cover_min: Duration::ZERO, ..PoolSettings::default() };
+    let mut regions = Regions::new(2, settings);
+    regions.pass(Duration::from_millis(200));
+    regions.cut[1] = true;
+    for id in 0..257 {
+        regions.input(0, Input::Reserve { id: HoldId(id), units: 1, ttl: TTL });
+    }
+    regions.input(0, Input::Mint { units: 300 });
+    assert_eq!(regions.disks[0].held(), 256);
+    regions.pass(Duration::from_millis(100));
+    assert_eq!(regions.disks[0].held(), 257);
+}
