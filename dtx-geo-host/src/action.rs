@@ -119,7 +119,7 @@ impl Reserve<Detached> for TakeFromPool {
         if input.units == 0 || input.units >= NUMBER_MAX {
             return rejected(format!("{} units cannot be taken", input.units));
         }
-        let ttl = cx.ttl().unwrap_or(pool.spec().settings.hold_total_max);
+        let ttl = cx.ttl().unwrap_or_else(|| pool.spec().settings.hold_total_max);
         match pool.reserve(id(cx), input.units, ttl).await?.answer {
             Pool::Reserved { .. } => Ok(()),
             Pool::SoldOut { left } => {

@@ -91,8 +91,7 @@ impl PoolNode {
                 .await?;
         let spec = Arc::new(spec);
         let mut peers = JoinSet::new();
-        let ways = open_ways(&spec, &transport, &settings, &mut peers)
-            .map_err(|_| PoolError::OtherPool)?;
+        let ways = open_ways(&spec, &transport, &settings, &mut peers);
         let (received_in, received) = mpsc::channel(settings.received_max);
         if spec.regions.len() > 1 {
             let (post, subscription) = Post::open(Arc::clone(&spec), transport, &settings).await?;

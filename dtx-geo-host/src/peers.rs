@@ -10,7 +10,7 @@ use bytes::Bytes;
 use dtx_core::{
     error::{ErrorKind, TransportError},
     ids::{AcceptSequence, Epoch, OperationIndex, ShardId, TxId},
-    name::{ActionName, NameError, ParticipantName},
+    name::{ActionName, ParticipantName},
     pattern::{Pattern, Phase},
     transport::{Body, Command, Envelope, Interest, Subscribe, Subscription, Transport},
 };
@@ -65,8 +65,8 @@ pub(crate) fn open_ways(
     transport: &Arc<dyn Transport>,
     settings: &PoolNodeSettings,
     tasks: &mut JoinSet<()>,
-) -> Result<Ways, NameError> {
-    let action = ActionName::new(ACTION)?;
+) -> Ways {
+    let action = ActionName::new(ACTION).expect("it is a name");
     let mut to = Vec::with_capacity(spec.regions.len());
     for (index, address) in (0..).zip(&spec.addresses) {
         if spec.own == Member(index) {
@@ -86,7 +86,7 @@ pub(crate) fn open_ways(
         tasks.spawn(way.run(messages));
         to.push(Some(sender));
     }
-    Ok(Ways { to })
+    Ways { to }
 }
 
 impl Way {

@@ -153,7 +153,7 @@ async fn a_hold_elsewhere_is_pinned_and_sold_over_a_bad_network() {
         assert_eq!((told.answer, told.at), (Answer::Confirmed, at));
         assert!(world.watch.cells(at).sold() >= 2);
     }
-    assert!(crossed >= 10, "{crossed} of 40 were elsewhere");
+    assert!(crossed >= 5, "{crossed} of 40 were elsewhere");
 }
 
 #[tokio::test(start_paused = true)]

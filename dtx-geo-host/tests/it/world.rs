@@ -11,6 +11,7 @@ use dtx_geo::{
     pool::{Answer, HoldId, Member, PoolMap, PoolSettings},
 };
 use dtx_geo_host::{PoolHandle, PoolNode, PoolNodeSettings, PoolSpec, Told};
+use tokio::time::Instant;
 
 use crate::{
     link::Net,
@@ -144,7 +145,7 @@ impl World {
     }
 
     pub(crate) async fn pass(&self, time: Duration) {
-        tokio::time::sleep(time).await;
+        tokio::time::sleep_until(Instant::now() + time).await;
     }
 
     pub(crate) async fn reserve(&self, index: usize, id: u128, units: u64) -> Answer {
