@@ -125,11 +125,11 @@ impl Bench {
         self.names(&out)
     }
 
-    /// The command of the third operation as it left at the begin.
-    fn first(&self, phase: Phase) -> Command {
+    /// The first command of an operation, as it left.
+    fn first(&self, operation: u16, phase: Phase) -> Command {
         let transaction = dtx_core::transaction::codec::decode(&self.rig.record().definition);
         let transaction = transaction.expect("it can be read");
-        let operation = dtx_core::ids::OperationIndex(2);
+        let operation = dtx_core::ids::OperationIndex(operation);
         let definition = transaction.operation(operation);
         let fence = self.rig.engine.fence();
         Command {
@@ -244,7 +244,7 @@ fn a_refusal_withdraws_what_has_not_left_and_everything_goes_back_after_the_verd
             if pattern == Pattern::ThreePhaseSaga { Phase::Reserve } else { Phase::Prepare };
         bench.placement.heard();
         bench.at(10);
-        let first = bench.first(phase);
+        let first = bench.first(2, phase);
         let out = bench.answer(&first, no());
         let heard = bench.placement.heard();
         let withdrawn = |name: &str| Heard::Withdrawn(name.to_owned(), phase);
@@ -258,6 +258,18 @@ fn a_refusal_withdraws_what_has_not_left_and_everything_goes_back_after_the_verd
         let later = bench.left_at(130);
         assert!(later.iter().all(|name| name.ends_with(back)), "{later:?}");
     }
+}
+
+#[test]
+fn what_has_left_and_is_to_be_sent_again_is_not_withdrawn() {
+    let builder = Transaction::builder(Pattern::TwoPhaseCommit);
+    let (mut bench, _) = Bench::new(builder, Fixed::of(&[0, 130, 0]));
+    let (first, third) = (bench.first(0, Phase::Prepare), bench.first(2, Phase::Prepare));
+    bench.answer(&first, Err(NotDone::unknown("busy")));
+    bench.placement.heard();
+    bench.answer(&third, no());
+    let heard = bench.placement.heard();
+    assert_eq!(heard[1..], [Heard::Withdrawn("b".into(), Phase::Prepare)]);
 }
 
 #[test]
@@ -303,7 +315,7 @@ fn only_an_answer_to_a_first_attempt_is_a_measure() {
         Bench::new(Transaction::builder(Pattern::TwoPhaseCommit), Fixed::default());
     bench.placement.heard();
     bench.at(25);
-    let first = bench.first(Phase::Prepare);
+    let first = bench.first(2, Phase::Prepare);
     bench.answer(&first, Err(NotDone::unknown("busy")));
     assert_eq!(bench.placement.heard(), [], "it has not done what takes the time");
     let again = commands(&bench.at(200));
