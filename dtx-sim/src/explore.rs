@@ -12,7 +12,7 @@ use std::{
     thread,
 };
 
-use dtx_core::{pattern::Pattern, transaction::Transaction};
+use dtx_core::{engine::Placement, pattern::Pattern, transaction::Transaction};
 
 use crate::{
     counters::Counters,
@@ -38,6 +38,7 @@ pub(crate) struct Check(pub(crate) Arc<Held>);
 type Held = dyn Fn(&Run<'_>) -> Result<(), String> + Send + Sync;
 type Factory = Arc<dyn Fn() -> Box<dyn Participant> + Send + Sync>;
 type Transactions = Arc<dyn Fn(&mut Draw) -> Vec<Transaction> + Send + Sync>;
+type Placements = Arc<dyn Fn(&mut Draw) -> Arc<dyn Placement> + Send + Sync>;
 
 impl fmt::Debug for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -56,6 +57,7 @@ pub(crate) struct Setup {
     pattern: Option<Pattern>,
     participants: Vec<(String, Factory)>,
     transactions: Option<Transactions>,
+    placement: Option<Placements>,
     checks: Vec<Check>,
     twice: bool,
 }
@@ -85,6 +87,8 @@ impl Setup {
         world.own = made.enumerate().collect();
         world.checks.clone_from(&self.checks);
         world.twice = self.twice;
+        let mut draw = Draw(Rng::new(world.seed, 9));
+        world.placement = self.placement.as_ref().map(|make| make(&mut draw));
     }
 }
 
@@ -199,6 +203,15 @@ impl Explorer {
         make: impl Fn(&mut Draw) -> Vec<Transaction> + Send + Sync + 'static,
     ) -> Self {
         self.setup.transactions = Some(Arc::new(make));
+        self
+    }
+
+    /// A placement of the user's own for the coordinators of each run, made anew for each run.
+    pub fn placement(
+        mut self,
+        make: impl Fn(&mut Draw) -> Arc<dyn Placement> + Send + Sync + 'static,
+    ) -> Self {
+        self.setup.placement = Some(Arc::new(make));
         self
     }
 

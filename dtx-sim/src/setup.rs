@@ -136,6 +136,7 @@ impl World {
             resumes_max: self.swarm.resumes_max,
             breaker_failures: self.rng.range(3, 40) as u32,
             without_inbox: self.without_inbox(),
+            placement: self.placement.clone(),
             ..EngineSettings::default()
         };
         for pattern in Pattern::ALL {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use dtx_core::{
-    engine::EngineSettings,
+    engine::{EngineSettings, Placement},
     ids::{HolderId, OperationIndex, ShardCount, TxId, Version, mix},
     name::ParticipantName,
     store::{CommitResult, MemorySettings, MemoryState, StoreLimits, TxWrite},
@@ -57,6 +57,8 @@ pub(crate) struct World {
     pub(crate) strays_rng: Rng,
     pub(crate) swarm: Swarm,
     pub(crate) mutation: Option<Mutation>,
+    /// When commands leave.
+    pub(crate) placement: Option<Arc<dyn Placement>>,
     /// What the engines are told.
     pub(crate) settings: Arc<EngineSettings>,
     pub(crate) store: MemoryState,
@@ -112,6 +114,7 @@ impl World {
             strays_rng: Rng::new(seed, 8),
             swarm,
             mutation,
+            placement: None,
             settings: Arc::default(),
             store: MemoryState::new(settings),
             batches: Batches::default(),

@@ -94,6 +94,18 @@ fn show(found: &PhaseComparison) -> Result<(), Failure> {
                 format!("{:.2}", outcome.detection),
             ]);
         }
+        let mut most = |how: &str, share: f64| {
+            table.add_row([
+                format!("{}{relayed}", row.provider),
+                row.jitter_ms.to_string(),
+                row.participants.to_string(),
+                how.to_owned(),
+                String::new(),
+                format!("{:.2} %", share * 100.0),
+            ]);
+        };
+        most("most, fixed delays", row.fixed_max);
+        most("most, no foresight", row.any_max);
     }
     output::line(output::text_of(&table))?;
     let mut table = output::table(["MAP", "PARTICIPANTS", "ROUNDS", "SOONER"]);

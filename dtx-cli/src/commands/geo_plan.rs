@@ -114,6 +114,8 @@ struct PlanReport {
     secondaries: Vec<String>,
     /// The region that serves each operation.
     served_by: Vec<String>,
+    /// How long the coordinator waits before it asks each of them.
+    delays_ms: Vec<f64>,
     /// Over drawn round trips.
     p50_ms: f64,
     p99_ms: f64,
@@ -260,6 +262,7 @@ impl Planner<'_> {
             primary,
             secondaries,
             served_by: best.plan.served_by.iter().map(|region| self.name(*region)).collect(),
+            delays_ms: plans.delays(shape, &best.plan).into_iter().map(ms).collect(),
             p50_ms: ms(p50),
             p99_ms: ms(p99),
             bound_ms: bound,
@@ -360,6 +363,9 @@ fn print(report: &PlanReport, explain: bool) -> Result<(), Failure> {
         report.primary,
         report.secondaries.join(", ")
     ))?;
+    let delays = report.served_by.iter().zip(&report.delays_ms);
+    let delays: Vec<_> = delays.map(|(region, delay)| format!("{region} {delay:.1} ms")).collect();
+    output::line(format_args!("asked after: {}", delays.join(", ")))?;
     output::line("plans of which none is better in everything:")?;
     let mut table = output::table(["coordinator", "expected ms", "USD per million", "fails"]);
     for offer in &report.offers {

@@ -46,6 +46,9 @@ fn simulated_phases_are_one_object_with_what_others_do() {
     for way in ["eager", "ideal", "point_estimate", "locks", "neutral"] {
         assert!(rows.iter().all(|row| row["ways"][way]["saving_share"].is_f64()), "{way}");
     }
+    for most in ["fixed_max", "any_max"] {
+        assert!(rows.iter().all(|row| row[most].as_f64() <= Some(1.0)), "{most}");
+    }
     assert_eq!(found["places"].as_array().map(Vec::len), Some(18));
 }
 
@@ -90,6 +93,9 @@ fn a_plan_says_what_it_takes_and_what_the_others_would() {
     let found = ran.json();
     assert_eq!((&found["mode"], &found["kind"]), (&"StrongGlobal".into(), &"TwoPhase".into()));
     assert_eq!(found["served_by"], serde_json::json!(["us-east-1", "eu-west-1", "us-west-2"]));
+    let delays = found["delays_ms"].as_array().expect("delays");
+    let delays: Vec<f64> = delays.iter().filter_map(serde_json::Value::as_f64).collect();
+    assert_eq!((delays.len(), delays.iter().copied().fold(f64::MAX, f64::min)), (3, 0.0));
     let number = |name: &str| found[name].as_f64().expect("a number");
     assert!(number("bound_ms") <= number("expected_ms"), "{found}");
     assert!(number("p50_ms") <= number("p99_ms"), "{found}");
@@ -104,7 +110,9 @@ fn a_plan_says_what_it_takes_and_what_the_others_would() {
     }
     let text = dtx(&["geo", "plan", PLAN, "--explain"]).stdout;
     assert!(
-        text.contains("33 % of the operations only read") && text.contains("sa-east-1"),
+        text.contains("33 % of the operations only read")
+            && text.contains("asked after: ")
+            && text.contains("sa-east-1"),
         "{text}"
     );
 }

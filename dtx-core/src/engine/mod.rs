@@ -17,6 +17,7 @@ mod open;
 mod operate;
 mod output;
 mod peers;
+mod placement;
 mod readable;
 mod send;
 mod settings;
@@ -38,6 +39,7 @@ pub use members::{
 pub use moves::{Move, UnknownVerb, Verb, legal_moves};
 pub use output::{Context, Input, Notice, Outputs, Refused};
 pub use peers::{Breaker, Peers};
+pub use placement::Placement;
 pub use readable::{Unreadable, readable};
 pub use settings::{EngineSettings, SettingsError};
 pub use shard::ShardEngine;

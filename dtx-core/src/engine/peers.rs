@@ -135,20 +135,22 @@ impl Peers {
         self.peer(participant).breaker.failed(now, failures, pause);
     }
 
-    /// How long to wait for an answer to the attempt with this number: four deviations over the
-    /// smoothed latency, doubled with each attempt, within the two bounds of the settings.
+    /// How long to wait for an answer to the attempt with this number: what is known of its place,
+    /// else four deviations over the smoothed latency; doubled with each attempt, within the two
+    /// bounds of the settings.
     pub(super) fn attempt_timeout(
         &self,
         participant: &ParticipantName,
         attempt: u32,
+        placed: Option<Duration>,
         settings: &EngineSettings,
     ) -> Duration {
-        let learnt = self
-            .peers
-            .get(participant)
-            .and_then(|peer| peer.latency.as_ref())
-            .map_or(0, |latency| latency.smoothed + 4 * latency.deviation);
-        let base = Duration::from_micros(learnt).max(settings.attempt_timeout_min);
+        let learnt = || {
+            let latency = self.peers.get(participant).and_then(|peer| peer.latency.as_ref());
+            let micros = latency.map_or(0, |latency| latency.smoothed + 4 * latency.deviation);
+            Duration::from_micros(micros)
+        };
+        let base = placed.unwrap_or_else(learnt).max(settings.attempt_timeout_min);
         let doubled = base.saturating_mul(1 << attempt.saturating_sub(1).min(16));
         doubled.min(settings.attempt_timeout_max).max(settings.attempt_timeout_min)
     }
@@ -202,11 +204,11 @@ mod tests {
         let (mut peers, settings) = (Peers::default(), EngineSettings::default());
         let name = ParticipantName::new("p").expect("a name");
         peers.answered(&name, Some(Duration::from_micros(10)));
-        assert_eq!(peers.attempt_timeout(&name, 1, &settings), settings.attempt_timeout_min);
+        assert_eq!(peers.attempt_timeout(&name, 1, None, &settings), settings.attempt_timeout_min);
         for _ in 0..50 {
             peers.answered(&name, Some(Duration::from_secs(1)));
         }
-        assert!(peers.attempt_timeout(&name, 1, &settings) >= Duration::from_secs(1));
-        assert_eq!(peers.attempt_timeout(&name, 30, &settings), settings.attempt_timeout_max);
+        assert!(peers.attempt_timeout(&name, 1, None, &settings) >= Duration::from_secs(1));
+        assert_eq!(peers.attempt_timeout(&name, 30, None, &settings), settings.attempt_timeout_max);
     }
 }

@@ -57,8 +57,20 @@ impl Turn<'_, '_> {
         }
     }
 
-    /// The first attempt of a phase.
+    /// The first attempt of a phase, at once.
     pub(super) fn begin(&mut self, operation: OperationIndex, phase: Phase, one_phase: bool) {
+        self.begin_after(Duration::ZERO, operation, phase, one_phase);
+    }
+
+    /// The first attempt of a phase, when `delay` is over. Until then it waits as a repeat does,
+    /// and goes with everything else when the transaction goes back.
+    pub(super) fn begin_after(
+        &mut self,
+        delay: Duration,
+        operation: OperationIndex,
+        phase: Phase,
+        one_phase: bool,
+    ) {
         if let Some(answer) = self.open.state.answer(operation, phase).cloned() {
             // A participant without an inbox answered this before (rule 13).
             self.open.flights[operation.get()] = self.open.flight(phase, self.cx.now);
@@ -67,15 +79,20 @@ impl Turn<'_, '_> {
         }
         let attempt = self.open.state.attempts(operation, phase);
         let expires_at = match self.open.machine.is_undecided() {
-            true => self.cx.now + self.time_to_live(phase, 0),
+            true => self.cx.now + delay + self.time_to_live(phase, 0),
             false => Timestamp::MAX,
         };
         let mut flight = self.open.flight(phase, self.cx.now);
         flight.attempt = attempt;
         flight.one_phase = one_phase;
         flight.expires_at = expires_at;
-        self.open.flights[operation.get()] = flight;
-        self.attempt(operation);
+        if delay.is_zero() {
+            self.open.flights[operation.get()] = flight;
+            self.attempt(operation);
+        } else {
+            flight.next_at = self.cx.now + delay;
+            self.open.flights[operation.get()] = flight;
+        }
     }
 
     fn time_to_live(&self, phase: Phase, extensions: u8) -> Duration {
@@ -108,7 +125,8 @@ impl Turn<'_, '_> {
             return;
         }
         let attempt = flight.attempt + 1;
-        let timeout = self.cx.peers.attempt_timeout(&participant, attempt, &settings);
+        let placed = self.placed_timeout(operation, phase);
+        let timeout = self.cx.peers.attempt_timeout(&participant, attempt, placed, &settings);
         let command = self.command(operation, phase, attempt, flight);
         let body = Body::Command(Arc::new(command));
         self.out.commands.push(Envelope { body, headers: self.open.headers.clone() });
@@ -190,6 +208,12 @@ impl Turn<'_, '_> {
         let after = self.open.sent_ago(&flight, self.cx.now).filter(|_| current);
         self.cx.peers.answered(&reply.participant, after);
         let (operation, phase) = (reply.operation, reply.phase);
+        if let Some(after) = after
+            && reply.attempt == 1
+            && !matches!(reply.answer, Err(NotDone::Unknown(_)))
+        {
+            self.placed_answer(operation, phase, after);
+        }
         self.note(JournalEvent::Answered {
             operation,
             phase,

@@ -1,10 +1,11 @@
 //! The named bounds of an engine.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use thiserror::Error;
 
 use crate::{
+    engine::Placement,
     modifier::{BoundsSettings, Conditions, Strategies},
     name::ParticipantName,
     transaction::RetryPolicy,
@@ -17,6 +18,10 @@ pub struct EngineSettings {
     pub attempt_timeout_min: Duration,
     /// The longest time after which a command without an answer is sent again.
     pub attempt_timeout_max: Duration,
+    /// GA: where participants are, and so when each is asked; `None`: all at once.
+    pub placement: Option<Arc<dyn Placement>>,
+    /// GA: the longest time that a command waits before it is sent, whatever the placement says.
+    pub send_delay_max: Duration,
     /// How an operation without a policy of its own is retried.
     pub retry: RetryPolicy,
     /// How long a transaction without a deadline of its own may stay undecided.
@@ -57,6 +62,8 @@ impl Default for EngineSettings {
         Self {
             attempt_timeout_min: Duration::from_millis(200),
             attempt_timeout_max: Duration::from_secs(10),
+            placement: None,
+            send_delay_max: Duration::from_secs(1),
             retry: RetryPolicy::default(),
             deadline: Duration::from_secs(60),
             backoff_durable: Duration::from_secs(1),

@@ -1,5 +1,7 @@
 //! One transaction's turn: its records and what follows once they are durable.
 
+use std::time::Duration;
+
 use thin_vec::ThinVec;
 
 use crate::{
@@ -41,7 +43,8 @@ impl Turn<'_, '_> {
         let transaction = self.open.transaction.clone();
         match self.open.machine.advance(&transaction, event, &mut effects) {
             Ok(()) => {
-                effects.drain(..).for_each(|effect| self.carry_out(effect));
+                let mut delays = self.delays(&effects).into_iter();
+                effects.drain(..).for_each(|effect| self.carry_out(effect, &mut delays));
                 self.shared.effects = effects;
             }
             // The tables are complete for what this engine feeds; if they are not after all, the
@@ -50,9 +53,12 @@ impl Turn<'_, '_> {
         }
     }
 
-    fn carry_out(&mut self, effect: Effect) {
+    fn carry_out(&mut self, effect: Effect, delays: &mut impl Iterator<Item = Duration>) {
         match effect {
-            Effect::Send { operation, phase, one_phase } => self.begin(operation, phase, one_phase),
+            Effect::Send { operation, phase, one_phase } => {
+                let delay = delays.next().unwrap_or_default();
+                self.begin_after(delay, operation, phase, one_phase);
+            }
             Effect::Record { kind, verdict, lazy, last } => {
                 if verdict.is_some_and(Verdict::is_backward) && kind == RecordKind::Verdict {
                     self.ground();
@@ -79,6 +85,7 @@ impl Turn<'_, '_> {
 
     /// Nothing forward is waited for any more.
     pub(super) fn ground(&mut self) {
+        self.withdraw();
         for operation in 0..self.open.flights.len() {
             self.land(OperationIndex(operation as u16));
         }

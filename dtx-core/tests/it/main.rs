@@ -9,6 +9,7 @@ mod engine_rules;
 mod golden;
 mod operators;
 mod parallelism;
+mod placement;
 mod properties;
 mod rig;
 mod script;

@@ -39,7 +39,7 @@ pub enum Recorded {
 #[derive(Clone, Debug)]
 struct Part {
     since: Timestamp,
-    samples: Histogram<u64>,
+    samples: Histogram<u16>,
 }
 
 /// One directed pair.
@@ -47,7 +47,7 @@ struct Part {
 pub struct LivePair {
     parts: Vec<Part>,
     /// The samples of all parts.
-    window: Histogram<u64>,
+    window: Histogram<u16>,
     mean: f64,
     deviation: f64,
     /// Sums of deviations up and down (CUSUM), and since when each runs: the samples of the new
@@ -78,7 +78,7 @@ impl Run {
     }
 }
 
-fn histogram() -> Histogram<u64> {
+fn histogram() -> Histogram<u16> {
     // Three digits up to an hour in microseconds.
     Histogram::new_with_bounds(1, 3_600_000_000, 3).expect("the bounds are valid")
 }

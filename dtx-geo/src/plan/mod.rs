@@ -5,6 +5,7 @@
 //! says how one transaction is carried out over data that lies in several regions.
 
 mod bound;
+mod delays;
 mod keep;
 mod latency;
 mod map;

@@ -5,5 +5,6 @@ mod budget;
 mod faults;
 mod history;
 mod own;
+mod placement;
 mod rules;
 mod runs;

@@ -18,6 +18,8 @@ mod money;
 mod moves;
 mod operators;
 mod patterns;
+#[cfg(feature = "geo")]
+mod regions;
 mod signals;
 mod submit;
 mod writes;

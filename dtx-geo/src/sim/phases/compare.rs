@@ -6,9 +6,10 @@ use crate::{
     model::{Provider, Rng},
     phase::{Schedule, place},
     sim::phases::{
+        bound::Possible,
         result::{PhaseComparison, PhaseRow, PhaseTally, PlaceRow, Way},
         transaction::transact,
-        world::{Known, Paths, WARM_UP},
+        world::{Draw, Known, Paths, WARM_UP},
     },
 };
 
@@ -68,9 +69,10 @@ fn row(
 ) -> PhaseRow {
     let mut rng = Rng::new(seed, 6);
     let mut tallies = Way::ALL.map(|_| PhaseTally::new());
+    let mut possible = Possible::default();
     for _ in 0..SETS {
         let (coordinator, regions) = set(paths, participants, &mut rng);
-        run_set(paths, coordinator, &regions, &mut tallies, &mut rng);
+        possible.add(&run_set(paths, coordinator, &regions, &mut tallies, &mut rng));
     }
     let [eager, ideal, ..] = &tallies;
     let outcome = |tally: &PhaseTally| tally.outcome(eager, ideal);
@@ -82,17 +84,20 @@ fn row(
         participants,
         sets: SETS,
         transactions: TRANSACTIONS,
+        fixed_max: possible.fixed_share(),
+        any_max: possible.any_share(),
         ways: BTreeMap::from_iter(ways),
     }
 }
 
+/// Gives how long each answer took, by transaction and participant.
 fn run_set(
     paths: &Paths,
     coordinator: usize,
     regions: &[usize],
     tallies: &mut [PhaseTally],
     rng: &mut Rng,
-) {
+) -> Vec<Vec<u64>> {
     let mut known: Vec<_> = regions.iter().map(|_| Known::default()).collect();
     for _ in 0..WARM_UP {
         for (known, region) in known.iter_mut().zip(regions) {
@@ -102,6 +107,7 @@ fn run_set(
     let farthest = regions.iter().filter_map(|region| paths.closed.rtt(coordinator, *region));
     let bound = farthest.map(|rtt| rtt.value.as_micros() as u64).max().unwrap_or(0);
     let mut schedule = Schedule::default();
+    let mut answers = Vec::with_capacity(TRANSACTIONS);
     for _ in 0..TRANSACTIONS {
         let draws: Vec<_> =
             regions.iter().map(|region| paths.draw(coordinator, *region, rng)).collect();
@@ -111,9 +117,11 @@ fn run_set(
         for (known, draw) in known.iter_mut().zip(&draws) {
             known.learn(draw);
         }
+        answers.push(draws.iter().map(Draw::answer).collect());
     }
     let eager_p99 = tallies[0].set_p99();
     tallies.iter_mut().for_each(|tally| tally.end_set(eager_p99));
+    answers
 }
 
 fn gain(paths: &Paths, participants: usize, rounds: u32, seed: u64) -> f64 {

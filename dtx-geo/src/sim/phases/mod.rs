@@ -1,5 +1,6 @@
 //! Latency-aware phases over the shipped maps, beside what others do.
 
+mod bound;
 mod compare;
 mod result;
 mod transaction;

@@ -89,6 +89,12 @@ pub struct PhaseRow {
     pub sets: usize,
     /// Transactions of each set.
     pub transactions: usize,
+    /// Of what the ideal delays save, the most that any delays could save that are the same for all
+    /// transactions of a set, however late that made the decision.
+    pub fixed_max: f64,
+    /// The most that anybody could save on average who does not know how long an answer will take,
+    /// also one that watches the answers as they come.
+    pub any_max: f64,
     /// The ways.
     pub ways: BTreeMap<Way, PhaseOutcome>,
 }
@@ -264,6 +270,8 @@ mod tests {
             participants: 2,
             sets: 1,
             transactions: 1,
+            fixed_max: 1.0,
+            any_max: 1.0,
             ways: Way::ALL.into_iter().map(|way| (way, at_limit.clone())).collect(),
         };
         PhaseComparison { seed: 1, rows: vec![row], places: Vec::new() }
