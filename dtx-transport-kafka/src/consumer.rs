@@ -21,12 +21,13 @@ use tokio::sync::oneshot;
 
 use crate::{
     context::{Context, Rebalance, take, unassign},
-    error::{error, of_call},
+    error::{error, is_unknown_topic, of_call},
     feed::Feed,
     hub::Commit,
     plan::{Begin, Source},
     progress::Progress,
     shared::Shared,
+    topics::not_yet,
 };
 
 /// How long the thread sleeps when nothing wakes it.
@@ -252,26 +253,24 @@ impl Consumer {
     /// The client met an error on its own.
     fn meet(&mut self, met: &KafkaError) {
         let fatal = matches!(met, KafkaError::MessageConsumptionFatal(_));
-        let failure = of_call(met, "receive");
+        let missing = met.rdkafka_error_code().filter(|_| is_unknown_topic(met));
+        let failure = |operation| match missing {
+            Some(code) if self.feed.settings.create_topics => {
+                not_yet("one of its topics", code, operation)
+            }
+            _ => of_call(met, operation),
+        };
+        let (failure, refusal) = (failure("receive"), failure("subscribe"));
         tracing::debug!(error = %met, "the consumer met an error");
         if fatal {
             let failure = error(ErrorKind::Internal, "receive").with_source(met.clone());
             self.shared.fail(failure);
         }
-        match failure.kind() {
-            ErrorKind::Invalid => {
-                if self.started.is_some() {
-                    self.tell(Err(of_call(met, "subscribe")));
-                } else {
-                    self.shared.fail(failure);
-                }
-            }
-            ErrorKind::Unavailable
-                if met.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) =>
-            {
-                self.shared.fail(failure);
-            }
-            _ => {}
+        let stays = failure.kind() == ErrorKind::Invalid || missing.is_some();
+        if stays && self.started.is_some() {
+            self.tell(Err(refusal));
+        } else if stays || met.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
+            self.shared.fail(failure);
         }
     }
 
