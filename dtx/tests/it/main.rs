@@ -20,4 +20,5 @@ mod operators;
 mod patterns;
 mod signals;
 mod submit;
+mod trace;
 mod writes;
