@@ -5,11 +5,21 @@ use std::{borrow::Cow, time::Duration};
 use bytes::Bytes;
 use dtx_core::{
     ids::TxId,
-    transport::{Envelope, WireError, WireLimits, WireMessage},
+    transport::{
+        CONTENT_TYPE, CloudEventNames, Envelope, WireError, WireLimits, WireMessage, cloud_event,
+        content_type,
+    },
 };
 use rdkafka::message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders};
 
-use crate::cloud_event::{CONTENT_TYPE, attributes, content_type};
+/// The names of the attributes of CloudEvents in messages of Kafka.
+const CLOUD_EVENT: CloudEventNames = CloudEventNames {
+    version: "ce_specversion",
+    id: "ce_id",
+    kind: "ce_type",
+    source: "ce_source",
+    subject: "ce_subject",
+};
 
 /// How long a message of the topic of retries stays away, in milliseconds.
 pub(crate) const RETRY_DELAY: &str = "dtx-retry-delay-ms";
@@ -42,7 +52,8 @@ impl Record {
     pub(crate) fn of(envelope: &Envelope, topic: String, partition: Option<i32>) -> Self {
         let WireMessage { headers, body } = WireMessage::encode(envelope);
         let content_type = content_type(envelope, &body).map(|value| (CONTENT_TYPE, value));
-        let headers = headers.into_iter().chain(attributes(envelope)).chain(content_type);
+        let headers =
+            headers.into_iter().chain(cloud_event(envelope, &CLOUD_EVENT)).chain(content_type);
         let headers = headers.map(|(name, value)| (name.into(), value.into_bytes())).collect();
         Self { topic, partition, key: Some(key(envelope.tx())), headers, body }
     }

@@ -1,10 +1,12 @@
 //! What a transport must offer, and what travels on it.
 
+mod cloud_event;
 mod contract;
 mod envelope;
 mod subject;
 mod wire;
 
+pub use cloud_event::{CONTENT_TYPE, CloudEventNames, cloud_event, content_type};
 pub use contract::{
     AckToken, Delivery, Interest, Nack, PublishResult, Subscribe, Subscription, Transport,
     TransportCapabilities, TransportInfo, TransportLimits,

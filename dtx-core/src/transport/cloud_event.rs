@@ -1,18 +1,29 @@
-//! What a message says in the words of CloudEvents 1.0, in the binary mode of its binding for
-//! Kafka, for tools that know no dtx. dtx itself reads none of it.
+//! What a message says in the words of CloudEvents 1.0, for tools that know no dtx. dtx itself
+//! reads none of it.
 
-use dtx_core::{
+use crate::{
     name::ParticipantName,
     transport::{Body, Envelope},
 };
 
-const SPECIFICATION: &str = "ce_specversion";
-const ID: &str = "ce_id";
-const TYPE: &str = "ce_type";
-const SOURCE: &str = "ce_source";
-const SUBJECT: &str = "ce_subject";
-/// The media type of the body, and the name of the metadata that gives another one.
-pub(crate) const CONTENT_TYPE: &str = "content-type";
+/// The header with the media type of the body, and the name of the metadata that gives another
+/// one than JSON.
+pub const CONTENT_TYPE: &str = "content-type";
+
+/// How a broker's binding of CloudEvents names the attributes in its binary mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CloudEventNames {
+    /// `specversion`.
+    pub version: &'static str,
+    /// `id`.
+    pub id: &'static str,
+    /// `type`.
+    pub kind: &'static str,
+    /// `source`.
+    pub source: &'static str,
+    /// `subject`.
+    pub subject: &'static str,
+}
 
 /// The version of CloudEvents.
 const VERSION: &str = "1.0";
@@ -21,8 +32,9 @@ const JSON: &str = "application/json";
 /// The longest media type that is taken, in bytes.
 const MEDIA_TYPE_MAX: usize = 128;
 
-/// The attributes of a message as headers. A command that is sent again has the same id.
-pub(crate) fn attributes(envelope: &Envelope) -> [(&'static str, String); 5] {
+/// The attributes of a message as headers with these names. A command that is sent again has the
+/// same id.
+pub fn cloud_event(envelope: &Envelope, names: &CloudEventNames) -> [(&'static str, String); 5] {
     let (kind, id, source, subject) = match &envelope.body {
         Body::Command(command) => (
             "dtx.command",
@@ -56,11 +68,11 @@ pub(crate) fn attributes(envelope: &Envelope) -> [(&'static str, String); 5] {
         ),
     };
     [
-        (SPECIFICATION, VERSION.to_owned()),
-        (ID, id),
-        (TYPE, kind.to_owned()),
-        (SOURCE, source),
-        (SUBJECT, subject),
+        (names.version, VERSION.to_owned()),
+        (names.id, id),
+        (names.kind, kind.to_owned()),
+        (names.source, source),
+        (names.subject, subject),
     ]
 }
 
@@ -68,8 +80,8 @@ fn participant(name: &ParticipantName) -> String {
     format!("/dtx/participants/{name}")
 }
 
-/// What the body is; `None` when there is none.
-pub(crate) fn content_type(envelope: &Envelope, body: &[u8]) -> Option<String> {
+/// The media type of the body; `None` when there is no body.
+pub fn content_type(envelope: &Envelope, body: &[u8]) -> Option<String> {
     if body.is_empty() {
         return None;
     }
@@ -90,7 +102,9 @@ mod tests {
     use std::sync::Arc;
 
     use bytes::Bytes;
-    use dtx_core::{
+
+    use super::*;
+    use crate::{
         answer::Done,
         ids::{AcceptSequence, Epoch, HolderId, OperationIndex, ShardId, TxId},
         name::ActionName,
@@ -99,7 +113,17 @@ mod tests {
         transport::{Command, Headers, Inquiry, InquiryAnswer},
     };
 
-    use super::*;
+    const NAMES: CloudEventNames = CloudEventNames {
+        version: "ce_specversion",
+        id: "ce_id",
+        kind: "ce_type",
+        source: "ce_source",
+        subject: "ce_subject",
+    };
+
+    fn attributes(envelope: &Envelope) -> [(&'static str, String); 5] {
+        cloud_event(envelope, &NAMES)
+    }
 
     fn command(attempt: u32) -> Command {
         Command {
