@@ -3,7 +3,7 @@
 use async_nats::{HeaderMap, Message, Subject};
 use bytes::{Bytes, BytesMut};
 use dtx_core::transport::{
-    CONTENT_TYPE, CloudEventNames, Envelope, WireError, WireLimits, WireMessage, cloud_event,
+    CONTENT_TYPE, CloudEventNames, Envelope, WireError, WireLimits, WireMessage, add_cloud_event,
     content_type,
 };
 
@@ -37,10 +37,11 @@ pub(crate) struct Outgoing {
 
 /// The message of an envelope.
 pub(crate) fn write(envelope: &Envelope) -> Outgoing {
-    let message = WireMessage::encode(envelope);
+    let mut message = WireMessage::encode(envelope);
+    add_cloud_event(&mut message.headers, envelope, &CLOUD_EVENT);
     let mut headers = HeaderMap::new();
     let mut long = Vec::new();
-    for (name, value) in message.headers.into_iter().chain(cloud_event(envelope, &CLOUD_EVENT)) {
+    for (name, value) in message.headers.iter() {
         match value.len() > LONG_VALUE {
             true => long.push((name, value)),
             false => headers.insert(name, value),
@@ -56,7 +57,7 @@ pub(crate) fn write(envelope: &Envelope) -> Outgoing {
     headers.insert(OWN_BYTES, message.body.len().to_string());
     let mut body = BytesMut::from(&message.body[..]);
     for (name, value) in long {
-        for part in [name, ":", &value, "\n"] {
+        for part in [name, ":", value, "\n"] {
             body.extend_from_slice(part.as_bytes());
         }
     }

@@ -1,10 +1,7 @@
 //! What a message says in the words of CloudEvents 1.0, for tools that know no dtx. dtx itself
 //! reads none of it.
 
-use crate::{
-    name::ParticipantName,
-    transport::{Body, Envelope},
-};
+use crate::transport::{Body, Command, Envelope, Inquiry, InquiryAnswer, Reply, WireHeaders};
 
 /// The header with the media type of the body, and the name of the metadata that gives another
 /// one than JSON.
@@ -32,56 +29,46 @@ const JSON: &str = "application/json";
 /// The longest media type that is taken, in bytes.
 const MEDIA_TYPE_MAX: usize = 128;
 
-/// The attributes of a message as headers with these names. A command that is sent again has the
-/// same id.
-pub fn cloud_event(envelope: &Envelope, names: &CloudEventNames) -> [(&'static str, String); 5] {
-    let (kind, id, source, subject) = match &envelope.body {
-        Body::Command(command) => (
-            "dtx.command",
-            format!("{}.{}.{}", command.tx, command.operation, command.phase.name()),
-            format!("/dtx/shards/{}", command.shard),
-            command.subject().to_string(),
-        ),
-        Body::Reply(reply) => (
-            "dtx.reply",
-            format!("{}.{}.{}.{}", reply.tx, reply.operation, reply.phase.name(), reply.attempt),
-            participant(&reply.participant),
-            reply.subject().to_string(),
-        ),
-        Body::Inquiry(inquiry) => (
-            "dtx.inquiry",
-            format!("{}.{}.{:?}", inquiry.tx, inquiry.operation, inquiry.host),
-            participant(&inquiry.participant),
-            inquiry.tx.to_string(),
-        ),
-        Body::InquiryAnswer(answer) => (
-            "dtx.inquiry-answer",
-            format!(
-                "{}.{}.{:?}.{}",
-                answer.tx,
-                answer.operation,
-                answer.host,
-                if answer.verdict.is_some() { "decided" } else { "pending" }
-            ),
-            "/dtx/coordinators".to_owned(),
-            answer.tx.to_string(),
-        ),
-    };
-    [
-        (names.version, VERSION.to_owned()),
-        (names.id, id),
-        (names.kind, kind.to_owned()),
-        (names.source, source),
-        (names.subject, subject),
-    ]
-}
-
-fn participant(name: &ParticipantName) -> String {
-    format!("/dtx/participants/{name}")
+/// Adds the attributes of a message to its headers, with these names. A command that is sent again
+/// has the same id.
+pub fn add_cloud_event(headers: &mut WireHeaders, envelope: &Envelope, names: &CloudEventNames) {
+    headers.add(names.version, VERSION);
+    match &envelope.body {
+        Body::Command(command) => {
+            let Command { tx, operation, .. } = &**command;
+            headers.add(names.id, format_args!("{tx}.{operation}.{}", command.phase.name()));
+            headers.add(names.kind, "dtx.command");
+            headers.add(names.source, format_args!("/dtx/shards/{}", command.shard));
+            headers.add(names.subject, command.subject());
+        }
+        Body::Reply(reply) => {
+            let Reply { tx, operation, attempt, .. } = reply;
+            let phase = reply.phase.name();
+            headers.add(names.id, format_args!("{tx}.{operation}.{phase}.{attempt}"));
+            headers.add(names.kind, "dtx.reply");
+            headers.add(names.source, format_args!("/dtx/participants/{}", reply.participant));
+            headers.add(names.subject, reply.subject());
+        }
+        Body::Inquiry(inquiry) => {
+            let Inquiry { tx, operation, host, .. } = inquiry;
+            headers.add(names.id, format_args!("{tx}.{operation}.{host:?}"));
+            headers.add(names.kind, "dtx.inquiry");
+            headers.add(names.source, format_args!("/dtx/participants/{}", inquiry.participant));
+            headers.add(names.subject, tx);
+        }
+        Body::InquiryAnswer(answer) => {
+            let InquiryAnswer { tx, operation, host, .. } = answer;
+            let what = if answer.verdict.is_some() { "decided" } else { "pending" };
+            headers.add(names.id, format_args!("{tx}.{operation}.{host:?}.{what}"));
+            headers.add(names.kind, "dtx.inquiry-answer");
+            headers.add(names.source, "/dtx/coordinators");
+            headers.add(names.subject, tx);
+        }
+    }
 }
 
 /// The media type of the body; `None` when there is no body.
-pub fn content_type(envelope: &Envelope, body: &[u8]) -> Option<String> {
+pub fn content_type<'a>(envelope: &'a Envelope, body: &[u8]) -> Option<&'a str> {
     if body.is_empty() {
         return None;
     }
@@ -94,7 +81,7 @@ pub fn content_type(envelope: &Envelope, body: &[u8]) -> Option<String> {
     // A reply is the participant's, whose answers are JSON.
     let is_command = matches!(envelope.body, Body::Command(_));
     let given = given.filter(|_| is_command).find(is_media_type);
-    Some(given.unwrap_or(JSON).to_owned())
+    Some(given.unwrap_or(JSON))
 }
 
 #[cfg(test)]
@@ -107,10 +94,10 @@ mod tests {
     use crate::{
         answer::Done,
         ids::{AcceptSequence, Epoch, HolderId, OperationIndex, ShardId, TxId},
-        name::ActionName,
+        name::{ActionName, ParticipantName},
         pattern::{Pattern, Phase},
         store::Verdict,
-        transport::{Command, Headers, Inquiry, InquiryAnswer},
+        transport::Headers,
     };
 
     const NAMES: CloudEventNames = CloudEventNames {
@@ -122,7 +109,10 @@ mod tests {
     };
 
     fn attributes(envelope: &Envelope) -> [(&'static str, String); 5] {
-        cloud_event(envelope, &NAMES)
+        let mut headers = WireHeaders::default();
+        add_cloud_event(&mut headers, envelope, &NAMES);
+        let all: Vec<_> = headers.iter().map(|(name, value)| (name, value.to_owned())).collect();
+        all.try_into().expect("five attributes")
     }
 
     fn command(attempt: u32) -> Command {
@@ -220,12 +210,12 @@ mod tests {
             ("a\nb", JSON),
             (" a", JSON),
         ] {
-            assert_eq!(content_type(&of(given), b"x").as_deref(), Some(taken), "{given:?}");
+            assert_eq!(content_type(&of(given), b"x"), Some(taken), "{given:?}");
         }
-        assert_eq!(content_type(&envelope(1), b"{}").as_deref(), Some(JSON));
+        assert_eq!(content_type(&envelope(1), b"{}"), Some(JSON));
         assert_eq!(content_type(&of("application/cbor"), b""), None);
         let body = Body::Reply(command(1).reply(Ok(Done::with("{}"))));
         let reply = Envelope { body, ..of("application/cbor") };
-        assert_eq!(content_type(&reply, b"{}").as_deref(), Some(JSON));
+        assert_eq!(content_type(&reply, b"{}"), Some(JSON));
     }
 }
