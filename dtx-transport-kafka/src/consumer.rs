@@ -21,12 +21,13 @@ use tokio::sync::oneshot;
 
 use crate::{
     context::{Context, Rebalance, take, unassign},
-    error::{error, of_call},
+    error::{error, is_unknown_topic, of_call},
     feed::Feed,
     hub::Commit,
     plan::{Begin, Source},
     progress::Progress,
     shared::Shared,
+    topics::not_yet,
 };
 
 /// How long the thread sleeps when nothing wakes it.
@@ -185,6 +186,7 @@ impl Consumer {
         while !self.shared.is_closed() {
             self.poll_events();
             let more = self.poll_lanes();
+            self.shared.tell_offered();
             self.go_on_leaving();
             self.commit_in_time();
             self.settle_start();
@@ -225,16 +227,14 @@ impl Consumer {
     /// Takes messages of every partition that has some and may go on. Says whether there may be
     /// more.
     fn poll_lanes(&mut self) -> bool {
-        let span_max = self.feed.settings.unacked_span_max;
         let mut more = false;
         for lane in self.lanes.values() {
             if !lane.flag.swap(false, Ordering::SeqCst) {
                 continue;
             }
             for turn in 0.. {
-                let (has_room, span) = self.shared.room(lane.generation);
                 // A partition that pauses is looked at again when something is acknowledged.
-                if !has_room || span >= span_max || turn == TURN {
+                if turn == TURN || !self.has_room(lane.generation) {
                     lane.flag.store(true, Ordering::SeqCst);
                     more |= turn == TURN;
                     break;
@@ -249,29 +249,41 @@ impl Consumer {
         more
     }
 
+    /// Whether a message of this partition may be taken. If not, the thread is woken when one may.
+    fn has_room(&self, generation: u64) -> bool {
+        let span_max = self.feed.settings.unacked_span_max;
+        let has_room = || {
+            let (has_room, span) = self.shared.room(generation);
+            has_room && span < span_max
+        };
+        has_room() || {
+            self.shared.wait_for_room();
+            // Some may have been made just before that was said.
+            has_room()
+        }
+    }
+
     /// The client met an error on its own.
     fn meet(&mut self, met: &KafkaError) {
         let fatal = matches!(met, KafkaError::MessageConsumptionFatal(_));
-        let failure = of_call(met, "receive");
+        let missing = met.rdkafka_error_code().filter(|_| is_unknown_topic(met));
+        let failure = |operation| match missing {
+            Some(code) if self.feed.settings.create_topics => {
+                not_yet("one of its topics", code, operation)
+            }
+            _ => of_call(met, operation),
+        };
+        let (failure, refusal) = (failure("receive"), failure("subscribe"));
         tracing::debug!(error = %met, "the consumer met an error");
         if fatal {
             let failure = error(ErrorKind::Internal, "receive").with_source(met.clone());
             self.shared.fail(failure);
         }
-        match failure.kind() {
-            ErrorKind::Invalid => {
-                if self.started.is_some() {
-                    self.tell(Err(of_call(met, "subscribe")));
-                } else {
-                    self.shared.fail(failure);
-                }
-            }
-            ErrorKind::Unavailable
-                if met.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) =>
-            {
-                self.shared.fail(failure);
-            }
-            _ => {}
+        let stays = failure.kind() == ErrorKind::Invalid || missing.is_some();
+        if stays && self.started.is_some() {
+            self.tell(Err(refusal));
+        } else if stays || met.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
+            self.shared.fail(failure);
         }
     }
 
@@ -327,6 +339,7 @@ impl Consumer {
     /// long enough.
     fn go_on_leaving(&mut self) {
         let Some(leaving) = &self.leaving else { return };
+        self.shared.wait_for_room();
         if !self.shared.hub().is_idle(&leaving.generations) && Instant::now() < leaving.until {
             return;
         }

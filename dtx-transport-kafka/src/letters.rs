@@ -54,10 +54,10 @@ impl Letter {
 fn cut(mut record: Record) -> Record {
     record.body.truncate(CUT_BODY);
     let ours = |name: &str| [DEAD_REASON, DEAD_FROM, DEAD_GROUP, DEAD_ATTEMPTS].contains(&name);
-    record.headers.retain(|(name, value)| ours(name) || name.len() + value.len() <= CUT_VALUE);
+    record.headers.retain(|name, bytes| ours(name) || name.len() + bytes <= CUT_VALUE);
     let excess = record.headers.len().saturating_sub(CUT_HEADERS);
     // Ours are the last ones.
-    record.headers.drain(..excess);
+    record.headers.leave_out(excess);
     record.key = record.key.filter(|key| key.len() <= CUT_VALUE);
     record.with("dtx-dead-cut", "true")
 }
@@ -138,10 +138,12 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
+    use crate::record::RecordHeaders;
 
     #[test]
     fn a_letter_that_is_cut_keeps_its_reason_and_fits() {
-        let headers = (0..500).map(|n| (format!("h{n}").into(), vec![b'x'; n])).collect();
+        let mut headers = RecordHeaders::default();
+        (0..500).for_each(|n| headers.add(format!("h{n}"), &vec![b'x'; n]));
         let body = Bytes::from(vec![0; CUT_BODY + 1]);
         let key = Some(Bytes::from(vec![0; CUT_VALUE + 1]));
         let record = Record { topic: "t".to_owned(), partition: None, key, headers, body };

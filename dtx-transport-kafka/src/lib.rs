@@ -19,7 +19,6 @@
 #![forbid(unsafe_code)]
 
 mod client;
-mod cloud_event;
 mod consumer;
 mod context;
 mod error;

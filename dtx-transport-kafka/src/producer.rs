@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use dtx_core::{
@@ -86,14 +86,11 @@ impl InBatch {
     }
 }
 
-/// How many clients produce side by side. A broker handles one request of a connection at a time,
-/// and this client puts messages of one partition into a request: over one connection all
-/// partitions wait for each other. More than two gained nothing on two cores.
-const LINES: usize = 2;
-
-/// The producer of a transport.
+/// The producer of a transport: one client for all partitions. While a broker handles a request
+/// of its connection, messages of the other partitions gather, which makes the next requests
+/// fuller. Two clients side by side made a third more requests, and took more of the processor.
 pub(crate) struct Producer {
-    lines: Vec<Line>,
+    line: Line,
     message_bytes_max: usize,
 }
 
@@ -111,37 +108,18 @@ impl Producer {
         message_bytes_max: usize,
         delivery_timeout: Duration,
     ) -> Result<Self, TransportError> {
-        let line = || Line::new(config.clone(), Arc::clone(&last_error), delivery_timeout);
-        let lines = (0..LINES).map(|_| line()).collect::<Result<_, _>>()?;
-        Ok(Self { lines, message_bytes_max })
+        let line = Line::new(config, last_error, delivery_timeout)?;
+        Ok(Self { line, message_bytes_max })
     }
 
     pub(crate) fn stats(&self) -> KafkaStats {
-        let all = self.lines.iter().map(Line::stats);
-        all.fold(KafkaStats::default(), |sum, one| KafkaStats {
-            messages: sum.messages + one.messages,
-            produce_requests: sum.produce_requests + one.produce_requests,
-        })
+        self.line.stats()
     }
 
     /// Whether a broker answers within this time. Blocks.
     pub(crate) fn answers(&self, within: Duration) -> bool {
-        self.lines.iter().all(|line| {
-            let sender = line.current();
-            let client = sender.client();
-            client.is_some_and(|client| client.client().fetch_cluster_id(within).is_some())
-        })
-    }
-
-    /// Always the same one for a partition, so that its messages share requests, and for the
-    /// messages of a transaction in a topic, so that they stay in order.
-    fn line(&self, record: &Record) -> &Line {
-        let topic = record
-            .topic
-            .bytes()
-            .fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte)));
-        let partition = record.partition.and_then(|partition| usize::try_from(partition).ok());
-        &self.lines[topic.wrapping_add(partition.unwrap_or_default()) % self.lines.len()]
+        let sender = self.line.current();
+        sender.client().is_some_and(|client| client.client().fetch_cluster_id(within).is_some())
     }
 
     /// Produces all of them and waits until each is confirmed or given up. One that is too large
@@ -174,9 +152,8 @@ impl Producer {
             )));
         }
         let mut message = Box::new(message);
-        let line = self.line(record);
         loop {
-            let sender = line.current();
+            let sender = self.line.current();
             let (refused, returned) = match hand(&sender, record, message)? {
                 None => return Ok(()),
                 Some(refused) => refused,
@@ -186,7 +163,7 @@ impl Producer {
                 tokio::time::sleep(ROOM).await;
             } else if sender.ended_by().is_some() {
                 // It was not taken, so it can go to the next client.
-                line.replace(&sender).await.map_err(|e| e.with_effect(Effect::None))?;
+                self.line.replace(&sender).await.map_err(|e| e.with_effect(Effect::None))?;
             } else {
                 return Err(of_message(&refused).with_effect(Effect::None));
             }
@@ -195,16 +172,9 @@ impl Producer {
 
     /// Waits until nothing is on its way. Blocks.
     pub(crate) fn flush(&self, timeout: Duration) -> Result<(), TransportError> {
-        let end = Instant::now() + timeout;
-        let flush = |line: &Line| {
-            let sender = line.current();
-            let Some(client) = sender.client() else { return Ok(()) };
-            let left = end.saturating_duration_since(Instant::now());
-            client.flush(Timeout::After(left)).map_err(|error| of_call(&error, "close"))
-        };
-        // One that fails keeps none of the others.
-        let flushed: Vec<_> = self.lines.iter().map(flush).collect();
-        flushed.into_iter().collect()
+        let sender = self.line.current();
+        let Some(client) = sender.client() else { return Ok(()) };
+        client.flush(Timeout::After(timeout)).map_err(|error| of_call(&error, "close"))
     }
 }
 

@@ -1,15 +1,25 @@
 //! What dtx writes into a topic, and how it is read again.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, ops::Range, time::Duration};
 
 use bytes::Bytes;
 use dtx_core::{
     ids::TxId,
-    transport::{Envelope, WireError, WireLimits, WireMessage},
+    transport::{
+        CONTENT_TYPE, CloudEventNames, Envelope, WireError, WireHeaders, WireLimits, WireMessage,
+        add_cloud_event, content_type,
+    },
 };
 use rdkafka::message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders};
 
-use crate::cloud_event::{CONTENT_TYPE, attributes, content_type};
+/// The names of the attributes of CloudEvents in messages of Kafka.
+const CLOUD_EVENT: CloudEventNames = CloudEventNames {
+    version: "ce_specversion",
+    id: "ce_id",
+    kind: "ce_type",
+    source: "ce_source",
+    subject: "ce_subject",
+};
 
 /// How long a message of the topic of retries stays away, in milliseconds.
 pub(crate) const RETRY_DELAY: &str = "dtx-retry-delay-ms";
@@ -34,50 +44,96 @@ pub(crate) struct Record {
     /// `None`: by the key.
     pub(crate) partition: Option<i32>,
     pub(crate) key: Option<Bytes>,
-    pub(crate) headers: Vec<(Cow<'static, str>, Vec<u8>)>,
+    pub(crate) headers: RecordHeaders,
     pub(crate) body: Bytes,
+}
+
+/// The headers of a record. All values share one buffer, since a message has two dozen of them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RecordHeaders {
+    places: Vec<(Cow<'static, str>, Range<usize>)>,
+    values: Vec<u8>,
+}
+
+impl RecordHeaders {
+    pub(crate) fn add(&mut self, name: impl Into<Cow<'static, str>>, value: &[u8]) {
+        let begin = self.values.len();
+        self.values.extend_from_slice(value);
+        self.places.push((name.into(), begin..self.values.len()));
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.places.iter().map(|(name, place)| (&**name, &self.values[place.clone()]))
+    }
+
+    /// Keeps those for which it holds, by name and bytes of the value.
+    pub(crate) fn retain(&mut self, mut keeps: impl FnMut(&str, usize) -> bool) {
+        self.places.retain(|(name, place)| keeps(name, place.len()));
+    }
+
+    /// Leaves out the first ones.
+    pub(crate) fn leave_out(&mut self, count: usize) {
+        self.places.drain(..count);
+    }
+}
+
+impl From<WireHeaders> for RecordHeaders {
+    fn from(headers: WireHeaders) -> Self {
+        let (ends, text) = headers.into_parts();
+        let mut begin = 0;
+        let place = |(name, end): (&'static str, usize)| {
+            (name.into(), std::mem::replace(&mut begin, end)..end)
+        };
+        Self { places: ends.into_iter().map(place).collect(), values: text.into_bytes() }
+    }
 }
 
 impl Record {
     pub(crate) fn of(envelope: &Envelope, topic: String, partition: Option<i32>) -> Self {
-        let WireMessage { headers, body } = WireMessage::encode(envelope);
-        let content_type = content_type(envelope, &body).map(|value| (CONTENT_TYPE, value));
-        let headers = headers.into_iter().chain(attributes(envelope)).chain(content_type);
-        let headers = headers.map(|(name, value)| (name.into(), value.into_bytes())).collect();
-        Self { topic, partition, key: Some(key(envelope.tx())), headers, body }
+        let WireMessage { mut headers, body } = WireMessage::encode(envelope);
+        add_cloud_event(&mut headers, envelope, &CLOUD_EVENT);
+        if let Some(value) = content_type(envelope, &body) {
+            headers.add(CONTENT_TYPE, value);
+        }
+        Self { topic, partition, key: Some(key(envelope.tx())), headers: headers.into(), body }
     }
 
     /// A message as it came, whatever it is.
     pub(crate) fn copy(message: &BorrowedMessage<'_>, topic: String) -> Self {
-        let of = |header: Header<'_, &[u8]>| {
-            (header.key.to_owned().into(), header.value.unwrap_or_default().to_vec())
-        };
+        let mut headers = RecordHeaders::default();
+        for header in message.headers().into_iter().flat_map(|all| all.iter()) {
+            headers.add(header.key.to_owned(), header.value.unwrap_or_default());
+        }
         Self {
             topic,
             partition: None,
             key: message.key().map(Bytes::copy_from_slice),
-            headers: message.headers().map(|all| all.iter().map(of).collect()).unwrap_or_default(),
+            headers,
             body: message.payload().map(Bytes::copy_from_slice).unwrap_or_default(),
         }
     }
 
     /// Without this header.
     pub(crate) fn without(mut self, name: &str) -> Self {
-        self.headers.retain(|(other, _)| other != name);
+        self.headers.retain(|other, _| other != name);
         self
     }
 
     /// Sets a header of which there is one.
     pub(crate) fn with(self, name: &'static str, value: impl ToString) -> Self {
         let mut record = self.without(name);
-        record.headers.push((name.into(), value.to_string().into_bytes()));
+        record.headers.add(name, value.to_string().as_bytes());
         record
     }
 
     /// The headers as the client takes them.
     pub(crate) fn owned_headers(&self) -> OwnedHeaders {
         let mut all = OwnedHeaders::new_with_capacity(self.headers.len());
-        for (key, value) in &self.headers {
+        for (key, value) in self.headers.iter() {
             all = all.insert(Header { key, value: Some(value) });
         }
         all

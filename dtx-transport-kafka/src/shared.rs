@@ -5,7 +5,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -33,6 +33,10 @@ pub(crate) struct Shared {
     pub(crate) arrived: Notify,
     /// Wakes the thread.
     pub(crate) wake: Wake,
+    /// Something was offered that whoever receives was not told of.
+    offered: AtomicBool,
+    /// The thread wants to be woken when there is room.
+    wants_room: AtomicBool,
     ended: watch::Sender<bool>,
 }
 
@@ -50,6 +54,8 @@ impl Shared {
             counter,
             arrived: Notify::new(),
             wake: Wake::default(),
+            offered: AtomicBool::new(false),
+            wants_room: AtomicBool::new(false),
             ended: watch::Sender::new(false),
         }
     }
@@ -103,13 +109,33 @@ impl Shared {
         due: Option<Instant>,
     ) {
         self.hub().offer(place, envelope, before, due);
-        self.arrived.notify_one();
+        self.offered.store(true, Ordering::Relaxed);
+    }
+
+    /// Wakes whoever receives if something was offered since: once for all that one look brought,
+    /// so that it is taken, and answered, together.
+    pub(crate) fn tell_offered(&self) {
+        if self.offered.swap(false, Ordering::Relaxed) {
+            self.arrived.notify_one();
+        }
+    }
+
+    /// The thread waits until there is room, or until what it gives up is settled.
+    pub(crate) fn wait_for_room(&self) {
+        self.wants_room.store(true, Ordering::SeqCst);
+    }
+
+    /// There may be room: the thread is woken if it waits for some.
+    pub(crate) fn made_room(&self) {
+        if self.wants_room.swap(false, Ordering::SeqCst) {
+            self.wake.wake();
+        }
     }
 
     /// Settles a message that was moved.
     pub(crate) fn settle(&self, place: Place) {
         self.hub().settle(place);
-        self.wake.wake();
+        self.made_room();
     }
 
     pub(crate) fn move_failed(&self, place: Place, delay: Duration) {

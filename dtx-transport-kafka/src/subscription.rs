@@ -66,7 +66,7 @@ impl KafkaSubscription {
             }
         }
         drop(hub);
-        self.shared.wake.wake();
+        self.shared.made_room();
         match stale {
             0 => Ok(()),
             _ => Err(error(ErrorKind::Fenced, operation).with_context(format!(
@@ -124,7 +124,7 @@ impl Subscription for KafkaSubscription {
             let taken = self.shared.hub().deliver(max, now);
             let due = match taken {
                 Taken::Some(deliveries) => {
-                    self.shared.wake.wake();
+                    self.shared.made_room();
                     return Ok(deliveries);
                 }
                 Taken::Failed(failure) => return Err(failure),

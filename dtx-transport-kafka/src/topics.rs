@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dtx_core::error::{ErrorKind, Retry, TransportError};
+use dtx_core::error::{Effect, ErrorKind, Retry, TransportError};
 use rdkafka::{
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     client::DefaultClientContext,
@@ -248,8 +248,11 @@ fn look(
             };
             let passes = matches!(code, Code::UnknownTopicOrPartition | Code::LeaderNotAvailable);
             let may_come = just_made || code == Code::LeaderNotAvailable;
-            if !(passes && may_come) || Instant::now() >= end {
+            if !(passes && may_come) {
                 return Err(of_code(code, operation, &format!("the topic {name}")));
+            }
+            if Instant::now() >= end {
+                return Err(not_yet(&format!("the topic {name}"), code, operation));
             }
             std::thread::sleep(LOOK);
         }
@@ -276,12 +279,23 @@ fn wait_until_served(
                 return Ok(());
             }
             if Instant::now() >= end {
-                return Err(error);
+                let code = met.rdkafka_error_code().filter(|_| is_unknown_topic(&met));
+                let about = format!("the topic {name}");
+                return Err(code.map_or(error, |code| not_yet(&about, code, operation)));
             }
             std::thread::sleep(LOOK);
         }
     }
     Ok(())
+}
+
+/// A topic that dtx makes, and that no broker shows. It may come at any moment, so a later try
+/// may succeed, unlike one for a topic that nobody makes.
+pub(crate) fn not_yet(about: &str, code: Code, operation: &'static str) -> TransportError {
+    error(ErrorKind::Unavailable, operation).with_effect(Effect::None).with_context(format!(
+        "no broker shows {about}, which is made where it is missing; see the setting \
+         connect_timeout ({code:?})"
+    ))
 }
 
 /// Whether every partition has a leader.
@@ -291,4 +305,53 @@ fn is_whole(topic: &MetadataTopic) -> bool {
     };
     let partitions = topic.partitions();
     !partitions.is_empty() && partitions.iter().all(|p| has_leader(p.error()) && p.leader() >= 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::{
+        ClientContext,
+        mocking::MockCluster,
+        types::{
+            RDKafkaApiKey, RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART as UNKNOWN,
+        },
+    };
+
+    use super::*;
+
+    const TOPIC: &str = "shop.saga.payment";
+    /// How long a topic is waited for that never comes.
+    const SHORT: Duration = Duration::from_millis(100);
+
+    fn client<C: ClientContext>(mock: &MockCluster<'_, C>) -> AdminClient<DefaultClientContext> {
+        let settings = KafkaSettings::new(&mock.bootstrap_servers()).expect("brokers");
+        AdminClient::from_config(&settings.admin()).expect("a client")
+    }
+
+    #[test]
+    fn a_topic_that_was_made_and_is_not_seen_may_come_and_one_that_nobody_makes_does_not() {
+        let mock = MockCluster::new(1).expect("a mock");
+        mock.topic_error(TOPIC, UNKNOWN).expect("it is unknown");
+        let client = client(&mock);
+        let look = |made| look(&client, &[TOPIC.to_owned()], made, SHORT, "subscribe").err();
+        let missing = look(false).expect("it is not there");
+        assert_eq!((missing.kind(), missing.retry()), (ErrorKind::Invalid, Retry::Never));
+        let late = look(true).expect("it is not there yet");
+        assert_eq!((late.kind(), late.effect()), (ErrorKind::Unavailable, Effect::None), "{late}");
+        assert_ne!(late.retry(), Retry::Never, "a later start may find it");
+        assert!(late.to_string().contains(TOPIC) && late.to_string().contains("connect_timeout"));
+    }
+
+    #[test]
+    fn a_topic_that_is_seen_and_not_served_in_time_may_be_served_later() {
+        let mock = MockCluster::new(1).expect("a mock");
+        mock.create_topic(TOPIC, 1, 1).expect("a topic");
+        let client = client(&mock);
+        let served = || wait_until_served(&client, TOPIC, 1, SHORT, "subscribe");
+        mock.request_errors(RDKafkaApiKey::ListOffsets, &[UNKNOWN; 1_000]);
+        let late = served().expect_err("it is not served yet");
+        assert_eq!((late.kind(), late.effect()), (ErrorKind::Unavailable, Effect::None), "{late}");
+        mock.clear_request_errors(RDKafkaApiKey::ListOffsets);
+        served().expect("it is served");
+    }
 }

@@ -35,7 +35,6 @@
 #![forbid(unsafe_code)]
 
 mod api;
-mod cloud_event;
 mod error;
 mod fetch;
 mod held;

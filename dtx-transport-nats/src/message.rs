@@ -2,9 +2,19 @@
 
 use async_nats::{HeaderMap, Message, Subject};
 use bytes::{Bytes, BytesMut};
-use dtx_core::transport::{Envelope, WireError, WireLimits, WireMessage};
+use dtx_core::transport::{
+    CONTENT_TYPE, CloudEventNames, Envelope, WireError, WireLimits, WireMessage, add_cloud_event,
+    content_type,
+};
 
-use crate::cloud_event::{CONTENT_TYPE, attributes, content_type};
+/// The names of the attributes of CloudEvents in messages of NATS.
+const CLOUD_EVENT: CloudEventNames = CloudEventNames {
+    version: "ce-specversion",
+    id: "ce-id",
+    kind: "ce-type",
+    source: "ce-source",
+    subject: "ce-subject",
+};
 
 /// A header with a longer value travels behind the body: JetStream takes 64 KiB of headers.
 const LONG_VALUE: usize = 2_048;
@@ -27,10 +37,11 @@ pub(crate) struct Outgoing {
 
 /// The message of an envelope.
 pub(crate) fn write(envelope: &Envelope) -> Outgoing {
-    let message = WireMessage::encode(envelope);
+    let mut message = WireMessage::encode(envelope);
+    add_cloud_event(&mut message.headers, envelope, &CLOUD_EVENT);
     let mut headers = HeaderMap::new();
     let mut long = Vec::new();
-    for (name, value) in message.headers.into_iter().chain(attributes(envelope)) {
+    for (name, value) in message.headers.iter() {
         match value.len() > LONG_VALUE {
             true => long.push((name, value)),
             false => headers.insert(name, value),
@@ -46,7 +57,7 @@ pub(crate) fn write(envelope: &Envelope) -> Outgoing {
     headers.insert(OWN_BYTES, message.body.len().to_string());
     let mut body = BytesMut::from(&message.body[..]);
     for (name, value) in long {
-        for part in [name, ":", &value, "\n"] {
+        for part in [name, ":", value, "\n"] {
             body.extend_from_slice(part.as_bytes());
         }
     }

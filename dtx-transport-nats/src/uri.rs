@@ -65,8 +65,8 @@ fn decode(text: &str) -> Option<String> {
             rest = after;
             continue;
         }
-        let digits = std::str::from_utf8(after.get(..2)?).ok()?;
-        bytes.push(u8::from_str_radix(digits, 16).ok()?);
+        let digit = |at: usize| char::from(*after.get(at)?).to_digit(16);
+        bytes.push(u8::try_from(digit(0)? * 16 + digit(1)?).ok()?);
         rest = &after[2..];
     }
     String::from_utf8(bytes).ok()
@@ -98,6 +98,7 @@ mod tests {
             "http://me:hunter2@h",
             "nats://me:hunter2@",
             "nats://me:hunter2%ZZ@h",
+            "nats://me:hunter2%+1@h",
             "nats://me:hunter2@h?x=1",
             "ws://me:hunter2@h",
         ] {

@@ -22,10 +22,11 @@ use dtx_core::{
     transport::{Body, Envelope, Reply, Transport},
 };
 use tokio::sync::{Semaphore, mpsc};
+use tracing::Span;
 
 use super::{
     clock::Clock,
-    crash_points,
+    crash_points, resume,
     settings::CoordinatorSettings,
     stats::Counters,
     waiters::{Submitter, Waiter, Waiters},
@@ -272,19 +273,7 @@ impl Lane {
                     self.engine(reply.shard, Input::Reply(reply));
                 }
             }
-            LaneInput::Engine(shard, input) => {
-                let found = match &*input {
-                    Input::Recovered { record, .. } => Some(record.tx),
-                    Input::Loaded { tx, .. } => Some(*tx),
-                    _ => None,
-                };
-                let found = found.filter(|tx| !self.holds(shard, *tx));
-                self.engine(shard, *input);
-                if let Some(tx) = found.filter(|tx| self.holds(shard, *tx)) {
-                    Counters::add(&self.parts.counters.recovered, 1);
-                    self.waiters.take_up(tx);
-                }
-            }
+            LaneInput::Engine(shard, input) => self.hand_over(shard, *input),
             LaneInput::Leased(lease) => {
                 crash_point!("lease.taken");
                 let settings = Arc::new(self.parts.settings.engine.clone());
@@ -303,6 +292,24 @@ impl Lane {
             LaneInput::Held(held) => self.peers.hold_back(held),
             LaneInput::Drain(done) => self.draining.push(done),
             LaneInput::Stop(_) => {}
+        }
+    }
+
+    /// Gives an input to the engine of the shard, and counts what that takes up by it.
+    fn hand_over(&mut self, shard: ShardId, input: Input) {
+        let found = match &input {
+            Input::Recovered { record, .. } => Some(record.tx),
+            Input::Loaded { tx, .. } => Some(*tx),
+            _ => None,
+        };
+        let found = found.filter(|tx| !self.holds(shard, *tx));
+        let span = found.map_or_else(Span::none, |_| resume::span(&input));
+        let _within = span.enter();
+        self.engine(shard, input);
+        if let Some(tx) = found.filter(|tx| self.holds(shard, *tx)) {
+            Counters::add(&self.parts.counters.recovered, 1);
+            tracing::debug!(%tx, "a transaction is taken up");
+            self.waiters.take_up(tx);
         }
     }
 

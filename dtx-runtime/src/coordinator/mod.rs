@@ -16,6 +16,7 @@ mod leases;
 mod operate;
 mod outbox;
 mod receive;
+mod resume;
 mod settings;
 mod stats;
 mod stop;

@@ -8,6 +8,7 @@ mod offer;
 mod offering;
 mod phases;
 mod settings;
+mod span;
 mod unit;
 
 pub use builder::{Participant, ParticipantError};

@@ -22,4 +22,5 @@ mod patterns;
 mod regions;
 mod signals;
 mod submit;
+mod trace;
 mod writes;

@@ -3,34 +3,31 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 
-use super::{header::*, message::WireMessage, text};
+use super::{
+    header::*,
+    message::{WireHeaders, WireMessage},
+    text,
+};
 use crate::{
     answer::{NotDone, Refusal},
     store::Verdict,
     transport::{Body, Command, Envelope, Headers, Inquiry, InquiryAnswer, Reply},
 };
 
-/// As many headers as a command has, metadata and trace included.
-const ROOM: usize = 20;
+/// As many headers as a command has, with metadata and trace and what transports add to them.
+const ROOM: usize = 28;
 
-struct Out {
-    headers: Vec<(&'static str, String)>,
-}
+/// As many bytes as their values usually have, with what transports add to them.
+const ROOM_BYTES: usize = 512;
 
-impl Out {
-    fn add(&mut self, name: &'static str, value: impl ToString) {
-        self.headers.push((name, value.to_string()));
-    }
-
-    fn flag(&mut self, name: &'static str, is_so: bool) {
-        if is_so {
-            self.add(name, TRUE);
-        }
+fn flag(out: &mut WireHeaders, name: &'static str, is_so: bool) {
+    if is_so {
+        out.add(name, TRUE);
     }
 }
 
 pub(super) fn encode(envelope: &Envelope) -> WireMessage {
-    let mut out = Out { headers: Vec::with_capacity(ROOM) };
+    let mut out = WireHeaders::with_capacity(ROOM, ROOM_BYTES);
     out.add(VERSION, CURRENT);
     let body = match &envelope.body {
         Body::Command(command) => self::command(&mut out, command),
@@ -41,10 +38,10 @@ pub(super) fn encode(envelope: &Envelope) -> WireMessage {
     if let Some(headers) = &envelope.headers {
         self::headers(&mut out, headers);
     }
-    WireMessage { headers: out.headers, body }
+    WireMessage { headers: out, body }
 }
 
-fn command(out: &mut Out, command: &Command) -> Bytes {
+fn command(out: &mut WireHeaders, command: &Command) -> Bytes {
     out.add(KIND, COMMAND);
     out.add(TX, command.tx);
     out.add(OPERATION, command.operation);
@@ -56,16 +53,16 @@ fn command(out: &mut Out, command: &Command) -> Bytes {
     out.add(EPOCH, command.epoch);
     out.add(ACTION, &command.action);
     out.add(ACTION_VERSION, command.action_version);
-    out.add(SEQUENCE, text::sequence(command.sequence));
-    out.add(WATERMARK, text::sequence(command.watermark));
+    out.add(SEQUENCE, text::Sequence(command.sequence));
+    out.add(WATERMARK, text::Sequence(command.watermark));
     if let Some(deadline) = command.deadline {
-        out.add(DEADLINE, text::nanoseconds(deadline));
+        out.add(DEADLINE, deadline.as_nanos());
     }
     if let Some(ttl) = command.ttl {
-        out.add(TTL, text::nanoseconds(ttl));
+        out.add(TTL, ttl.as_nanos());
     }
-    out.flag(ONE_PHASE, command.one_phase);
-    out.flag(NO_REPLY, !command.reply);
+    flag(out, ONE_PHASE, command.one_phase);
+    flag(out, NO_REPLY, !command.reply);
     if !command.inputs.is_empty() {
         let input = |(name, output): (&_, &Bytes)| format!("{name}:{}", STANDARD.encode(output));
         let inputs = command.inputs.iter().map(|i| input((&i.operation, &i.output)));
@@ -74,7 +71,7 @@ fn command(out: &mut Out, command: &Command) -> Bytes {
     command.payload.clone()
 }
 
-fn reply(out: &mut Out, reply: &Reply) -> Bytes {
+fn reply(out: &mut WireHeaders, reply: &Reply) -> Bytes {
     out.add(KIND, REPLY);
     out.add(TX, reply.tx);
     out.add(OPERATION, reply.operation);
@@ -86,8 +83,8 @@ fn reply(out: &mut Out, reply: &Reply) -> Bytes {
     match &reply.answer {
         Ok(done) => {
             out.add(ANSWER, DONE);
-            out.flag(READ_ONLY, done.read_only);
-            out.flag(REVERSED, done.reversed);
+            flag(out, READ_ONLY, done.read_only);
+            flag(out, REVERSED, done.reversed);
             return done.output.clone();
         }
         Err(NotDone::Rejected(reason)) => {
@@ -106,7 +103,7 @@ fn reply(out: &mut Out, reply: &Reply) -> Bytes {
     Bytes::new()
 }
 
-fn inquiry(out: &mut Out, inquiry: &Inquiry) -> Bytes {
+fn inquiry(out: &mut WireHeaders, inquiry: &Inquiry) -> Bytes {
     out.add(KIND, INQUIRY);
     out.add(TX, inquiry.tx);
     out.add(OPERATION, inquiry.operation);
@@ -116,7 +113,7 @@ fn inquiry(out: &mut Out, inquiry: &Inquiry) -> Bytes {
     Bytes::new()
 }
 
-fn inquiry_answer(out: &mut Out, answer: &InquiryAnswer) -> Bytes {
+fn inquiry_answer(out: &mut WireHeaders, answer: &InquiryAnswer) -> Bytes {
     out.add(KIND, INQUIRY_ANSWER);
     out.add(TX, answer.tx);
     out.add(OPERATION, answer.operation);
@@ -125,11 +122,11 @@ fn inquiry_answer(out: &mut Out, answer: &InquiryAnswer) -> Bytes {
     if let Some(verdict) = answer.verdict {
         out.add(VERDICT, verdict_word(verdict));
     }
-    out.add(RETRY_AFTER, text::nanoseconds(answer.retry_after));
+    out.add(RETRY_AFTER, answer.retry_after.as_nanos());
     Bytes::new()
 }
 
-fn headers(out: &mut Out, headers: &Headers) {
+fn headers(out: &mut WireHeaders, headers: &Headers) {
     out.add(METADATA, text::ascii_json(&headers.metadata));
     // What is not plain is no W3C trace context; it is among the metadata all the same.
     let Some(trace) = headers.trace.as_ref().filter(|trace| text::is_plain(&trace.parent)) else {

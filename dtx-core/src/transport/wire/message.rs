@@ -1,5 +1,10 @@
 //! The message, what bounds it, and what can be wrong with it.
 
+use std::{
+    fmt::{Display, Write},
+    iter,
+};
+
 use bytes::Bytes;
 use thiserror::Error;
 
@@ -9,9 +14,51 @@ use crate::transport::Envelope;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WireMessage {
     /// Names and values, each name once. The values are printable ASCII, without line ends.
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: WireHeaders,
     /// The user's bytes: the payload of a command, the output of a reply.
     pub body: Bytes,
+}
+
+/// The headers of a message. All values share one text, since a message has two dozen of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WireHeaders {
+    /// Each name with the end of its value in the text.
+    ends: Vec<(&'static str, usize)>,
+    text: String,
+}
+
+impl WireHeaders {
+    pub(super) fn with_capacity(headers: usize, bytes: usize) -> Self {
+        Self { ends: Vec::with_capacity(headers), text: String::with_capacity(bytes) }
+    }
+
+    /// Adds a header behind the others.
+    pub fn add(&mut self, name: &'static str, value: impl Display) {
+        // Writing to a text does not fail.
+        let _ = write!(self.text, "{value}");
+        self.ends.push((name, self.text.len()));
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Names and values, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let begins = iter::once(0).chain(self.ends.iter().map(|(_, end)| *end));
+        self.ends.iter().zip(begins).map(|((name, end), begin)| (*name, &self.text[begin..*end]))
+    }
+
+    /// The values one behind the other, and each name with the end of its value in them.
+    pub fn into_parts(self) -> (Vec<(&'static str, usize)>, String) {
+        (self.ends, self.text)
+    }
 }
 
 /// What is read at all. Both are checked before anything is parsed.

@@ -9,4 +9,4 @@ mod message;
 mod tests;
 mod text;
 
-pub use message::{WireError, WireLimits, WireMessage};
+pub use message::{WireError, WireHeaders, WireLimits, WireMessage};

@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
-use super::{WireError, WireLimits, WireMessage};
+use super::{WireError, WireHeaders, WireLimits, WireMessage};
 use crate::{
     answer::{Done, NotDone, PhaseAnswer, Reason, Refusal},
     ids::{AcceptSequence, Epoch, HolderId, OperationIndex, ShardId, TxId},
@@ -54,16 +54,17 @@ fn read(message: &WireMessage) -> Result<Envelope, WireError> {
 }
 
 fn read_within(message: &WireMessage, limits: &WireLimits) -> Result<Envelope, WireError> {
-    let headers = message.headers.iter().map(|(name, value)| (*name, value.as_bytes()));
+    let headers = message.headers.iter().map(|(name, value)| (name, value.as_bytes()));
     WireMessage::decode(headers, message.body.clone(), limits)
 }
 
 /// The message with one header changed, taken away, or given twice.
 fn with(header: &'static str, value: Option<&str>) -> WireMessage {
-    let mut message = WireMessage::encode(&a_command());
-    message.headers.retain(|(name, _)| *name != header);
-    message.headers.extend(value.map(|value| (header, value.to_owned())));
-    message
+    let WireMessage { headers: all, body } = WireMessage::encode(&a_command());
+    let mut headers = WireHeaders::default();
+    all.iter().filter(|(name, _)| *name != header).for_each(|(n, v)| headers.add(n, v));
+    value.into_iter().for_each(|value| headers.add(header, value));
+    WireMessage { headers, body }
 }
 
 #[test]
@@ -93,8 +94,7 @@ fn a_command_is_headers_that_people_can_read_and_the_bytes_of_the_user() {
         ("traceparent", "00-ab-cd-01"),
         ("tracestate", "a=b"),
     ];
-    let headers: Vec<_> = message.headers.iter().map(|(n, v)| (*n, v.as_str())).collect();
-    assert_eq!(headers, expected);
+    assert_eq!(message.headers.iter().collect::<Vec<_>>(), expected);
     assert_eq!(message.body, command().payload);
     assert_eq!(read(&message), Ok(a_command()));
 }
@@ -103,7 +103,7 @@ fn a_command_is_headers_that_people_can_read_and_the_bytes_of_the_user() {
 fn each_kind_says_no_more_than_it_has() {
     let reply = command().reply(Err(NotDone::Refused(Refusal::Expired)));
     let message = WireMessage::encode(&Envelope::new(Body::Reply(reply)));
-    let value = |name| message.headers.iter().find(|h| h.0 == name).map(|h| h.1.as_str());
+    let value = |name| message.headers.iter().find(|h| h.0 == name).map(|h| h.1);
     assert_eq!(value("dtx-answer"), Some("refused"));
     assert_eq!(value("dtx-refusal"), Some("expired"));
     assert_eq!(value("dtx-reason"), None);
@@ -114,8 +114,8 @@ fn each_kind_says_no_more_than_it_has() {
 #[test]
 fn headers_of_others_are_ignored_and_a_trace_of_another_hop_is_taken() {
     let mut message = with("traceparent", Some("00-ff-ff-01"));
-    message.headers.push(("x-request-id", "a".into()));
-    message.headers.push(("x-request-id", "b".into()));
+    message.headers.add("x-request-id", "a");
+    message.headers.add("x-request-id", "b");
     let envelope = read(&message).expect("a message");
     let trace = envelope.headers.as_ref().and_then(|headers| headers.trace.clone());
     assert_eq!(trace.map(|trace| trace.parent).as_deref(), Some("00-ff-ff-01"));
@@ -138,13 +138,13 @@ fn the_limits_hold_at_the_last_byte() {
 fn what_is_missing_wrong_or_doubled_is_named() {
     assert_eq!(read(&with("dtx-version", None)), Err(WireError::Version));
     assert_eq!(read(&with("dtx-version", Some("2"))), Err(WireError::Version));
-    let required = WireMessage::encode(&a_command()).headers.into_iter().skip(1).take(13);
-    for (header, _) in required {
+    let message = WireMessage::encode(&a_command());
+    for (header, _) in message.headers.iter().skip(1).take(13) {
         assert_eq!(read(&with(header, None)), Err(WireError::Missing { header }));
         let value = read(&with(header, Some("no value of anything!"))).expect_err(header);
         assert!(matches!(value, WireError::Value { header: named, .. } if named == header));
         let mut twice = WireMessage::encode(&a_command());
-        twice.headers.push((header, "1".into()));
+        twice.headers.add(header, "1");
         assert_eq!(read(&twice), Err(WireError::Twice { header }));
     }
     for (header, value) in [
@@ -180,7 +180,7 @@ fn no_bytes_make_the_reader_panic() {
     )| {
         let message = WireMessage::encode(&a_command());
         let headers = message.headers.iter().enumerate().map(|(i, (name, text))| {
-            (*name, if i == which { &value[..] } else { text.as_bytes() })
+            (name, if i == which { &value[..] } else { text.as_bytes() })
         });
         let _ = WireMessage::decode(headers, body.into(), &WireLimits::default());
     });
@@ -296,7 +296,7 @@ proptest! {
     fn what_was_written_is_read((body, headers) in (bodies(), headers())) {
         let envelope = Envelope { body, headers };
         let message = WireMessage::encode(&envelope);
-        for (name, value) in &message.headers {
+        for (name, value) in message.headers.iter() {
             prop_assert!(value.bytes().all(|b| (b' '..=b'~').contains(&b)), "{name}: {value:?}");
         }
         prop_assert_eq!(read(&message), Ok(envelope));

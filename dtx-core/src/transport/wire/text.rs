@@ -1,6 +1,9 @@
 //! Text and numbers in headers.
 
-use std::{fmt::Write, time::Duration};
+use std::{
+    fmt::{self, Display, Write},
+    time::Duration,
+};
 
 use serde::Serialize;
 
@@ -33,10 +36,6 @@ pub(super) fn is_plain(text: &str) -> bool {
     printable && !text.is_empty() && text.trim() == text
 }
 
-pub(super) fn nanoseconds(time: Duration) -> String {
-    time.as_nanos().to_string()
-}
-
 pub(super) fn duration(nanoseconds: &str) -> Option<Duration> {
     const PER_SECOND: u128 = 1_000_000_000;
     let nanoseconds: u128 = number(nanoseconds)?;
@@ -45,8 +44,13 @@ pub(super) fn duration(nanoseconds: &str) -> Option<Duration> {
     Some(Duration::new(seconds, rest))
 }
 
-pub(super) fn sequence(sequence: AcceptSequence) -> String {
-    format!("{}.{}", sequence.epoch, sequence.number)
+/// A sequence as it is written.
+pub(super) struct Sequence(pub(super) AcceptSequence);
+
+impl Display for Sequence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.0.epoch, self.0.number)
+    }
 }
 
 pub(super) fn accept_sequence(text: &str) -> Option<AcceptSequence> {

@@ -29,6 +29,7 @@ use super::{
 use crate::participant::{
     context::Call,
     offer::{Handler, HandlerFuture, Offers},
+    span,
 };
 
 /// A handler that was begun.
@@ -142,7 +143,7 @@ fn run(
     let forward = forward.filter(|_| job.command.phase.is_backward()).map(|done| done.output);
     let (command, headers) = (Arc::clone(&job.command), job.headers.clone());
     let call = Call::new(command, headers, forward, job.expires, shared.stop.clone());
-    Run { handling: handler.call(call, ()), job, held }
+    Run { handling: span::call(handler, call, ()), job, held }
 }
 
 impl Run {

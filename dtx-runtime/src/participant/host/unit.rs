@@ -29,6 +29,7 @@ use super::{
 use crate::participant::{
     context::Call,
     offer::{Capability, Handler, Offers},
+    span,
 };
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -285,7 +286,7 @@ impl<U: Unit> UnitHost<U> {
         let forward = forward.filter(|_| job.command.phase.is_backward()).map(|done| done.output);
         let (command, headers) = (Arc::clone(&job.command), job.headers.clone());
         let call = Call::new(command, headers, forward, job.expires, shared.stop.clone());
-        let mut handling = handler.call(call, open);
+        let mut handling = span::call(handler, call, open);
         match handlers::guarded(shared, job, &mut handling).await {
             Ok((answer, open)) => (answer, Some(open)),
             Err(not_done) => (Err(not_done), None),

@@ -1,18 +1,26 @@
-//! What a message says in the words of CloudEvents 1.0, in the binary mode of its binding for
-//! Kafka, for tools that know no dtx. dtx itself reads none of it.
+//! What a message says in the words of CloudEvents 1.0, for tools that know no dtx. dtx itself
+//! reads none of it.
 
-use dtx_core::{
-    name::ParticipantName,
-    transport::{Body, Envelope},
-};
+use crate::transport::{Body, Command, Envelope, Inquiry, InquiryAnswer, Reply, WireHeaders};
 
-const SPECIFICATION: &str = "ce_specversion";
-const ID: &str = "ce_id";
-const TYPE: &str = "ce_type";
-const SOURCE: &str = "ce_source";
-const SUBJECT: &str = "ce_subject";
-/// The media type of the body, and the name of the metadata that gives another one.
-pub(crate) const CONTENT_TYPE: &str = "content-type";
+/// The header with the media type of the body, and the name of the metadata that gives another
+/// one than JSON.
+pub const CONTENT_TYPE: &str = "content-type";
+
+/// How a broker's binding of CloudEvents names the attributes in its binary mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CloudEventNames {
+    /// `specversion`.
+    pub version: &'static str,
+    /// `id`.
+    pub id: &'static str,
+    /// `type`.
+    pub kind: &'static str,
+    /// `source`.
+    pub source: &'static str,
+    /// `subject`.
+    pub subject: &'static str,
+}
 
 /// The version of CloudEvents.
 const VERSION: &str = "1.0";
@@ -21,55 +29,46 @@ const JSON: &str = "application/json";
 /// The longest media type that is taken, in bytes.
 const MEDIA_TYPE_MAX: usize = 128;
 
-/// The attributes of a message as headers. A command that is sent again has the same id.
-pub(crate) fn attributes(envelope: &Envelope) -> [(&'static str, String); 5] {
-    let (kind, id, source, subject) = match &envelope.body {
-        Body::Command(command) => (
-            "dtx.command",
-            format!("{}.{}.{}", command.tx, command.operation, command.phase.name()),
-            format!("/dtx/shards/{}", command.shard),
-            command.subject().to_string(),
-        ),
-        Body::Reply(reply) => (
-            "dtx.reply",
-            format!("{}.{}.{}.{}", reply.tx, reply.operation, reply.phase.name(), reply.attempt),
-            participant(&reply.participant),
-            reply.subject().to_string(),
-        ),
-        Body::Inquiry(inquiry) => (
-            "dtx.inquiry",
-            format!("{}.{}.{:?}", inquiry.tx, inquiry.operation, inquiry.host),
-            participant(&inquiry.participant),
-            inquiry.tx.to_string(),
-        ),
-        Body::InquiryAnswer(answer) => (
-            "dtx.inquiry-answer",
-            format!(
-                "{}.{}.{:?}.{}",
-                answer.tx,
-                answer.operation,
-                answer.host,
-                if answer.verdict.is_some() { "decided" } else { "pending" }
-            ),
-            "/dtx/coordinators".to_owned(),
-            answer.tx.to_string(),
-        ),
-    };
-    [
-        (SPECIFICATION, VERSION.to_owned()),
-        (ID, id),
-        (TYPE, kind.to_owned()),
-        (SOURCE, source),
-        (SUBJECT, subject),
-    ]
+/// Adds the attributes of a message to its headers, with these names. A command that is sent again
+/// has the same id.
+pub fn add_cloud_event(headers: &mut WireHeaders, envelope: &Envelope, names: &CloudEventNames) {
+    headers.add(names.version, VERSION);
+    match &envelope.body {
+        Body::Command(command) => {
+            let Command { tx, operation, .. } = &**command;
+            headers.add(names.id, format_args!("{tx}.{operation}.{}", command.phase.name()));
+            headers.add(names.kind, "dtx.command");
+            headers.add(names.source, format_args!("/dtx/shards/{}", command.shard));
+            headers.add(names.subject, command.subject());
+        }
+        Body::Reply(reply) => {
+            let Reply { tx, operation, attempt, .. } = reply;
+            let phase = reply.phase.name();
+            headers.add(names.id, format_args!("{tx}.{operation}.{phase}.{attempt}"));
+            headers.add(names.kind, "dtx.reply");
+            headers.add(names.source, format_args!("/dtx/participants/{}", reply.participant));
+            headers.add(names.subject, reply.subject());
+        }
+        Body::Inquiry(inquiry) => {
+            let Inquiry { tx, operation, host, .. } = inquiry;
+            headers.add(names.id, format_args!("{tx}.{operation}.{host:?}"));
+            headers.add(names.kind, "dtx.inquiry");
+            headers.add(names.source, format_args!("/dtx/participants/{}", inquiry.participant));
+            headers.add(names.subject, tx);
+        }
+        Body::InquiryAnswer(answer) => {
+            let InquiryAnswer { tx, operation, host, .. } = answer;
+            let what = if answer.verdict.is_some() { "decided" } else { "pending" };
+            headers.add(names.id, format_args!("{tx}.{operation}.{host:?}.{what}"));
+            headers.add(names.kind, "dtx.inquiry-answer");
+            headers.add(names.source, "/dtx/coordinators");
+            headers.add(names.subject, tx);
+        }
+    }
 }
 
-fn participant(name: &ParticipantName) -> String {
-    format!("/dtx/participants/{name}")
-}
-
-/// What the body is; `None` when there is none.
-pub(crate) fn content_type(envelope: &Envelope, body: &[u8]) -> Option<String> {
+/// The media type of the body; `None` when there is no body.
+pub fn content_type<'a>(envelope: &'a Envelope, body: &[u8]) -> Option<&'a str> {
     if body.is_empty() {
         return None;
     }
@@ -82,7 +81,7 @@ pub(crate) fn content_type(envelope: &Envelope, body: &[u8]) -> Option<String> {
     // A reply is the participant's, whose answers are JSON.
     let is_command = matches!(envelope.body, Body::Command(_));
     let given = given.filter(|_| is_command).find(is_media_type);
-    Some(given.unwrap_or(JSON).to_owned())
+    Some(given.unwrap_or(JSON))
 }
 
 #[cfg(test)]
@@ -90,16 +89,31 @@ mod tests {
     use std::sync::Arc;
 
     use bytes::Bytes;
-    use dtx_core::{
-        answer::Done,
-        ids::{AcceptSequence, Epoch, HolderId, OperationIndex, ShardId, TxId},
-        name::ActionName,
-        pattern::{Pattern, Phase},
-        store::Verdict,
-        transport::{Command, Headers, Inquiry, InquiryAnswer},
-    };
 
     use super::*;
+    use crate::{
+        answer::Done,
+        ids::{AcceptSequence, Epoch, HolderId, OperationIndex, ShardId, TxId},
+        name::{ActionName, ParticipantName},
+        pattern::{Pattern, Phase},
+        store::Verdict,
+        transport::Headers,
+    };
+
+    const NAMES: CloudEventNames = CloudEventNames {
+        version: "ce_specversion",
+        id: "ce_id",
+        kind: "ce_type",
+        source: "ce_source",
+        subject: "ce_subject",
+    };
+
+    fn attributes(envelope: &Envelope) -> [(&'static str, String); 5] {
+        let mut headers = WireHeaders::default();
+        add_cloud_event(&mut headers, envelope, &NAMES);
+        let all: Vec<_> = headers.iter().map(|(name, value)| (name, value.to_owned())).collect();
+        all.try_into().expect("five attributes")
+    }
 
     fn command(attempt: u32) -> Command {
         Command {
@@ -196,12 +210,12 @@ mod tests {
             ("a\nb", JSON),
             (" a", JSON),
         ] {
-            assert_eq!(content_type(&of(given), b"x").as_deref(), Some(taken), "{given:?}");
+            assert_eq!(content_type(&of(given), b"x"), Some(taken), "{given:?}");
         }
-        assert_eq!(content_type(&envelope(1), b"{}").as_deref(), Some(JSON));
+        assert_eq!(content_type(&envelope(1), b"{}"), Some(JSON));
         assert_eq!(content_type(&of("application/cbor"), b""), None);
         let body = Body::Reply(command(1).reply(Ok(Done::with("{}"))));
         let reply = Envelope { body, ..of("application/cbor") };
-        assert_eq!(content_type(&reply, b"{}").as_deref(), Some(JSON));
+        assert_eq!(content_type(&reply, b"{}"), Some(JSON));
     }
 }
