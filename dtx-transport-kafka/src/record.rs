@@ -1,6 +1,11 @@
 //! What dtx writes into a topic, and how it is read again.
 
-use std::{borrow::Cow, ops::Range, time::Duration};
+use std::{
+    borrow::Cow,
+    ops::Range,
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use dtx_core::{
@@ -102,11 +107,11 @@ impl Record {
         Self { topic, partition, key: Some(key(envelope.tx())), headers: headers.into(), body }
     }
 
-    /// A message as it came, whatever it is.
+    /// A message as it came, whatever it is, but for headers whose names are no text.
     pub(crate) fn copy(message: &BorrowedMessage<'_>, topic: String) -> Self {
         let mut headers = RecordHeaders::default();
-        for header in message.headers().into_iter().flat_map(|all| all.iter()) {
-            headers.add(header.key.to_owned(), header.value.unwrap_or_default());
+        for (name, value) in self::headers(message) {
+            headers.add(name.to_owned(), value);
         }
         Self {
             topic,
@@ -169,10 +174,14 @@ pub(crate) struct Notes {
 /// The headers of a message.
 pub(crate) type Seen<'a> = Vec<(&'a str, &'a [u8])>;
 
-/// The headers of a message, which are looked at more than once.
+/// The headers of a message, which are looked at more than once. One whose name is no text is not
+/// ours and is passed over: the client panics when it is asked for it, and the reader of a
+/// partition must outlive every message.
 pub(crate) fn headers<'a>(message: &'a BorrowedMessage<'_>) -> Seen<'a> {
-    let all = message.headers().into_iter().flat_map(|all| all.iter());
-    all.map(|header| (header.key, header.value.unwrap_or_default())).collect()
+    let Some(all) = message.headers() else { return Vec::new() };
+    let get = |at| catch_unwind(AssertUnwindSafe(|| all.try_get(at))).ok().flatten();
+    let seen = |header: Header<'a, &'a [u8]>| (header.key, header.value.unwrap_or_default());
+    (0..all.count()).filter_map(get).map(seen).collect()
 }
 
 fn value<'a>(headers: &Seen<'a>, name: &str) -> Option<&'a str> {

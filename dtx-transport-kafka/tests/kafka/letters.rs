@@ -9,7 +9,7 @@ use rdkafka::{
     producer::{BaseProducer, BaseRecord, Producer},
 };
 
-use crate::support::*;
+use crate::{foreign, support::*};
 
 const LONG: Duration = Duration::from_millis(700);
 
@@ -171,4 +171,28 @@ async fn what_cannot_be_read_is_parked_and_never_stops_its_partition() {
     let commits = committed(&prefix, &format!("{prefix}.saga.payment"));
     assert_eq!(commits[0].0, 6, "{commits:?}");
     transport.close().await.expect("closed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_header_whose_name_is_no_text_is_passed_over() {
+    let prefix = prefix();
+    let transport = connect(settings().topic_prefix(prefix.clone())).await;
+    let mut payment = subscribe(&transport).await;
+    let topic = format!("{prefix}.saga.payment");
+    let good = WireMessage::encode(&command(1));
+    let bad: foreign::RawHeader<'_> = (b"\xFF\xFE", b"x");
+    let all = good.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+    let all: Vec<_> = [bad].into_iter().chain(all).collect();
+    // The first is parked without that header, and the second is read without it.
+    foreign::produce(&topic, &[bad, (b"other", b"y")], b"unreadable");
+    foreign::produce(&topic, &all, &good.body);
+    let came = receive(&mut *payment, 1).await;
+    assert_eq!(came[0].envelope, command(1));
+    payment.ack(&tokens(&came)).await.expect("acknowledged");
+    let letters = read_all(&format!("{prefix}.dead-letters"), 1);
+    let (headers, body) = &letters[0];
+    assert_eq!(body, b"unreadable");
+    assert_eq!(header(headers, "other"), "y");
+    payment.close().await.expect("closed");
+    assert_eq!(committed(&prefix, &topic)[0].0, 2, "both are passed");
 }

@@ -5,6 +5,7 @@ mod bounds;
 mod brokers;
 mod conformance;
 mod counts;
+mod foreign;
 mod groups;
 mod injected;
 mod letters;
