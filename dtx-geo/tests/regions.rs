@@ -10,8 +10,8 @@ use dtx_core::{name::RegionName, time::Timestamp};
 use dtx_geo::{
     model::RttMap,
     pool::{
-        Answer, Cells, Effect, Grants, HoldId, Input, Member, PoolMap, PoolRegion, PoolSettings,
-        Step,
+        Answer, Body, Cells, Digest, Effect, Grants, HoldId, Input, Member, Message, PoolMap,
+        PoolRegion, PoolSettings, Step,
     },
 };
 
@@ -255,7 +255,7 @@ fn a_repeat_is_the_same_hold_and_extensions_are_bounded() {
 
 /// Three units are in a region that needs them itself; a hold of another region is there.
 fn crossed() -> Regions {
-    let mut regions = Regions::new(2, PoolSettings::default());
+    let mut regions = Regions::new(3, PoolSettings::default());
     regions.input(1, Input::Mint { units: 3 });
     for id in 100..200 {
         regions.reserve(1, id, 1);
@@ -294,6 +294,22 @@ fn a_hold_is_pinned_confirmed_and_cancelled_where_it_was_asked_for() {
         regions.input(0, end);
         assert_eq!(regions.answers.get(&1), Some(&Answer::NotHere));
     }
+}
+
+/// A client that got no answer in time asks another region with the same id.
+#[test]
+fn a_region_has_one_hold_of_an_id_also_when_another_region_wants_one_here() {
+    let mut regions = crossed();
+    regions.input(0, Input::Pin { id: HoldId(1) });
+    regions.input(0, Input::Mint { units: 3 });
+    let body = Body::Forward { id: HoldId(1), units: 3, ttl: TTL };
+    let message = Message { from: 0, to: 0, stamp: u64::MAX / 2, digest: Digest::default(), body };
+    regions.input(0, Input::Message { from: Member(2), message });
+    assert_eq!(regions.disks[0].held(), 0, "the hold of this id is in region 1");
+    regions.input(0, Input::Confirm { id: HoldId(1) });
+    assert_eq!(regions.answers.get(&1), Some(&Answer::Confirmed));
+    assert_eq!((regions.disks[0].sold(), regions.disks[1].sold()), (0, 3));
+    assert_eq!((regions.disks[0].held(), regions.disks[1].held()), (0, 0), "nothing is stranded");
 }
 
 #[test]

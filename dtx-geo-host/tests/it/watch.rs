@@ -74,8 +74,7 @@ impl Watch {
 
     pub(crate) fn sold(&self, at: Member, id: HoldId, units: u64) {
         let mut seen = self.seen();
-        let incarnation = seen.disks[usize::from(at.0)].1;
-        seen.checker.sold((at, incarnation), id, units);
+        seen.checker.sold(at, id, units);
         let broken = seen.checker.broken().map(str::to_owned);
         drop(seen);
         assert_eq!(broken, None);

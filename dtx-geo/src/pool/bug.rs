@@ -13,6 +13,8 @@ pub(crate) enum Bug {
     GivenUnwritten,
     /// I5: a late confirm of an expired hold sells its units.
     ExpiredSells,
+    /// I5: a region makes a hold of an id whose hold it has in another region.
+    HeldTwice,
     /// I6: extensions are not bounded by the total life.
     ExtendsForever,
     /// I7: a grant that was lost is not sent again.

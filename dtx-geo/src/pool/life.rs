@@ -80,7 +80,7 @@ impl PoolRegion {
                 return;
             }
         }
-        let Some(route) = route.filter(|_| self.cells.holds.get(id).is_none()) else {
+        let Some(route) = route else {
             let state = self.change_here(id, change, out);
             out.effects.push(Effect::Answer { id, answer: told(state) });
             return;
@@ -140,9 +140,7 @@ impl PoolRegion {
 
     /// Another region has got the units elsewhere. A hold that is pinned is no tentative one.
     pub(crate) fn drop_tentative(&mut self, id: HoldId, out: &mut Step) {
-        if let Some(at) = self.waiting.iter().position(|waiting| waiting.id == id) {
-            self.give_up(at, out);
-        } else if self.cells.holds.get(id).is_some_and(|hold| hold.state == HoldState::Open) {
+        if self.cells.holds.get(id).is_some_and(|hold| hold.state == HoldState::Open) {
             self.change_here(id, Change::Cancel, out);
         }
     }

@@ -295,7 +295,8 @@ impl PoolRegion {
         self.send(to, Body::Forward { id, units, ttl }, out);
     }
 
-    /// Another region wants units held here.
+    /// Another region wants units held here. Not if this one has asked elsewhere for the same id:
+    /// a region knows one hold of an id, or its caller would end another than it was given.
     pub(crate) fn forwarded_here(
         &mut self,
         from: Member,
@@ -306,6 +307,7 @@ impl PoolRegion {
     ) {
         let hold = match self.cells.holds.get(id).copied() {
             Some(hold) => Some(hold),
+            None if self.is_elsewhere(id) => None,
             None if self.can_hold(units) && !self.is_claimed() => {
                 Some(self.hold(id, units, ttl, out))
             }
@@ -317,6 +319,12 @@ impl PoolRegion {
             _ => None,
         });
         self.send(from, Body::Forwarded { id, remaining }, out);
+    }
+
+    /// Whether the hold of an id is in another region, or may come to be there.
+    fn is_elsewhere(&self, id: HoldId) -> bool {
+        let is_asked = || self.waiting.iter().any(|waiting| waiting.id == id);
+        !self.has(Bug::HeldTwice) && (self.cells.route(id).is_some() || is_asked())
     }
 
     /// Another region has held units, or not.

@@ -14,7 +14,8 @@ use crate::pool::{
 /// restarts, and is compared with no other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Input {
-    /// Somebody wants units. The same id again is the same hold.
+    /// Somebody wants units. The same id again is the same hold, where it is asked for again in
+    /// the same region. In another region it may be a second hold, which ends by itself.
     Reserve {
         /// The id of the hold.
         id: HoldId,

@@ -380,8 +380,7 @@ impl Run {
     fn told_sold(&mut self, node: Member, id: HoldId, units: u64) {
         let asked = self.world.nodes[node.index()].part.as_ref();
         let at = asked.and_then(|part| part.cells().route(id)).unwrap_or(node);
-        let incarnation = self.world.nodes[at.index()].incarnation;
-        self.checker.sold((at, incarnation), id, units);
+        self.checker.sold(at, id, units);
     }
 
     fn fault(&mut self) {

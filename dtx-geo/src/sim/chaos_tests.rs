@@ -59,8 +59,10 @@ fn no_step_under_faults_breaks_an_invariant() {
 /// Seeds that have found something.
 #[test]
 fn kept_seeds_break_no_invariant() {
-    // One that came in the last look of a row was answered `Busy` after that one.
-    for seed in [2_397] {
+    // One that came in the last look of a row was answered `Busy` after that one. A region had a
+    // hold of an id and the way to another of the same id: its caller sold the wrong one.
+    // An answer came when the region of its hold had lost its disk, or had forgotten the hold.
+    for seed in [2_397, 16_370_881_100_041, 777_000_001_902, 777_000_000_760] {
         if let Err(broken) = run(plan(seed)) {
             panic!("{broken} ({:?})", plan(seed));
         }
@@ -87,6 +89,7 @@ fn every_planted_bug_is_found_by_its_invariant() {
         (Bug::TotalsAdded, "I3"),
         (Bug::GivenUnwritten, "I3"),
         (Bug::ExpiredSells, "I5"),
+        (Bug::HeldTwice, "I5"),
         (Bug::ExtendsForever, "I6"),
         (Bug::NeverResent, "I7"),
         (Bug::LooksOnce, "I8"),

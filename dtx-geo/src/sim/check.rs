@@ -26,6 +26,8 @@ pub struct Checker {
     given: Vec<Vec<(u32, u64)>>,
     own: Vec<u32>,
     holds: BTreeMap<(Member, u32, HoldId), Hold>,
+    /// Units of holds that landed as sold, also of those that are forgotten since.
+    sold: BTreeMap<(Member, u32, HoldId), u64>,
     /// When fewer than so many units were last left in all.
     low: [Option<u64>; CHECKED_UNITS_MAX + 1],
     /// Whether units may be missing, because a disk was lost.
@@ -48,6 +50,7 @@ impl Checker {
             given: vec![vec![(0, 0); count]; count],
             own: vec![0; count],
             holds: BTreeMap::new(),
+            sold: BTreeMap::new(),
             low: [None; CHECKED_UNITS_MAX + 1],
             is_lossy: false,
             told: BTreeMap::new(),
@@ -117,6 +120,9 @@ impl Checker {
         let before = self.holds.insert(key, hold);
         let ended = before.is_some_and(|before| !before.state.is_held());
         self.must(!ended, || format!("I5: {key:?} had ended: {before:?}, {hold:?}"));
+        if hold.state == HoldState::Sold {
+            self.sold.insert(key, hold.units);
+        }
         // I6: its life is bounded, unless somebody has pinned it.
         let life = hold.until.since(hold.created);
         let most = self.settings.hold_total_max;
@@ -138,6 +144,11 @@ impl Checker {
             });
             // What was written off, a buddy may have taken: it is not counted here.
             total += disk.held() as i64 + disk.sold() as i64;
+            // I5: of an id there is one hold that a region answers for.
+            let twice = disk.routed.keys().find(|id| disk.holds.get(**id).is_some());
+            self.must(twice.is_none(), || {
+                format!("I5: region {index} has {twice:?}, and the way to another of it")
+            });
             // Its buddy has lost its disk: what that had taken is not known, and nothing of this
             // is spent before that is settled.
             let unsettled = self.buddy[index]
@@ -177,9 +188,14 @@ impl Checker {
         ward.reclaimed as i64 - (node.cells.reclaimed - node.cells.reclaimed_before) as i64
     }
 
-    /// A caller was told that the units of a hold are sold; in which region it is, and which
-    /// incarnation of that.
-    pub fn sold(&mut self, (at, incarnation): (Member, u32), id: HoldId, units: u64) {
+    /// A caller was told that the units of a hold are sold, and in which region it is. That may
+    /// have lost its disk while the answer was on its way.
+    pub fn sold(&mut self, at: Member, id: HoldId, units: u64) {
+        let is_sold = |of: &u32| self.sold.get(&(at, *of, id)) == Some(&units);
+        let Some(incarnation) = (0..=self.own[at.index()]).rev().find(is_sold) else {
+            self.must(false, || format!("I4: {units} units of {id:?} are not sold in {at:?}"));
+            return;
+        };
         self.told.insert((at, incarnation, id), units);
         let told: u64 = self.told.values().sum();
         let minted = self.minted;
