@@ -9,9 +9,10 @@
 //! A script may say no. The row that the host then wants holds another answer than the one that
 //! `commit` was given, so the no is noted beside the row and nothing else is written. The command
 //! comes again, `begin` takes the note, and the same effect is a no at once: the host stores that.
-//! A note that is lost costs another run of the script, which has changed nothing.
+//! A note that is lost costs another run of the script, which has changed nothing: so the notes of
+//! commands that never come again are dropped with the others of their scope, from time to time.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -32,6 +33,9 @@ use crate::{
     store::RedisStore,
     values::{bytes, fields},
 };
+
+/// Notes of noes are kept for so long at most, so that those that nobody asks for do not pile up.
+const NOES_KEPT: Duration = Duration::from_secs(600);
 
 /// One script of Redis as the unit of work: [`run`](RedisOpen::run) on `cx.tx()` says what it does
 /// besides remembering the answer.
@@ -180,6 +184,7 @@ impl UnitStore for RedisStore {
         call.push(open.row.map_or_else(|| "new".to_owned(), |row| version(Some(row.next()))));
         call.push(value);
         call.push(effect.name());
+        call.push(NOES_KEPT.as_millis().to_string());
         effect.push(&mut call);
         let answer = self.inner.link.one(call.request(), Writes::Yes).await.and_then(bytes);
         match answer.as_deref() {

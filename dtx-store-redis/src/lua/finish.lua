@@ -1,7 +1,7 @@
 -- KEYS: rows, order, meta and noes of one scope, then those of the effect.
 -- ARGV: key and version of the row, key and version of the mark, the next version of the row, its
--- value, the name of the effect, then the arguments of the effect. An empty version: there is no
--- such row; "new" makes it.
+-- value, the name of the effect, for how many milliseconds noes are kept at most, then the
+-- arguments of the effect. An empty version: there is no such row; "new" makes it.
 local function effect(KEYS, ARGV)
 --EFFECT--
 end
@@ -24,9 +24,12 @@ local meta = redis.call("HMGET", KEYS[3], "n", "d")
 if version_of(ARGV[1]) ~= ARGV[2] or version_of(ARGV[3]) ~= ARGV[4] then
   return "conflict"
 end
-local answer = effect(from(KEYS, 5), from(ARGV, 8))
+local answer = effect(from(KEYS, 5), from(ARGV, 9))
 if answer == false or type(answer) == "string" then
   redis.call("HSET", KEYS[4], ARGV[1], ARGV[7] .. (answer or ""))
+  if redis.call("PTTL", KEYS[4]) < 0 then
+    redis.call("PEXPIRE", KEYS[4], ARGV[8])
+  end
   return "no"
 end
 local following = ARGV[5]

@@ -233,6 +233,26 @@ async fn a_no_is_of_its_script_alone_and_is_taken_once() {
 }
 
 #[tokio::test]
+async fn notes_of_noes_that_nobody_asks_for_are_dropped_after_ten_minutes() {
+    static NO: RedisScript = RedisScript::new("return false");
+    let prefix = prefix();
+    let store = open(&prefix).await;
+    let noes = format!("{{{}:p:{}}}noes", *prefix, scope());
+    let (mut first, mut second) = (begin(&store).await.open, begin(&store).await.open);
+    first.run(RedisEffect::of(&NO)).expect("it is the first");
+    second.run(RedisEffect::of(&NO)).expect("it is the first");
+    let said = store.commit(first, value()).await;
+    assert!(matches!(said, RowWriteResult::Failed(_)), "{said:?}");
+    let kept: i64 = tell(&["PTTL", &noes]).await;
+    assert!((590_000..=600_000).contains(&kept), "{kept}");
+    let _: i64 = tell(&["PEXPIRE", &noes, "5000"]).await;
+    let said = store.commit(second, value()).await;
+    assert!(matches!(said, RowWriteResult::Failed(_)), "{said:?}");
+    let kept: i64 = tell(&["PTTL", &noes]).await;
+    assert!((1..=5_000).contains(&kept), "a later note does not keep the earlier ones: {kept}");
+}
+
+#[tokio::test]
 async fn a_commit_whose_answer_is_lost_is_found_by_the_repeat() {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("lost-answer");
     if folder.exists() {
