@@ -10,6 +10,8 @@ use dtx_core::{
 };
 use thiserror::Error;
 
+use crate::settings::KafkaSettings;
+
 /// The longest prefix, in bytes: the longest name of a topic, with names of participant and group
 /// of 64 bytes each, stays within Kafka's 249.
 pub const PREFIX_BYTES_MAX: usize = 64;
@@ -96,6 +98,7 @@ pub(crate) enum Place {
 pub(crate) struct Topics {
     prefix: TopicPrefix,
     layout: Layout,
+    patterns: Vec<Pattern>,
     partitions: u16,
 }
 
@@ -117,8 +120,13 @@ fn phases(pattern: Pattern) -> impl Iterator<Item = Phase> {
 }
 
 impl Topics {
-    pub(crate) fn new(prefix: TopicPrefix, layout: Layout, partitions: u16) -> Self {
-        Self { prefix, layout, partitions }
+    pub(crate) fn new(settings: &KafkaSettings) -> Self {
+        Self {
+            prefix: settings.prefix.clone(),
+            layout: settings.layout,
+            patterns: settings.patterns.clone(),
+            partitions: settings.partitions,
+        }
     }
 
     fn named(&self, rest: impl fmt::Display) -> String {
@@ -159,7 +167,7 @@ impl Topics {
     /// All topics on which commands for a participant come, each once.
     pub(crate) fn commands(&self, participant: &ParticipantName) -> Vec<String> {
         let mut all = Vec::new();
-        for pattern in Pattern::ALL {
+        for &pattern in &self.patterns {
             all.extend(phases(pattern).map(|phase| self.command(pattern, participant, phase)));
         }
         all.sort_unstable();
@@ -168,8 +176,14 @@ impl Topics {
     }
 
     /// Where a message goes.
-    pub(crate) fn route(&self, envelope: &Envelope) -> (String, Kind, Place) {
-        match &envelope.body {
+    ///
+    /// # Errors
+    /// The pattern of a command that no topic is for.
+    pub(crate) fn route(&self, envelope: &Envelope) -> Result<(String, Kind, Place), Pattern> {
+        Ok(match &envelope.body {
+            Body::Command(command) if !self.patterns.contains(&command.pattern) => {
+                return Err(command.pattern);
+            }
             Body::Command(command) => {
                 let topic = self.command(command.pattern, &command.participant, command.phase);
                 (topic, Kind::Shared, Place::ByTransaction)
@@ -180,7 +194,7 @@ impl Topics {
                 let partition = self.partition_of(answer.host);
                 (self.inquiry_answers(), Kind::Shared, Place::Partition(partition))
             }
-        }
+        })
     }
 
     /// The partition of the answers for a host.
@@ -200,9 +214,20 @@ impl Topics {
 mod tests {
     use super::*;
 
+    fn settings() -> KafkaSettings {
+        KafkaSettings::at(vec!["h:1".to_owned()])
+    }
+
     fn topics(layout: Layout) -> Vec<String> {
         let participant = ParticipantName::new("pay").expect("a name");
-        Topics::new(TopicPrefix::default(), layout, 8).commands(&participant)
+        Topics::new(&settings().layout(layout)).commands(&participant)
+    }
+
+    #[test]
+    fn only_the_patterns_of_the_setting_have_topics() {
+        let participant = ParticipantName::new("pay").expect("a name");
+        let some = settings().patterns([Pattern::TwoPhaseSaga, Pattern::Saga]);
+        assert_eq!(Topics::new(&some).commands(&participant), ["dtx.2ps.pay", "dtx.saga.pay"]);
     }
 
     #[test]
@@ -243,7 +268,8 @@ mod tests {
     fn the_longest_name_of_a_topic_is_one() {
         let long = "a".repeat(64);
         let participant = ParticipantName::new(&long).expect("a name");
-        let topics = Topics::new(TopicPrefix::new(&*long).expect("one"), Layout::PerSubject, 8);
+        let prefix = TopicPrefix::new(&*long).expect("one");
+        let topics = Topics::new(&settings().topic_prefix(prefix).layout(Layout::PerSubject));
         assert!(topics.retries(&long, &participant).len() <= 249);
         assert!(topics.commands(&participant).iter().all(|topic| topic.len() <= 249));
     }

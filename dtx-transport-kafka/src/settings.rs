@@ -4,6 +4,7 @@ use std::{fmt, time::Duration};
 
 use dtx_core::{
     error::TransportError,
+    pattern::Pattern,
     transport::{TransportCapabilities, TransportInfo, TransportLimits, WireLimits},
 };
 
@@ -90,6 +91,7 @@ pub struct KafkaSettings {
     pub(crate) brokers: Brokers,
     pub(crate) prefix: TopicPrefix,
     pub(crate) layout: Layout,
+    pub(crate) patterns: Vec<Pattern>,
     pub(crate) partitions: u16,
     pub(crate) reply_partitions: u16,
     pub(crate) replication: Option<u16>,
@@ -131,8 +133,8 @@ impl KafkaSettings {
     /// The defaults, for the brokers of this URI:
     /// `kafka://[user:password@]host:port[,host:port..][?name=value&..]`, or `kafkas://` for TLS
     /// (feature `ssl`). One broker of the cluster is enough. The names are `prefix`, `layout`
-    /// (`participant`, `pattern`, `subject`), `partitions`, `reply_partitions`, `replication`,
-    /// `create_topics` (`true`, `false`), `ca` (a file) and `sasl` (`PLAIN`, `SCRAM-SHA-256`,
+    /// (`participant`, `pattern`, `subject`), `patterns` (`2ps,3ps`), `partitions`,
+    /// `reply_partitions`, `replication`, `create_topics` (`true`, `false`), `ca` (a file) and `sasl` (`PLAIN`, `SCRAM-SHA-256`,
     /// `SCRAM-SHA-512`). A text without `://` is a list of brokers.
     ///
     /// # Errors
@@ -146,6 +148,7 @@ impl KafkaSettings {
             brokers: Brokers(brokers),
             prefix: TopicPrefix::default(),
             layout: Layout::default(),
+            patterns: Pattern::ALL.into(),
             partitions: PARTITIONS_DEFAULT,
             reply_partitions: REPLY_PARTITIONS_DEFAULT,
             replication: None,
@@ -180,6 +183,15 @@ impl KafkaSettings {
     #[must_use]
     pub fn layout(mut self, layout: Layout) -> Self {
         self.layout = layout;
+        self
+    }
+
+    /// The patterns that transactions are of. The topics of others are neither made nor read, which
+    /// spares the brokers most of their work where one pattern is used; a command of another is
+    /// refused. The same for all that talk to each other. Default all.
+    #[must_use]
+    pub fn patterns(mut self, patterns: impl IntoIterator<Item = Pattern>) -> Self {
+        self.patterns = patterns.into_iter().collect();
         self
     }
 
@@ -363,6 +375,9 @@ impl KafkaSettings {
             return Err(invalid("connect", format!("the setting {name} is 0; give at least 1")));
         }
         let wrong = |context: String| Err(invalid("connect", context));
+        if self.patterns.is_empty() {
+            return wrong("the setting patterns is empty; give at least one".to_owned());
+        }
         if self.unacked_span_max > SPAN_MAX {
             return wrong(format!("the setting unacked_span_max is over {SPAN_MAX}"));
         }
@@ -420,7 +435,8 @@ mod tests {
     #[test]
     fn each_bound_holds_at_the_limit_and_names_itself_one_past_it() {
         type Change = fn(KafkaSettings) -> KafkaSettings;
-        let cases: [(&str, Change, Change); 12] = [
+        let cases: [(&str, Change, Change); 13] = [
+            ("patterns", |s| s.patterns([Pattern::Saga]), |s| s.patterns([])),
             ("partitions", |s| s.partitions(1), |s| s.partitions(0)),
             ("reply_partitions", |s| s.reply_partitions(1), |s| s.reply_partitions(0)),
             ("replication", |s| s.replication(1), |s| s.replication(0)),

@@ -80,7 +80,7 @@ impl KafkaTransport {
         let of_thread = settings.clone();
         let made = tokio::task::spawn_blocking(move || connect(&of_thread)).await;
         let (producer, catalog) = made.map_err(|_| error(ErrorKind::Internal, "connect"))??;
-        let topics = Topics::new(settings.prefix.clone(), settings.layout, settings.partitions);
+        let topics = Topics::new(&settings);
         let (producer, catalog) = (Arc::new(producer), Arc::new(catalog));
         let dead_letters = topics.dead_letters();
         let mover = Mover::new(Arc::clone(&producer), Arc::clone(&catalog), dead_letters);
@@ -115,7 +115,10 @@ impl KafkaTransport {
                 format!("the body has {bytes} bytes; the setting body_bytes_max says {max}"),
             ));
         }
-        let (topic, kind, place) = self.0.topics.route(message);
+        let (topic, kind, place) = self.0.topics.route(message).map_err(|pattern| {
+            let says = "the setting patterns does not have it";
+            invalid("publish", format!("a command of {pattern}: {says}"))
+        })?;
         let partition = match place {
             Place::ByTransaction => None,
             Place::Partition(partition) => {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use dtx_core::error::TransportError;
+use dtx_core::{error::TransportError, pattern::Pattern};
 
 use crate::{
     error::invalid,
@@ -12,7 +12,7 @@ use crate::{
 
 /// The names that a URI may give.
 const NAMES: &str =
-    "prefix, layout, partitions, reply_partitions, replication, create_topics, ca, sasl";
+    "prefix, layout, patterns, partitions, reply_partitions, replication, create_topics, ca, sasl";
 
 fn wrong(context: impl Into<String>) -> TransportError {
     invalid("connect", context)
@@ -78,6 +78,12 @@ fn set(settings: KafkaSettings, name: &str, value: &str) -> Result<KafkaSettings
             "subject" => Layout::PerSubject,
             _ => return Err(wrong("`layout` is none of participant, pattern, subject")),
         }),
+        "patterns" => {
+            let patterns = value.split(',').map(str::parse).collect::<Result<Vec<Pattern>, _>>();
+            let names = Pattern::ALL.map(Pattern::name).join(", ");
+            let unknown = |_| wrong(format!("`patterns` has a word that is none of {names}"));
+            settings.patterns(patterns.map_err(unknown)?)
+        }
         "partitions" => settings.partitions(number()?),
         "reply_partitions" => settings.reply_partitions(number()?),
         "replication" => settings.replication(number()?),
@@ -119,12 +125,13 @@ mod tests {
 
     #[test]
     fn a_uri_may_say_everything() {
-        let uri = "kafkas://app:h%40%3anter2@a:1,[::1]:9092/?prefix=shop&layout=subject&partitions=3\
+        let uri = "kafkas://app:h%40%3anter2@a:1,[::1]:9092/?prefix=shop&layout=subject&patterns=2ps,05ps&partitions=3\
                    &reply_partitions=16&replication=2&create_topics=false&sasl=PLAIN";
         let settings = read(uri).expect("good");
         assert_eq!(settings.brokers.list(), "a:1,[::1]:9092");
         assert_eq!(settings.prefix.as_str(), "shop");
         assert_eq!(settings.layout, Layout::PerSubject);
+        assert_eq!(settings.patterns, [Pattern::TwoPhaseSaga, Pattern::FireAndForget]);
         assert_eq!((settings.partitions, settings.reply_partitions), (3, 16));
         assert_eq!((settings.replication, settings.create_topics), (Some(2), false));
         assert!(settings.tls);
@@ -153,6 +160,7 @@ mod tests {
             ("kafka://u:hunter2@h:1?partitions=many", "partitions"),
             ("kafka://u:hunter2@h:1?partitions=65536", "partitions"),
             ("kafka://u:hunter2@h:1?layout=flat", "layout"),
+            ("kafka://u:hunter2@h:1?patterns=2ps,hunter2", "patterns"),
             ("kafka://u:hunter2@h:1?prefix=", "prefix"),
             ("kafka://u:hunter2@h:1?create_topics=", "create_topics"),
             ("kafka://u:hunter2@h:1?sasl=NTLM", "sasl"),

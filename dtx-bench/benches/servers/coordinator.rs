@@ -11,7 +11,7 @@ use dtx::{
 };
 use dtx_bench::percentile;
 
-use super::noop;
+use dtx_bench::nothing;
 
 /// How long every window runs before it counts, so that connections, plans and caches are there.
 pub(crate) const LEAD: Duration = Duration::from_millis(500);
@@ -36,7 +36,7 @@ pub(crate) struct Window {
 /// So many callers submit a 2PS and wait for its outcome, again and again.
 pub(crate) async fn window(store: Arc<dyn Store>, in_flight: usize, length: Duration) -> Window {
     let mut builder = Dtx::builder().shared_store(store).transport(InMemoryTransport::new());
-    for participant in noop::participants() {
+    for participant in nothing::participants() {
         builder = builder.participant(participant);
     }
     let dtx = builder.start().await.unwrap();
@@ -49,7 +49,7 @@ pub(crate) async fn window(store: Arc<dyn Store>, in_flight: usize, length: Dura
                 let mut taken = Vec::new();
                 loop {
                     let begun = Instant::now();
-                    let transaction = noop::transaction(Pattern::TwoPhaseSaga);
+                    let transaction = nothing::transaction(Pattern::TwoPhaseSaga);
                     let mut handle = dtx.submit(transaction).await.unwrap();
                     assert_eq!(handle.outcome().await.unwrap(), Outcome::Committed);
                     let ended = Instant::now();

@@ -9,8 +9,6 @@ mod bare;
 mod coordinator;
 mod fullness;
 mod latency;
-#[path = "../../../dtx/benches/floors/noop.rs"]
-mod noop;
 mod purge;
 mod raw;
 mod sample;

@@ -9,7 +9,9 @@ use dtx::{
     store::{Expect, Fence, JournalEntry, RecordKind, TxRecord, TxWrite},
 };
 
-use super::{noop, server::Server};
+use dtx_bench::nothing;
+
+use super::server::Server;
 
 /// The two writes of a 2PS that commits, read back from a store after a coordinator made them.
 #[derive(Clone, Debug)]
@@ -65,7 +67,7 @@ impl Sample {
         let store = server.open(&name).await;
         // Nobody is there to answer, so the transaction stays as it was accepted.
         let dtx = started(&store, Vec::new()).await;
-        let tx = dtx.submit(noop::transaction(Pattern::TwoPhaseSaga)).await.unwrap().tx();
+        let tx = dtx.submit(nothing::transaction(Pattern::TwoPhaseSaga)).await.unwrap().tx();
         let record = store.load(&[tx]).await.unwrap().remove(0).unwrap();
         assert_eq!(record.version, Version(1), "nothing but the accept was written");
         let accept = write(RecordKind::Accepted, record, &store.history(tx).await.unwrap());
@@ -73,8 +75,8 @@ impl Sample {
 
         let other = server.name();
         let store = server.open(&other).await;
-        let dtx = started(&store, noop::participants()).await;
-        let mut handle = dtx.submit(noop::transaction(Pattern::TwoPhaseSaga)).await.unwrap();
+        let dtx = started(&store, nothing::participants()).await;
+        let mut handle = dtx.submit(nothing::transaction(Pattern::TwoPhaseSaga)).await.unwrap();
         assert_eq!(handle.outcome().await.unwrap(), Outcome::Committed);
         let tx = handle.tx();
         dtx.shutdown(Duration::from_secs(5)).await;

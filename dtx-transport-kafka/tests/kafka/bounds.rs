@@ -104,6 +104,20 @@ async fn every_layout_carries_every_pattern() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_command_of_a_pattern_that_is_not_used_is_refused_by_the_name_of_the_setting() {
+    let transport = connect(settings().partitions(1).patterns([Pattern::TwoPhaseSaga])).await;
+    let mut payment = subscribe(&transport).await;
+    let [used, other] = [Pattern::TwoPhaseSaga, Pattern::ThreePhaseSaga]
+        .map(|pattern| Envelope::new(Body::Command(command_of(pattern, 1, 1).into())));
+    let results = transport.publish(&[other, used]).await;
+    let error = results[0].as_ref().expect_err("it is refused");
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Invalid, Effect::None));
+    assert!(error.to_string().contains("3ps: the setting patterns"), "{error}");
+    assert!(results[1].is_ok(), "{results:?}");
+    assert_eq!(receive(&mut *payment, 1).await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_batch_leaves_in_few_requests() {
     let transport = connect(settings().linger(std::time::Duration::from_millis(20))).await;
     publish(&transport, &[command(0)]).await;

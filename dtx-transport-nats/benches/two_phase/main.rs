@@ -7,86 +7,72 @@ mod bare;
 
 use std::{
     env,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
+use dtx_bench::nothing::{self, PARTICIPANTS};
 use dtx_core::{
     pattern::Pattern,
-    resource::{Amount, Debit, Ledger},
     store::{MemoryStore, Outcome},
-    transaction::Transaction,
 };
-use dtx_runtime::{
-    coordinator::{CoordinatorSettings, Dtx},
-    participant::OnStore,
-};
+use dtx_runtime::coordinator::{CoordinatorSettings, Dtx};
 use dtx_transport_nats::{NatsSettings, NatsTransport};
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::task::JoinSet;
 
 use crate::bare::{Bare, Samples};
 
-const PARTICIPANTS: [&str; 3] = ["payment", "stock", "shipping"];
 /// Commands and replies of prepare and execute.
 const MESSAGES: usize = 12;
 const IN_FLIGHT: usize = 1_024;
 /// As the documentation of the transport recommends under load.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
-const ACCOUNTS: usize = 2_048;
 /// How many transactions a turn has.
 const TURN: usize = 8_192;
-const TURNS: usize = 3;
+const TURNS: usize = 5;
 /// And how many, one after the other, that show how long one takes alone.
 const ALONE: usize = 100;
 
-fn transaction(number: usize) -> Transaction {
-    let mut builder = Transaction::builder(Pattern::TwoPhaseSaga);
-    for participant in PARTICIPANTS {
-        let account = format!("a{}", number % ACCOUNTS);
-        builder = builder.call::<Debit>(participant, Amount { account, cents: 1 });
-    }
-    builder.build().expect("a transaction")
-}
-
 /// The whole of dtx in this process, over NATS.
 struct Shop {
-    dtx: Dtx,
+    dtx: Arc<Dtx>,
 }
 
 impl Shop {
     async fn open(url: &str, prefix: &str) -> Self {
-        let store = MemoryStore::new();
-        let ledger = Ledger::on(&store);
-        let accounts: Vec<_> = (0..ACCOUNTS).map(|n| (format!("a{n}"), 1_000_000)).collect();
         let settings = NatsSettings::new(url).expect("an address").prefix(prefix);
         let transport = NatsTransport::connect(settings.expect("a prefix")).await;
-        let mut builder = Dtx::builder().store(store.clone()).transport(transport.expect("there"));
-        for participant in PARTICIPANTS {
-            ledger.open_accounts(participant, &accounts).await.expect("accounts");
-            let participant = Ledger::on(&store).participant(participant);
-            builder = builder.participant(participant.expect("a participant"));
+        let mut builder =
+            Dtx::builder().store(MemoryStore::new()).transport(transport.expect("there"));
+        for participant in nothing::participants() {
+            builder = builder.participant(participant);
         }
         let mut settings = CoordinatorSettings { allow_volatile: true, ..Default::default() };
         settings.engine.attempt_timeout_min = ATTEMPT_TIMEOUT;
-        Self { dtx: builder.settings(settings).start().await.expect("it starts") }
+        let dtx = builder.settings(settings).start().await.expect("it starts");
+        Self { dtx: Arc::new(dtx) }
     }
 
     /// Transactions in a second.
     async fn run(&self, count: usize, in_flight: usize) -> f64 {
-        let room = Arc::new(Semaphore::new(in_flight));
-        let mut tasks = JoinSet::new();
+        let left = Arc::new(AtomicI64::new(count as i64));
+        let mut clients = JoinSet::new();
         let began = Instant::now();
-        for number in 0..count {
-            let permit = Arc::clone(&room).acquire_owned().await.expect("it is open");
-            let mut handle = self.dtx.submit(transaction(number)).await.expect("submitted");
-            tasks.spawn(async move {
-                let outcome = handle.outcome().await;
-                drop(permit);
-                outcome
+        for _ in 0..in_flight {
+            let (dtx, left) = (Arc::clone(&self.dtx), Arc::clone(&left));
+            clients.spawn(async move {
+                while left.fetch_sub(1, Ordering::Relaxed) > 0 {
+                    let transaction = nothing::transaction(Pattern::TwoPhaseSaga);
+                    let mut handle = dtx.submit(transaction).await.expect("submitted");
+                    assert_eq!(handle.outcome().await.expect("an outcome"), Outcome::Committed);
+                }
             });
         }
-        while let Some(outcome) = tasks.join_next().await {
-            assert_eq!(outcome.expect("no panic").expect("an outcome"), Outcome::Committed);
+        while let Some(client) = clients.join_next().await {
+            client.expect("no panic");
         }
         count as f64 / began.elapsed().as_secs_f64()
     }

@@ -12,7 +12,9 @@ use dtx::prelude::*;
 use nix::sys::resource::{UsageWho, getrusage};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{judge, median, noop};
+use dtx_bench::nothing;
+
+use super::{judge, median};
 
 const CALLERS: usize = 1_024;
 
@@ -71,7 +73,7 @@ fn transaction_window(pattern: Pattern, window: Duration) -> (f64, f64) {
             .store(MemoryStore::new())
             .transport(InMemoryTransport::new())
             .allow_volatile();
-        for participant in noop::participants() {
+        for participant in nothing::participants() {
             builder = builder.participant(participant);
         }
         let dtx = builder.start().await.unwrap();
@@ -82,7 +84,7 @@ fn transaction_window(pattern: Pattern, window: Duration) -> (f64, f64) {
                 let (dtx, done, stop) = (dtx.clone(), done.clone(), stop.clone());
                 tokio::spawn(async move {
                     while !stop.load(Ordering::Relaxed) {
-                        let mut handle = dtx.submit(noop::transaction(pattern)).await.unwrap();
+                        let mut handle = dtx.submit(nothing::transaction(pattern)).await.unwrap();
                         assert_eq!(handle.outcome().await.unwrap(), Outcome::Committed);
                         done.fetch_add(1, Ordering::Relaxed);
                     }

@@ -13,7 +13,9 @@ use std::{
 use dtx::prelude::*;
 use redb::{ConcurrencyMode, Database, ReadableDatabase, ReadableTable, TableDefinition};
 
-use super::{judge, median, noop};
+use dtx_bench::nothing;
+
+use super::{judge, median};
 
 const IN_FLIGHT: usize = 1_024;
 
@@ -44,7 +46,7 @@ impl RowBytes {
                 }
                 let dtx = builder.start().await.unwrap();
                 for _ in 0..COUNT {
-                    let transaction = noop::transaction(Pattern::TwoPhaseSaga);
+                    let transaction = nothing::transaction(Pattern::TwoPhaseSaga);
                     let mut handle = dtx.submit(transaction).await.unwrap();
                     if ends {
                         handle.outcome().await.unwrap();
@@ -53,7 +55,7 @@ impl RowBytes {
                 dtx.shutdown(Duration::ZERO).await;
             });
         };
-        run(noop::participants(), true);
+        run(nothing::participants(), true);
         run(Vec::new(), false);
         let database = Database::open(&path).unwrap();
         let read = database.begin_read().unwrap();
@@ -124,7 +126,7 @@ fn runtime() -> tokio::runtime::Runtime {
 
 async fn start(store: RedbStore) -> Dtx {
     let mut builder = Dtx::builder().store(store).transport(InMemoryTransport::new());
-    for participant in noop::participants() {
+    for participant in nothing::participants() {
         builder = builder.participant(participant);
     }
     builder.start().await.unwrap()
@@ -140,7 +142,7 @@ fn dtx_window(path: &Path, window: Duration) -> f64 {
                 let (dtx, done, stop) = (dtx.clone(), done.clone(), stop.clone());
                 tokio::spawn(async move {
                     while !stop.load(Ordering::Relaxed) {
-                        let transaction = noop::transaction(Pattern::TwoPhaseSaga);
+                        let transaction = nothing::transaction(Pattern::TwoPhaseSaga);
                         let mut handle = dtx.submit(transaction).await.unwrap();
                         assert_eq!(handle.outcome().await.unwrap(), Outcome::Committed);
                         done.fetch_add(1, Ordering::Relaxed);
@@ -223,7 +225,7 @@ pub(crate) fn latency() -> usize {
                 singles.push(single_commit(&store, rows.finished, numbers).await);
                 for _ in 0..SAMPLES / 4 {
                     let begun = Instant::now();
-                    let mut handle = dtx.submit(noop::transaction(pattern)).await.unwrap();
+                    let mut handle = dtx.submit(nothing::transaction(pattern)).await.unwrap();
                     handle.outcome().await.unwrap();
                     taken.push(begun.elapsed().as_secs_f64() * 1e6);
                 }

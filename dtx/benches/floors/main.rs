@@ -6,7 +6,6 @@
 mod cpu;
 mod embedded;
 mod memory;
-mod noop;
 
 use clap::Parser;
 

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use dtx::prelude::*;
 
-use super::{judge, noop};
+use dtx_bench::nothing;
+
+use super::judge;
 
 const OPEN: usize = 100_000;
 
@@ -55,7 +57,9 @@ pub(crate) fn run() -> usize {
                     submits.spawn(async move {
                         for _ in 0..count / CALLERS {
                             drop(
-                                dtx.submit(noop::transaction(Pattern::TwoPhaseSaga)).await.unwrap(),
+                                dtx.submit(nothing::transaction(Pattern::TwoPhaseSaga))
+                                    .await
+                                    .unwrap(),
                             );
                         }
                     });

@@ -33,6 +33,9 @@ pub(crate) struct Ended {
 /// How many lines of stderr a failure shows.
 const SAID_MAX: usize = 20;
 
+/// How long the last lines of a process that has ended may take.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
 impl Process {
     /// Starts a process that may take so long.
     pub(crate) fn start(command: &mut Command, within: Duration) -> Result<Self, String> {
@@ -86,12 +89,24 @@ impl Process {
             }
         }
         let status = self.child.wait().map_err(|error| error.to_string())?;
+        // The last lines say why it ended, and may still be on their way here.
+        while let Ok(line) = self.stderr.recv_timeout(LAST_LINES) {
+            self.keep(line);
+        }
+        self.said.push(format!("({status})"));
         Ok(Ended { success: status.success(), last_line, said: self.said() })
     }
 
+    fn keep(&mut self, line: String) {
+        if progress(&line).is_none() {
+            self.said.push(line);
+        }
+    }
+
     fn said(&mut self) -> String {
-        let new = self.stderr.try_iter().filter(|line| progress(line).is_none());
-        self.said.extend(new.collect::<Vec<_>>());
+        while let Ok(line) = self.stderr.try_recv() {
+            self.keep(line);
+        }
         let from = self.said.len().saturating_sub(SAID_MAX);
         self.said[from..].join("\n")
     }
@@ -143,7 +158,10 @@ mod tests {
         assert_eq!(process.reaches(0.5), Ok(true));
         let ended = process.end().expect("it ends");
         assert!(!ended.success);
-        assert_eq!((ended.last_line.as_str(), ended.said.as_str()), (r#"{"sum":1}"#, "warned"));
+        assert_eq!(
+            (ended.last_line.as_str(), ended.said.as_str()),
+            (r#"{"sum":1}"#, "warned\n(exit status: 3)")
+        );
     }
 
     #[test]

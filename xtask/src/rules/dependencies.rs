@@ -37,7 +37,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     // Its benchmarks need more, as dev-dependencies.
-    ("dtx-bench", &[]),
+    ("dtx-bench", &["dtx-core", "dtx-runtime"]),
     ("dtx-shop", &["dtx"]),
     ("dtx-cli", &["dtx", "dtx-shop", "dtx-sim"]),
     ("xtask", &[]),

@@ -1,8 +1,18 @@
-//! Participants that do nothing, with a volatile inbox that is declared as one.
+//! Participants that do nothing, with a volatile inbox that is declared as one: what a transaction
+//! costs with them, coordinator, store and transport cost alone.
 
-use dtx::prelude::*;
+use dtx_core::{
+    answer::Answer,
+    pattern::Pattern,
+    transaction::{Action, Transaction},
+};
+use dtx_runtime::participant::{
+    Compensate, Context, Execute, Participant, Prepare, Reserve, Validate,
+};
 
-pub(crate) struct Nothing;
+/// The action, and its handler in `saga`, `2ps` and `3ps`.
+#[derive(Clone, Copy, Debug)]
+pub struct Nothing;
 
 impl Action for Nothing {
     const NAME: &'static str = "nothing";
@@ -46,24 +56,29 @@ impl Validate for Nothing {
     }
 }
 
-pub(crate) const PARTICIPANTS: [&str; 3] = ["payment", "inventory", "shipping"];
+/// The names of [`participants`].
+pub const PARTICIPANTS: [&str; 3] = ["payment", "inventory", "shipping"];
 
-pub(crate) fn participants() -> Vec<Participant> {
+/// Three of them.
+///
+/// # Panics
+/// Never: the names are valid.
+pub fn participants() -> Vec<Participant> {
     let one = |name| {
-        Participant::new(name)
-            .unwrap()
-            .saga(Nothing)
-            .two_phase(Nothing)
-            .three_phase(Nothing)
-            .volatile_inbox()
+        let participant = Participant::new(name).expect("a valid name");
+        participant.saga(Nothing).two_phase(Nothing).three_phase(Nothing).volatile_inbox()
     };
     PARTICIPANTS.map(one).into()
 }
 
-pub(crate) fn transaction(pattern: Pattern) -> Transaction {
+/// A transaction of all three, of `saga`, `2ps` or `3ps`.
+///
+/// # Panics
+/// For another pattern.
+pub fn transaction(pattern: Pattern) -> Transaction {
     let mut builder = Transaction::builder(pattern);
     for name in PARTICIPANTS {
         builder = builder.call::<Nothing>(name, ());
     }
-    builder.build().unwrap()
+    builder.build().expect("a pattern that they take part in")
 }
