@@ -214,7 +214,7 @@ impl Hub {
             self.put(place, None);
         }
         let room = max.min(self.prefetch.saturating_sub(self.out));
-        let mut deliveries = Vec::new();
+        let mut deliveries = Vec::with_capacity(room.min(self.ready.len()));
         while deliveries.len() < room
             && let Some(place) = self.ready.pop_front()
         {
