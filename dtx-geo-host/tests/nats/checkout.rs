@@ -6,12 +6,12 @@ use std::{sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 
 use crate::{
-    plan::{Ask, BUYS, PAYS, PRICE, Told},
+    plan::{Ask, BUYS, NAMES, PAYS, PRICE, Told},
     proxy::Line,
     world::World,
 };
 
-const STOCK: [u64; 3] = [6, 12, 12];
+const STOCK: [u64; 3] = [6, 27, 27];
 const CENTS: u64 = 100_000;
 
 /// Longer than a test.
@@ -43,6 +43,8 @@ async fn pay(world: &World, key: &str, cents: u64) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn checkouts_sell_what_they_say_while_a_way_is_cut_and_their_coordinator_is_killed() {
     let world = World::with("checkout", STOCK, Some(CENTS)).await;
+    // Units stay where so many look at them, and are held there for the checkouts.
+    let lookers = world.lookers([1, 2]);
     let first = submit(&world, "first", 10, LONG).join_all().await;
     assert_eq!(first, ["committed"; 10], "there is enough of everything");
     // Who pays cannot be reached: those in a hurry give up, and the others wait.
@@ -58,10 +60,11 @@ async fn checkouts_sell_what_they_say_while_a_way_is_cut_and_their_coordinator_i
     assert!(patient.try_join_next().is_none(), "nobody can pay");
     world.set(BUYS, PAYS, Line::Open);
     assert_eq!(patient.join_all().await, ["committed"; 8], "they have waited for it");
+    lookers.stop().await;
     // What was held for the others is free again.
     world.until_none_held().await;
     let mut committed = 18;
-    let mut left = submit(&world, "left", 16, LONG);
+    let mut left = submit(&world, "left", 44, LONG);
     while let Some(outcome) = left.join_next().await {
         committed += u64::from(outcome.expect("it does not panic") == "committed");
     }
@@ -78,5 +81,7 @@ async fn checkouts_sell_what_they_say_while_a_way_is_cut_and_their_coordinator_i
     // What was paid is the price of what was sold.
     assert_eq!(pay(&world, "rest", CENTS - committed * PRICE).await, "committed");
     assert_eq!(pay(&world, "more", 1).await, "aborted");
-    world.close(committed).await;
+    let shares = world.close(committed).await;
+    println!("sold in {NAMES:?}: {shares:?}");
+    assert!(shares[1] + shares[2] > 0, "no checkout has crossed");
 }

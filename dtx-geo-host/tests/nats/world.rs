@@ -20,6 +20,7 @@ use dtx_runtime::participant::OnStore;
 use dtx_testkit::servers::{Nats, Server};
 use tokio::{
     sync::watch,
+    task::JoinSet,
     time::{Instant, interval, timeout_at},
 };
 
@@ -61,6 +62,21 @@ pub(crate) enum Bought {
     Unavailable(Vec<String>),
     /// Nothing, and another attempt may do better: the hold ended, or units moved too fast.
     Nothing,
+}
+
+/// Those who look and buy nothing.
+pub(crate) struct Lookers {
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<u64>,
+}
+
+impl Lookers {
+    /// Ends them. All of them have held something.
+    pub(crate) async fn stop(self) {
+        self.stop.send_replace(true);
+        let held = self.tasks.join_all().await;
+        assert!(held.iter().all(|held| *held > 0), "{held:?}");
+    }
 }
 
 /// The process of a region, when there is one.
@@ -241,6 +257,29 @@ impl World {
         }
     }
 
+    /// Two in each of these regions, who hold a unit and give it back, as fast as they can.
+    pub(crate) fn lookers(self: &Arc<Self>, homes: [usize; 2]) -> Lookers {
+        let (stop, stopped) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        for home in homes.repeat(2) {
+            let (world, stopped) = (self.clone(), stopped.clone());
+            tasks.spawn(async move {
+                let mut held = 0;
+                while !*stopped.borrow() {
+                    let id = world.id();
+                    let told = world.ask(home, Ask::Reserve { id, units: 1 }).await;
+                    if matches!(told, Told::Reserved { .. }) {
+                        held += 1;
+                        let ended = world.ask(home, Ask::Cancel { id }).await;
+                        assert!(matches!(ended, Told::Cancelled | Told::Expired), "{ended:?}");
+                    }
+                }
+                held
+            });
+        }
+        Lookers { stop, tasks }
+    }
+
     /// The units that buyers were told are theirs.
     pub(crate) fn sold(&self) -> u64 {
         *self.sold.borrow()
@@ -277,9 +316,9 @@ impl World {
         }
     }
 
-    /// Ends all processes, and compares what the stores say with what was told: all units are
-    /// sold, each of them once.
-    pub(crate) async fn close(&self, sold: u64) {
+    /// Ends all processes, and compares what the stores say with what was told: so many units
+    /// are sold, each of them once, and the others are there. Gives how many were sold where.
+    pub(crate) async fn close(&self, sold: u64) -> Vec<u64> {
         self.until_none_held().await;
         for region in 0..NAMES.len() {
             let told = self.ask(region, Ask::Stop).await;
@@ -298,11 +337,10 @@ impl World {
         assert_eq!(checker.broken(), None);
         let sum = |of: fn(&Cells) -> u64| all.iter().map(of).sum::<u64>();
         let found = (sum(Cells::minted), sum(Cells::sold), sum(Cells::held), left(&disks));
-        let shares: Vec<_> = all.iter().map(Cells::sold).collect();
-        println!("sold in {NAMES:?}: {shares:?}");
         assert_eq!(found, (self.stock, sold, 0, (self.stock - sold) as i64));
         for plan in &self.plans {
             plan.rows.remove().await;
         }
+        all.iter().map(Cells::sold).collect()
     }
 }
