@@ -43,7 +43,7 @@ fn region_of(address: &Address, own: usize) -> Option<usize> {
         Address::Participant(name) if name.as_str() == "payment" => Some(PAYS),
         Address::Participant(name) => {
             let is_of = |region: &&str| name.as_str().ends_with(&format!("-pool-{region}"));
-            Some(NAMES.iter().position(|region| is_of(&region)).unwrap_or(own))
+            Some(NAMES.iter().position(is_of).unwrap_or(own))
         }
         Address::Replies(_) | Address::Inquiries => Some(BUYS),
         Address::InquiryAnswers(_) => None,

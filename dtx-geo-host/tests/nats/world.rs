@@ -311,8 +311,9 @@ impl World {
             bought == Bought::SoldOut && self.sold() == self.stock
         })
         .await;
-        for region in 0..NAMES.len() {
-            assert_eq!(self.buy(region, 1, false).await, Bought::SoldOut, "{}", NAMES[region]);
+        for (region, name) in NAMES.iter().enumerate() {
+            self.look(name, async || self.buy(region, 1, false).await == Bought::SoldOut).await;
+            assert_eq!(self.sold(), self.stock);
         }
     }
 
@@ -320,9 +321,9 @@ impl World {
     /// are sold, each of them once, and the others are there. Gives how many were sold where.
     pub(crate) async fn close(&self, sold: u64) -> Vec<u64> {
         self.until_none_held().await;
-        for region in 0..NAMES.len() {
+        for (region, name) in NAMES.iter().enumerate() {
             let told = self.ask(region, Ask::Stop).await;
-            assert_eq!(told, Told::Stopped { drained: true }, "{}", NAMES[region]);
+            assert_eq!(told, Told::Stopped { drained: true }, "{name}");
             self.kill(region);
         }
         let mut all = Vec::new();
