@@ -22,6 +22,7 @@ use tokio::{
 };
 
 use crate::{
+    hanging::Hanging,
     plan::{ACCOUNT, Ask, BUYS, Numbered, PAYS, Plan, TTL, Told, spec},
     reach::Reach,
 };
@@ -43,6 +44,7 @@ async fn child() {
 /// What runs in the process.
 struct Region {
     node: PoolNode,
+    rows: Arc<Hanging>,
     reach: Arc<Reach>,
     dtx: Option<Arc<Dtx>>,
     _payment: Option<HostHandle>,
@@ -52,6 +54,7 @@ struct Region {
 #[derive(Clone)]
 struct Desk {
     pool: PoolHandle,
+    rows: Arc<Hanging>,
     reach: Arc<Reach>,
     dtx: Option<Arc<Dtx>>,
 }
@@ -60,8 +63,8 @@ impl Region {
     async fn start(plan: &Plan) -> Self {
         let store = plan.rows.open().await;
         let reach = Arc::new(Reach::connect(plan).await);
-        let settings = PoolNodeSettings::default();
-        let node = PoolNode::start(store.clone(), reach.clone(), spec(plan.region), settings).await;
+        let (rows, settings) = (Arc::new(Hanging::new(store.clone())), PoolNodeSettings::default());
+        let node = PoolNode::start(rows.clone(), reach.clone(), spec(plan.region), settings).await;
         let node = node.expect("it starts");
         let (mut dtx, mut payment) = (None, None);
         if plan.has_checkouts && plan.region == BUYS {
@@ -69,7 +72,7 @@ impl Region {
         } else if plan.has_checkouts && plan.region == PAYS {
             payment = Some(host(store, reach.clone()).await);
         }
-        Self { node, reach, dtx, _payment: payment }
+        Self { node, rows, reach, dtx, _payment: payment }
     }
 
     /// Answers until it is asked to end, or whoever asks is gone.
@@ -86,8 +89,8 @@ impl Region {
                 }
             }
         });
-        let (pool, reach) = (self.node.handle().clone(), self.reach.clone());
-        let desk = Desk { pool, reach, dtx: self.dtx.clone() };
+        let (pool, rows) = (self.node.handle().clone(), self.rows.clone());
+        let desk = Desk { pool, rows, reach: self.reach.clone(), dtx: self.dtx.clone() };
         let mut lines = BufReader::new(from).lines();
         while let Ok(Some(line)) = lines.next_line().await {
             let asked: Numbered<Ask> = serde_json::from_str(&line).expect("a question");
@@ -145,6 +148,14 @@ impl Desk {
             Ask::State => {
                 let state = pool.state().await.map_err(|error| error.to_string())?;
                 return Ok(Told::State { free: state.free, held: state.held, sold: state.sold });
+            }
+            Ask::Restock { total } => {
+                pool.restock(total).await.map_err(|error| error.to_string())?;
+                return Ok(Told::Restocked);
+            }
+            Ask::Hang(when) => {
+                self.rows.hang(when).await;
+                return Ok(Told::Hangs);
             }
             Ask::Checkout { key, units, cents, deadline } => {
                 return self.check_out(key, units, cents, deadline).await;

@@ -6,6 +6,7 @@
 mod checkout;
 mod child;
 mod cut;
+mod hanging;
 mod kill;
 mod plan;
 mod process;

@@ -9,7 +9,7 @@ use dtx_geo::{
 use dtx_geo_host::PoolSpec;
 use serde::{Deserialize, Serialize};
 
-use crate::stores::Place;
+use crate::{hanging::Hang, stores::Place};
 
 pub(crate) const NAMES: [&str; 3] = ["us-east-1", "eu-west-1", "ap-northeast-1"];
 
@@ -69,6 +69,12 @@ pub(crate) enum Ask {
         id: u64,
     },
     State,
+    /// So many units in all are brought in.
+    Restock {
+        total: u64,
+    },
+    /// The next write hangs. Answered when it does.
+    Hang(Hang),
     /// A transaction that takes units, if any, and pays. Answered when it has ended.
     Checkout {
         key: String,
@@ -106,6 +112,8 @@ pub(crate) enum Told {
         held: u64,
         sold: u64,
     },
+    Restocked,
+    Hangs,
     /// The outcome of a transaction.
     Ended(String),
     /// Whether nothing was open.

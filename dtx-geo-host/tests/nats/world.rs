@@ -4,7 +4,7 @@ use std::{
     fs,
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering::SeqCst},
     },
     time::Duration,
@@ -25,6 +25,7 @@ use tokio::{
 };
 
 use crate::{
+    hanging::Hang,
     plan::{ACCOUNT, Ask, NAMES, PAYS, Plan, Told, map, rtt, spec},
     process::Process,
     proxy::{Delays, Line, Proxy},
@@ -38,7 +39,8 @@ const TEST_MAX: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(50);
 
 pub(crate) struct World {
-    stock: u64,
+    /// What was brought in, by region.
+    stock: Mutex<[u64; 3]>,
     /// What is not done by then fails the test.
     until: Instant,
     plans: Vec<Plan>,
@@ -47,7 +49,7 @@ pub(crate) struct World {
     /// None while a region is down.
     processes: Vec<watch::Sender<Option<Arc<Process>>>>,
     ids: AtomicU64,
-    sold: watch::Sender<u64>,
+    sold: AtomicU64,
     _brokers: Vec<Server>,
     _folder: tempfile::TempDir,
 }
@@ -139,13 +141,13 @@ impl World {
             processes.push(watch::channel(None).0);
         }
         let world = Arc::new(Self {
-            stock: stock.iter().sum(),
+            stock: Mutex::new(stock),
             until,
             plans,
             ways: all,
             processes,
             ids: AtomicU64::new(0),
-            sold: watch::channel(0).0,
+            sold: AtomicU64::new(0),
             _brokers: brokers,
             _folder: folder,
         });
@@ -183,6 +185,31 @@ impl World {
     pub(crate) fn kill(&self, region: usize) {
         let process = self.processes[region].send_replace(None).expect("it runs");
         process.kill();
+    }
+
+    /// Brings units in.
+    pub(crate) async fn restock(&self, region: usize, units: u64) {
+        let total = {
+            let mut stock = self.stock.lock().expect("nobody panics with it");
+            stock[region] += units;
+            stock[region]
+        };
+        assert_eq!(self.ask(region, Ask::Restock { total }).await, Told::Restocked);
+    }
+
+    /// The units that were brought in, in all.
+    pub(crate) fn stock(&self) -> u64 {
+        self.stock.lock().expect("nobody panics with it").iter().sum()
+    }
+
+    /// Kills the process of a region at a write, once all that it may have sent before has
+    /// arrived.
+    pub(crate) async fn kill_at(&self, region: usize, when: Hang) {
+        assert_eq!(self.ask(region, Ask::Hang(when)).await, Told::Hangs);
+        for way in self.ways[region].iter().flatten() {
+            self.in_time("it arrives", way.until_arrived()).await;
+        }
+        self.kill(region);
     }
 
     /// Sets the ways between two regions, in both directions.
@@ -249,7 +276,7 @@ impl World {
         }
         match self.ask(home, Ask::Confirm { id }).await {
             Told::Confirmed => {
-                self.sold.send_modify(|sold| *sold += units);
+                self.sold.fetch_add(units, SeqCst);
                 Bought::Sold { crossed }
             }
             Told::Expired | Told::NotHere if !pins => Bought::Nothing,
@@ -282,14 +309,7 @@ impl World {
 
     /// The units that buyers were told are theirs.
     pub(crate) fn sold(&self) -> u64 {
-        *self.sold.borrow()
-    }
-
-    /// Waits until so many units are sold.
-    pub(crate) async fn until_sold(&self, units: u64) {
-        let mut sold = self.sold.subscribe();
-        let wait = sold.wait_for(|sold| *sold >= units);
-        self.in_time("they are sold", wait).await.expect("the world is there");
+        self.sold.load(SeqCst)
     }
 
     /// Waits until no unit is held in any region.
@@ -308,12 +328,12 @@ impl World {
         self.look("all is sold", async || {
             home = (home + 1) % NAMES.len();
             let bought = self.buy(home, 1, false).await;
-            bought == Bought::SoldOut && self.sold() == self.stock
+            bought == Bought::SoldOut && self.sold() == self.stock()
         })
         .await;
         for (region, name) in NAMES.iter().enumerate() {
             self.look(name, async || self.buy(region, 1, false).await == Bought::SoldOut).await;
-            assert_eq!(self.sold(), self.stock);
+            assert_eq!(self.sold(), self.stock());
         }
     }
 
@@ -333,12 +353,13 @@ impl World {
         }
         let disks: Vec<_> = all.iter().map(|cells| Disk { cells, incarnation: 0 }).collect();
         let pool_map = PoolMap::new(&map()).expect("every pair is known");
-        let mut checker = Checker::new(PoolSettings::default(), &pool_map, self.stock);
+        let stock = self.stock();
+        let mut checker = Checker::new(PoolSettings::default(), &pool_map, stock);
         checker.together(&disks);
         assert_eq!(checker.broken(), None);
         let sum = |of: fn(&Cells) -> u64| all.iter().map(of).sum::<u64>();
         let found = (sum(Cells::minted), sum(Cells::sold), sum(Cells::held), left(&disks));
-        assert_eq!(found, (self.stock, sold, 0, (self.stock - sold) as i64));
+        assert_eq!(found, (stock, sold, 0, (stock - sold) as i64));
         for plan in &self.plans {
             plan.rows.remove().await;
         }
