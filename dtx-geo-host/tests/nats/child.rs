@@ -153,8 +153,8 @@ impl Desk {
                 pool.restock(total).await.map_err(|error| error.to_string())?;
                 return Ok(Told::Restocked);
             }
-            Ask::Hang(when) => {
-                self.rows.hang(when).await;
+            Ask::Hang(hang) => {
+                self.rows.hang(hang).await;
                 return Ok(Told::Hangs);
             }
             Ask::Checkout { key, units, cents, deadline } => {

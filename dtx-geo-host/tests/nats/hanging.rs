@@ -13,33 +13,74 @@ use dtx_core::{
         ScopeRows, StoreInfo, StoredRow,
     },
 };
+use dtx_geo::pool::{Cells, RowName};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-/// When the next write hangs.
+use crate::plan::NAMES;
+
+/// Which write hangs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Hang {
-    /// It does not land.
-    Before,
-    /// It has landed, and nobody knows.
-    After,
+pub(crate) enum At {
+    /// One that gives units to another region.
+    Gift,
+    /// One that changes a hold.
+    Hold,
+}
+
+/// How the next write of a kind hangs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Hang {
+    pub(crate) at: At,
+    /// Whether it lands before, and nobody knows.
+    pub(crate) lands: bool,
 }
 
 #[derive(Debug)]
 pub(crate) struct Hanging {
     inner: Arc<dyn ParticipantStore>,
-    next: Mutex<Option<(Hang, oneshot::Sender<()>)>>,
+    next: Mutex<Next>,
+}
+
+#[derive(Debug, Default)]
+struct Next {
+    hang: Option<(Hang, oneshot::Sender<()>)>,
+    /// What was given up to now, in all.
+    given: u64,
+}
+
+impl Next {
+    /// Looks at what is written, and says whether that hangs.
+    fn take(&mut self, sets: &[RowSet]) -> Option<(Hang, oneshot::Sender<()>)> {
+        let (mut given, mut has_hold) = (self.given, false);
+        for change in sets.iter().flat_map(|set| &set.changes) {
+            match (RowName::of(&change.key.0), &change.value) {
+                (Some(RowName::Totals), Some(value)) => {
+                    let mut cells = Cells::new(NAMES.len());
+                    cells.load_totals(value).expect("the row is good");
+                    given = cells.given();
+                }
+                (Some(RowName::Hold(_)), _) => has_hold = true,
+                _ => {}
+            }
+        }
+        let gives = given > std::mem::replace(&mut self.given, given);
+        self.hang.take_if(|(hang, _)| match hang.at {
+            At::Gift => gives,
+            At::Hold => has_hold,
+        })
+    }
 }
 
 impl Hanging {
     pub(crate) fn new(inner: Arc<dyn ParticipantStore>) -> Self {
-        Self { inner, next: Mutex::new(None) }
+        Self { inner, next: Mutex::default() }
     }
 
-    /// Lets the next write hang for ever, and waits until it does.
-    pub(crate) async fn hang(&self, when: Hang) {
+    /// Lets the next such write hang for ever, and waits until it does.
+    pub(crate) async fn hang(&self, hang: Hang) {
         let (hangs, is_hanging) = oneshot::channel();
-        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some((when, hangs));
+        self.next.lock().unwrap_or_else(PoisonError::into_inner).hang = Some((hang, hangs));
         is_hanging.await.expect("the store is there");
     }
 }
@@ -55,9 +96,9 @@ impl ParticipantStore for Hanging {
     }
 
     async fn write(&self, sets: &[RowSet]) -> Vec<RowWriteResult> {
-        let next = self.next.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some((when, hangs)) = next else { return self.inner.write(sets).await };
-        if when == Hang::After {
+        let hang = self.next.lock().unwrap_or_else(PoisonError::into_inner).take(sets);
+        let Some((hang, hangs)) = hang else { return self.inner.write(sets).await };
+        if hang.lands {
             self.inner.write(sets).await;
         }
         // Whoever waits for it may be gone.

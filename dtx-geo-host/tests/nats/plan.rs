@@ -73,7 +73,7 @@ pub(crate) enum Ask {
     Restock {
         total: u64,
     },
-    /// The next write hangs. Answered when it does.
+    /// The next such write hangs. Answered when it does.
     Hang(Hang),
     /// A transaction that takes units, if any, and pays. Answered when it has ended.
     Checkout {

@@ -43,13 +43,15 @@ async fn three_processes_sell_each_unit_once() {
     for (home, (buyers, most)) in BUYERS.into_iter().enumerate() {
         (0..buyers).for_each(|_| _ = shops.spawn(shop(world.clone(), home, most)));
     }
+    // The last units are for those who buy.
+    world.look("most are sold", async || world.sold() >= 100).await;
+    lookers.stop().await;
     let mut shown = Shown::default();
     while let Some(one) = shops.join_next().await {
         let one = one.expect("it does not panic");
         shown.home += one.home;
         shown.crossed += one.crossed;
     }
-    lookers.stop().await;
     println!("{shown:?}");
     assert!(shown.home > 0 && shown.crossed > 0, "{shown:?}");
     world.sell_out().await;

@@ -204,8 +204,8 @@ impl World {
 
     /// Kills the process of a region at a write, once all that it may have sent before has
     /// arrived.
-    pub(crate) async fn kill_at(&self, region: usize, when: Hang) {
-        assert_eq!(self.ask(region, Ask::Hang(when)).await, Told::Hangs);
+    pub(crate) async fn kill_at(&self, region: usize, hang: Hang) {
+        assert_eq!(self.ask(region, Ask::Hang(hang)).await, Told::Hangs);
         for way in self.ways[region].iter().flatten() {
             self.in_time("it arrives", way.until_arrived()).await;
         }
