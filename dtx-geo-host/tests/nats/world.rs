@@ -328,6 +328,7 @@ impl World {
         self.look("all is sold", async || {
             home = (home + 1) % NAMES.len();
             let bought = self.buy(home, 1, false).await;
+            assert!(self.sold() <= self.stock(), "{} of {}", self.sold(), self.stock());
             bought == Bought::SoldOut && self.sold() == self.stock()
         })
         .await;
