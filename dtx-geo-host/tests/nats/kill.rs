@@ -43,7 +43,7 @@ async fn shop(world: Arc<World>, home: usize, mut market: watch::Receiver<Market
         }
         turn += 1;
         let waits = is_asleep == Some(home)
-            || world.buy(home, 1 + turn % 2, turn % 3 == 0).await == Bought::SoldOut;
+            || world.buy(home, 1 + turn % 2, turn.is_multiple_of(3)).await == Bought::SoldOut;
         if waits && market.changed().await.is_err() {
             return;
         }
