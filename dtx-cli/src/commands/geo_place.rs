@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use dtx::geo::{
     model::{Provider, RttMap, Shipped},
-    plan::{Placement, replicas},
+    plan::{ReplicaSet, replicas},
 };
 use serde::Serialize;
 
@@ -92,7 +92,7 @@ pub(super) fn place(args: &PlaceArgs) -> Result<Exit, Failure> {
     Ok(Exit::Sound)
 }
 
-fn report(provider: Provider, map: &RttMap, found: &Placement) -> PlaceReport {
+fn report(provider: Provider, map: &RttMap, found: &ReplicaSet) -> PlaceReport {
     let ms = |value: Duration| value.as_secs_f64() * 1e3;
     PlaceReport {
         provider: provider.name(),

@@ -11,7 +11,7 @@ mod latency;
 mod map;
 mod money;
 mod offer;
-mod placement;
+mod replica_set;
 mod risk;
 mod search;
 mod transaction;
@@ -21,7 +21,7 @@ pub(crate) use latency::RoundTrips;
 pub use map::PlanMap;
 pub use money::Transfer;
 pub use offer::{Criterion, Market, Offer};
-pub use placement::{Placement, PlacementError, REPLICAS_MAX, replicas};
+pub use replica_set::{REPLICAS_MAX, ReplicaSet, ReplicaSetError, replicas};
 pub use risk::{Risk, RiskError};
 pub use search::NODES_MAX;
 pub use transaction::{
