@@ -6,6 +6,7 @@
 
 mod bound;
 mod delays;
+mod durability;
 mod keep;
 mod latency;
 mod map;
@@ -16,8 +17,8 @@ mod risk;
 mod search;
 mod transaction;
 
+pub use durability::{Durability, Quorum};
 pub use keep::{GAIN_MIN, Keeper, LOOKS};
-pub(crate) use latency::RoundTrips;
 pub use map::PlanMap;
 pub use money::Transfer;
 pub use offer::{Criterion, Market, Offer};

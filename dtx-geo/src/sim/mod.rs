@@ -10,6 +10,9 @@
 //! one. The tests of this module run small pools through every kind of fault and check the invariants after each step.
 
 mod baseline;
+mod carry;
+#[cfg(test)]
+mod carry_tests;
 #[cfg(test)]
 mod chaos;
 #[cfg(test)]
