@@ -12,7 +12,7 @@ pub(super) fn pools(found: &Comparison) -> Vec<Group> {
     let series = ways.map(|(name, outcome)| Series {
         name: name.replace('_', " "),
         points: vec![(0.0, outcome.p50_ms), (1.0, outcome.p99_ms), (2.0, outcome.p999_ms)],
-        labels: Vec::new(),
+        ..Series::default()
     });
     let ticks = ["p50", "p99", "p99.9"].into_iter().enumerate();
     let drawn = Chart {
@@ -52,7 +52,7 @@ pub(super) fn phases(found: &PhaseComparison) -> Vec<Group> {
             .iter()
             .filter_map(|row| Some((row.jitter_ms as f64, value(row)? * 100.0)))
             .collect(),
-        labels: Vec::new(),
+        ..Series::default()
     };
     let each = |value: fn(&PhaseOutcome) -> f64| {
         Way::ALL.map(|way| line(way.name(), &|row| row.ways.get(&way).map(value)))

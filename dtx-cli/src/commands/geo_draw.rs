@@ -19,6 +19,9 @@ const BOTTOM: f64 = 60.0;
 /// Colours that are told apart also by those who see fewer of them (Okabe and Ito).
 const COLOURS: [&str; 7] =
     ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"];
+/// The room that a name has on a map.
+const LABEL_WIDTH: f64 = 150.0;
+const LABEL_HEIGHT: f64 = 14.0;
 /// About so many ticks on an axis.
 const TICKS: f64 = 5.0;
 
@@ -39,6 +42,8 @@ pub(super) struct Series {
     pub(super) points: Vec<(f64, f64)>,
     /// What is written beside each point; nothing where it is shorter.
     pub(super) labels: Vec<String>,
+    /// Whether only the points are drawn, and no line from each to the next.
+    pub(super) apart: bool,
 }
 
 /// Lines over two axes.
@@ -57,6 +62,13 @@ pub(super) struct Spot {
     pub(super) at: [f64; 2],
     /// What it does; the first one gives the colour.
     pub(super) roles: Vec<Role>,
+}
+
+impl Spot {
+    /// Whether it does something, and is not only allowed to.
+    fn takes_part(&self) -> bool {
+        self.roles.iter().any(|role| *role != Role::Allowed)
+    }
 }
 
 /// What a region does in a plan.
@@ -182,7 +194,7 @@ impl Scale {
     fn at(&self, value: f64) -> Option<f64> {
         let value = if self.log { value.log10() } else { value };
         let share = (value - self.from) / (self.to - self.from);
-        share.is_finite().then(|| self.begin + share * (self.end - self.begin))
+        share.is_finite().then_some(self.begin + share * (self.end - self.begin))
     }
 
     fn ticks(&self, axis: &Axis) -> Vec<(f64, String)> {
@@ -244,13 +256,9 @@ fn draw_series(series: &Series, index: usize, x: &Scale, y: &Scale) -> Group {
     let places = series.points.iter().map(|point| Some((x.at(point.0)?, y.at(point.1)?)));
     let places: Vec<_> = places.collect();
     let path: Vec<_> = places.iter().flatten().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
-    let mut group = Group::new().add(
-        Polyline::new()
-            .set("points", path.join(" "))
-            .set("fill", "none")
-            .set("stroke", colour)
-            .set("stroke-width", 2),
-    );
+    let line = Polyline::new().set("points", path.join(" ")).set("fill", "none");
+    let line = line.set("stroke", if series.apart { "none" } else { colour });
+    let mut group = Group::new().add(line.set("stroke-width", 2));
     for (at, place) in places.iter().enumerate() {
         let Some((x, y)) = *place else { continue };
         let dot = Circle::new().set("cx", pixel(x)).set("cy", pixel(y)).set("r", 4);
@@ -291,25 +299,11 @@ pub(super) fn map(map: &MapDrawing) -> Group {
         let middle = ((from.0 + to.0) / 2.0, (from.1 + to.1) / 2.0 - 4.0);
         group = group.add(text(middle, "middle", 12, &way.label));
     }
-    for spot in &map.spots {
-        let (x, y) = at(spot);
-        let first = spot.roles.first().copied();
-        let colour = first.map_or("#cccccc", Role::colour);
-        let size = if first.is_none_or(|role| role == Role::Allowed) { 4 } else { 8 };
-        let dot = Circle::new().set("cx", pixel(x)).set("cy", pixel(y)).set("r", size);
-        let roles: Vec<_> = spot.roles.iter().map(|role| role.name()).collect();
-        let label = if size == 8 {
-            format!("{} ({})", spot.name, roles.join(", "))
-        } else {
-            spot.name.clone()
-        };
-        let letters = if size == 8 { 13 } else { 10 };
-        group = group.add(dot.set("fill", colour)).add(text(
-            (x + 10.0, y + 4.0),
-            "start",
-            letters,
-            &label,
-        ));
+    let mut labelled = Vec::new();
+    // Those that take part have their names first, and all of them.
+    let (parts, others): (Vec<_>, Vec<_>) = map.spots.iter().partition(|spot| spot.takes_part());
+    for spot in parts.into_iter().chain(others) {
+        group = group.add(draw_spot(spot, at(spot), &mut labelled));
     }
     for (index, role) in Role::ALL.into_iter().enumerate() {
         let (at, top) = (WIDTH - 120.0, TOP + 20.0 * index as f64);
@@ -321,6 +315,36 @@ pub(super) fn map(map: &MapDrawing) -> Group {
         ));
     }
     group
+}
+
+/// A region with its name, which is further down where another one's is in the way; that of a
+/// region that takes no part is left out there. `labelled` is where names are.
+fn draw_spot(spot: &Spot, (x, y): (f64, f64), labelled: &mut Vec<(f64, f64)>) -> Group {
+    let (size, letters) = if spot.takes_part() { (8, 13) } else { (4, 10) };
+    let colour = spot.roles.first().map_or("#cccccc", |role| role.colour());
+    let dot = Circle::new().set("cx", pixel(x)).set("cy", pixel(y)).set("r", size);
+    let group = Group::new().add(dot.set("fill", colour));
+    let is_free = |at: f64, labelled: &[(f64, f64)]| {
+        let near = |other: &(f64, f64)| {
+            (other.0 - x).abs() < LABEL_WIDTH && (other.1 - at).abs() < LABEL_HEIGHT
+        };
+        !labelled.iter().any(near)
+    };
+    let mut at = y + 4.0;
+    while spot.takes_part() && !is_free(at, labelled) {
+        at += LABEL_HEIGHT;
+    }
+    if !is_free(at, labelled) {
+        return group;
+    }
+    labelled.push((x, at));
+    let roles: Vec<_> = spot.roles.iter().map(|role| role.name()).collect();
+    let label = if spot.takes_part() {
+        format!("{} ({})", spot.name, roles.join(", "))
+    } else {
+        spot.name.clone()
+    };
+    group.add(text((x + 10.0, at), "start", letters, &label))
 }
 
 /// All panels, one under the other.
@@ -360,6 +384,7 @@ mod tests {
                 name: "<one>".to_owned(),
                 points: vec![(0.0, 0.0), (1.0, 1.0), (2.0, 100.0)],
                 labels: vec!["&amp;".to_owned()],
+                apart: false,
             }],
         }
     }
@@ -430,6 +455,31 @@ mod tests {
         assert!((far(0, 1) / far(0, 2) - 50.0 / 60.0).abs() < 0.01, "{dots:?}");
         // What is greater is further up.
         assert!(dots[1].1 < dots[0].1, "{dots:?}");
+    }
+
+    #[test]
+    fn names_that_would_cover_each_other_are_moved_or_left_out() {
+        let spot = |name: &str, x, roles| Spot { name: name.to_owned(), at: [x, 0.0], roles };
+        let drawing = MapDrawing {
+            title: String::new(),
+            spots: vec![
+                spot("left-out", 1.0, vec![Role::Allowed]),
+                spot("first", 0.0, vec![Role::Copy]),
+                spot("second", 2.0, vec![Role::Serves]),
+                spot("far", 1000.0, vec![Role::Allowed]),
+            ],
+            ways: Vec::new(),
+        };
+        let text = document(vec![map(&drawing)]);
+        let read = roxmltree::Document::parse(&text).expect("well-formed");
+        let height = |word: &str| {
+            let mut texts = read.descendants().filter(|node| node.tag_name().name() == "text");
+            let found = texts.find(|node| node.text().is_some_and(|text| text.trim() == word));
+            found.map(|node| node.attribute("y").expect("a place").parse::<f64>().expect("it is"))
+        };
+        assert_eq!((height("left-out"), height("far").is_some()), (None, true));
+        let (first, second) = (height("first (copy)"), height("second (serves)"));
+        assert_eq!(second.expect("it is there") - first.expect("it is there"), LABEL_HEIGHT);
     }
 
     #[test]

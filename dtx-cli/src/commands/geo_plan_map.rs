@@ -90,16 +90,17 @@ fn offers(report: &PlanReport) -> Chart {
             name: "none is better".to_owned(),
             points: points.collect(),
             labels: report.offers.iter().map(|offer| offer.coordinator.clone()).collect(),
+            apart: true,
         },
         Series {
             name: "p50 to p99 of the plan taken".to_owned(),
             points: vec![(report.p50_ms, taken), (report.p99_ms, taken)],
-            labels: vec![String::new(), "p99".to_owned()],
+            ..Series::default()
         },
         Series {
             name: "no plan is sooner".to_owned(),
             points: vec![(report.bound_ms, taken)],
-            labels: Vec::new(),
+            ..Series::default()
         },
     ];
     let y = if priced { "US dollars for a million" } else { "probability of failure" };

@@ -250,7 +250,8 @@ impl PoolRegion {
 
     /// Units that may be held or given now.
     pub fn spendable(&self) -> u64 {
-        self.credit().map_or(self.free(), |credit| self.free().min(credit))
+        let free = self.free();
+        self.credit().map_or(free, |credit| free.min(credit))
     }
 
     /// Units that are here, also those that the buddy must hear of others first.

@@ -84,7 +84,7 @@ pub(super) fn carry(
         carried: Carried::default(),
     };
     run.carried.later.writes = vec![Held::new(); count];
-    let way = run.to_coordinator();
+    let way = run.coordinator_way();
     run.at(way, Event::Begin);
     while let Some(Reverse((now, event))) = run.events.pop() {
         run.now = now;
@@ -115,7 +115,7 @@ impl<W: Ways> Run<'_, W> {
     }
 
     /// How long a message between the client and who asks the servers takes.
-    fn to_coordinator(&mut self) -> u64 {
+    fn coordinator_way(&mut self) -> u64 {
         match self.plan.kind {
             Kind::Local | Kind::TwoPhase => {
                 self.carried.touched.insert(self.plan.coordinator);
@@ -126,7 +126,7 @@ impl<W: Ways> Run<'_, W> {
     }
 
     /// How long a message between who asks and the server of an operation takes.
-    fn to_server(&mut self, operation: usize) -> u64 {
+    fn server_way(&mut self, operation: usize) -> u64 {
         let through = match self.plan.kind {
             Kind::Local => return 0,
             Kind::TwoPhase => self.plan.coordinator,
@@ -144,7 +144,7 @@ impl<W: Ways> Run<'_, W> {
         match event {
             Event::Begin => {
                 for operation in 0..self.shape.operations.len() {
-                    let way = self.to_server(operation);
+                    let way = self.server_way(operation);
                     self.at(self.delays[operation] + way, Event::Asked(operation));
                 }
             }
@@ -176,7 +176,7 @@ impl<W: Ways> Run<'_, W> {
             let stored = self.store();
             self.at(stored, Event::Written(operation, server));
         } else {
-            let way = self.to_server(operation);
+            let way = self.server_way(operation);
             self.at(way, Event::Answered);
         }
     }
@@ -206,7 +206,7 @@ impl<W: Ways> Run<'_, W> {
         let was_met = quorum.is_met(|at| noted.contains(&at));
         noted.insert(region);
         if !was_met && quorum.is_met(|at| noted.contains(&at)) {
-            let way = self.to_server(operation);
+            let way = self.server_way(operation);
             self.at(way, Event::Answered);
         }
     }
@@ -232,7 +232,7 @@ impl<W: Ways> Run<'_, W> {
     fn tell(&mut self) {
         if !std::mem::replace(&mut self.is_told, true) {
             self.carried.then = self.carried.later.clone();
-            let way = self.to_coordinator();
+            let way = self.coordinator_way();
             self.at(way, Event::Told);
         }
     }
