@@ -302,3 +302,16 @@ fn a_plan_is_left_for_a_gain_that_stays_and_at_once_when_it_is_not_allowed() {
     assert!(keeper.look(&even, &none).is_err());
     assert_eq!(keeper.held().coordinator, 0);
 }
+
+/// What was planned for a weaker mode is no plan for a stronger one, however soon it is.
+#[test]
+fn a_plan_of_another_mode_is_left_at_once() {
+    let map = line(&[10, 20, 15, 40]);
+    let plans = plans(&map);
+    let operations = [write(0, &[1, 2], 1), write(3, &[1, 2], 1)];
+    let shape = |mode| Shape { client: 0, mode, operations: &operations, allowed: &[true; 5] };
+    let mut keeper = Keeper::new(&plans, &shape(Mode::StrongRegional)).expect("a plan");
+    let strong = shape(Mode::StrongGlobal);
+    let held = keeper.look(&plans, &strong).expect("a plan");
+    assert_eq!((held.mode, held), (Mode::StrongGlobal, &plans.plan(&strong).expect("a plan")));
+}

@@ -2,7 +2,7 @@
 
 use dtx_geo::{
     model::{Provider, Rng, RttMap, Shipped},
-    plan::{Placement, PlacementError, REPLICAS_MAX, replicas},
+    plan::{REPLICAS_MAX, ReplicaSet, ReplicaSetError, replicas},
 };
 
 fn cost(map: &RttMap, weights: &[f64], choice: &[usize]) -> f64 {
@@ -88,7 +88,7 @@ fn run(count: usize, workloads: usize, providers: &[Provider]) -> Seen {
         let allowed: Vec<_> = (0..map.regions().len()).collect();
         for _ in 0..workloads / providers.len() {
             let weights = workload(allowed.len(), &mut rng);
-            let found: Placement = replicas(&map, &weights, &allowed, count).expect("valid");
+            let found: ReplicaSet = replicas(&map, &weights, &allowed, count).expect("valid");
             seen.gaps.push(found.gap());
             seen.visits.push(found.visits);
             // Where each region that asks has its own replica, there is nothing to compare.
@@ -141,16 +141,16 @@ fn what_cannot_be_placed_is_refused() {
     let place = |weights: &[f64], allowed: &[usize], count| replicas(&map, weights, allowed, count);
     assert_eq!(
         place(&weights[1..], &all, 1),
-        Err(PlacementError::Weights { given: 47, regions: 48 })
+        Err(ReplicaSetError::Weights { given: 47, regions: 48 })
     );
     let mut wrong = weights.clone();
     wrong[7] = -1.0;
-    assert_eq!(place(&wrong, &all, 1), Err(PlacementError::Weight { region: 7, weight: -1.0 }));
-    assert!(matches!(place(&[0.0; 48], &all, 1), Err(PlacementError::Weight { region: 0, .. })));
-    let refused = |replicas, allowed| Err(PlacementError::Replicas { replicas, allowed });
+    assert_eq!(place(&wrong, &all, 1), Err(ReplicaSetError::Weight { region: 7, weight: -1.0 }));
+    assert!(matches!(place(&[0.0; 48], &all, 1), Err(ReplicaSetError::Weight { region: 0, .. })));
+    let refused = |replicas, allowed| Err(ReplicaSetError::Replicas { replicas, allowed });
     assert_eq!(place(&weights, &all, 0), refused(0, 48));
     assert_eq!(place(&weights, &all, REPLICAS_MAX + 1), refused(REPLICAS_MAX + 1, 48));
     assert!(place(&weights, &all, REPLICAS_MAX).is_ok());
     assert_eq!(place(&weights, &[1, 1, 2], 3), refused(3, 2));
-    assert_eq!(place(&weights, &[1, 48], 1), Err(PlacementError::Unreached(48)));
+    assert_eq!(place(&weights, &[1, 48], 1), Err(ReplicaSetError::Unreached(48)));
 }

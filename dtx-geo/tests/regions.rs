@@ -192,6 +192,43 @@ fn what_a_forgetful_buddy_may_have_taken_is_not_sold_again() {
     assert_eq!(regions.free(0), 100);
 }
 
+/// The messages of region 0 are lost here: two units of credit are on their way, if at all.
+#[test]
+fn what_lacks_credit_alone_waits_for_it_and_crosses_regions_only_beyond_that() {
+    let mut regions = Regions::new(3, leased());
+    regions.input(0, Input::Mint { units: 100 });
+    regions.input(2, Input::Mint { units: 100 });
+    regions.pass(Duration::from_secs(1));
+    let now = regions.now;
+    let part = regions.parts[0].as_mut().expect("it runs");
+    let mut step = Step::default();
+    // What is forwarded, and whether something is held.
+    let mut take = |now: Timestamp, input| {
+        part.step(now, input, &mut step);
+        let forwards = step.effects.iter().filter_map(|effect| match effect {
+            Effect::Send { message: Message { body: Body::Forward { id, .. }, .. }, .. } => {
+                Some(id.0)
+            }
+            _ => None,
+        });
+        let answered = step.effects.iter().any(|effect| matches!(effect, Effect::Answer { .. }));
+        (forwards.collect::<Vec<_>>(), answered)
+    };
+    let reserve = |id| Input::Reserve { id: HoldId(id), units: 1, ttl: TTL };
+    for id in 0..u128::from(WINDOW) {
+        assert_eq!(take(now, reserve(id)), (vec![], true));
+    }
+    // The buddy is asked after the second unit, so its answer brings two.
+    assert_eq!(take(now, reserve(10)), (vec![], false));
+    assert_eq!(take(now, reserve(11)), (vec![], false));
+    assert_eq!(take(now, reserve(12)), (vec![12], false));
+    // The answer is overdue after a round trip of 40 ms.
+    assert_eq!(take(now + Duration::from_millis(41), Input::Tick), (vec![], false));
+    let (mut crossed, _) = take(now + Duration::from_millis(43), Input::Tick);
+    crossed.sort_unstable();
+    assert_eq!(crossed, [10, 11]);
+}
+
 #[test]
 fn two_large_reserves_that_share_the_stock_do_not_wait_for_each_other() {
     let settings = PoolSettings { cover_min: Duration::ZERO, ..PoolSettings::default() };

@@ -8,11 +8,12 @@ use dtx::geo::{
     sim::{Comparison, Outcome, Setup, Workload, compare},
 };
 use serde::Serialize;
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use super::{
+    geo_curves, geo_draw,
     geo_phases::{FidelityArgs, PhasesArgs, PlansArgs, fidelity, phases, plans},
-    geo_place::{PlaceArgs, place},
+    geo_place::{PlaceArgs, PlacesArgs, place, places},
     geo_plan::{PlanArgs, plan},
 };
 use crate::{
@@ -23,10 +24,11 @@ use crate::{
 const EXAMPLES: &str = "Examples:
   dtx geo rtt --provider aws --from eu-west-1
   dtx geo place --provider azure --replicas 3 --demand westeurope=5 --demand eastus=2
-  dtx geo plan dtx-cli/examples/plans/two-regions.json --explain
+  dtx geo plan dtx-cli/examples/plans/two-regions.json --explain --svg plan.svg
   dtx geo sim pools --workload flash-tight --seed 1
   dtx geo sim pools --workload zipf --grants leased --seed 1 --json
-  dtx geo sim phases
+  dtx geo sim phases --svg phases.svg
+  dtx geo sim places
   dtx geo sim fidelity
 
 Exit code 1 says that something that must hold was violated.";
@@ -90,6 +92,8 @@ enum GeoSimCommand {
     Fidelity(FidelityArgs),
     /// Expected latencies of plans, beside simulated ones
     Plans(PlansArgs),
+    /// Regions for replicas, beside what others choose
+    Places(PlacesArgs),
 }
 
 /// The options of `dtx geo sim pools`.
@@ -104,6 +108,9 @@ struct PoolsArgs {
     /// Whether the units of a lost region can be sold by others
     #[arg(long, value_enum, default_value_t)]
     grants: GrantsWord,
+    /// Draw the latencies of all ways into this file
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
     /// Print one JSON object on stdout
     #[arg(long)]
     json: bool,
@@ -129,6 +136,7 @@ pub(crate) fn geo(args: &GeoArgs) -> Result<Exit, Failure> {
             GeoSimCommand::Phases(args) => phases(args),
             GeoSimCommand::Fidelity(args) => fidelity(args),
             GeoSimCommand::Plans(args) => plans(args),
+            GeoSimCommand::Places(args) => places(args),
         },
     }
 }
@@ -244,6 +252,9 @@ fn pools(args: &PoolsArgs) -> Result<Exit, Failure> {
         GrantsWord::Leased => Grants::Leased { window: WINDOW, lease: LEASE },
     };
     let found = compare(args.workload, &Setup::aws8(grants), args.seed);
+    if let Some(file) = &args.svg {
+        geo_draw::save(file, geo_curves::pools(&found))?;
+    }
     if args.json {
         output::json(&found)?;
     } else {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use clap::Args;
 use dtx::geo::{
     model::{Provider, RttMap, Shipped},
-    plan::{Placement, replicas},
+    plan::{ReplicaSet, replicas},
+    sim::{PlaceWay, compare_places},
 };
 use serde::Serialize;
 
@@ -92,7 +93,7 @@ pub(super) fn place(args: &PlaceArgs) -> Result<Exit, Failure> {
     Ok(Exit::Sound)
 }
 
-fn report(provider: Provider, map: &RttMap, found: &Placement) -> PlaceReport {
+fn report(provider: Provider, map: &RttMap, found: &ReplicaSet) -> PlaceReport {
     let ms = |value: Duration| value.as_secs_f64() * 1e3;
     PlaceReport {
         provider: provider.name(),
@@ -103,4 +104,54 @@ fn report(provider: Provider, map: &RttMap, found: &Placement) -> PlaceReport {
         greedy_ms: ms(found.greedy),
         visits: found.visits,
     }
+}
+
+/// The options of `dtx geo sim places`.
+#[derive(Debug, Args)]
+pub(super) struct PlacesArgs {
+    /// The same seed is the same run
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Print one JSON array on stdout
+    #[arg(long)]
+    json: bool,
+}
+
+/// Places replicas of many demands in several ways.
+pub(super) fn places(args: &PlacesArgs) -> Result<Exit, Failure> {
+    let found = compare_places(args.seed);
+    if args.json {
+        output::json(&found)?;
+    } else {
+        let mut table = output::table([
+            "MAP",
+            "REPLICAS",
+            "PROVEN",
+            "MEAN MS",
+            "NEAREST REGION",
+            "WORST",
+            "GREEDY",
+            "WORST",
+            "ITERATIVE",
+            "WORST",
+        ]);
+        let percent = |share: f64| format!("+{:.2} %", share * 100.0);
+        for row in &found {
+            let mut cells = vec![
+                row.provider.to_owned(),
+                row.replicas.to_string(),
+                format!("{} of {}", row.proven, row.demands),
+                format!("{:.2}", row.mean_ms),
+            ];
+            for way in PlaceWay::ALL {
+                let longer = row.ways.get(&way).copied().unwrap_or_default();
+                cells.extend([percent(longer.mean), percent(longer.worst)]);
+            }
+            table.add_row(cells);
+        }
+        output::line(output::text_of(&table))?;
+    }
+    // Means are whole nanoseconds.
+    let is_least = found.iter().flat_map(|row| row.ways.values()).all(|way| way.least > -1e-6);
+    Ok(if is_least { Exit::Sound } else { Exit::Failed })
 }

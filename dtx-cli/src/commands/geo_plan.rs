@@ -1,15 +1,16 @@
 //! `dtx geo plan`.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 use dtx::geo::{
     model::{JitterMap, Provider, RttMap, Shipped},
-    plan::{Criterion, DataOperation, Kind, Market, Mode, Offer, PlanMap, Risk, Shape},
+    plan::{Criterion, DataOperation, Kind, Market, Mode, Offer, PlanMap, Quorum, Risk, Shape},
     sim::drawn_latency,
 };
 use serde::{Deserialize, Serialize};
 
+use super::{geo_draw, geo_plan_map};
 use crate::{
     exit::{Exit, Failure},
     output,
@@ -35,6 +36,9 @@ pub(super) struct PlanArgs {
     /// Which of the plans is taken of which none is better in everything
     #[arg(long, value_enum, default_value_t)]
     by: By,
+    /// Draw the regions with what each does, and the other plans, into this file
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
     /// Also say why: where the data are, and what the other plans would take
     #[arg(long)]
     explain: bool,
@@ -57,21 +61,21 @@ enum By {
 /// The file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct PlanFile {
+pub(super) struct PlanFile {
     provider: String,
-    client: String,
+    pub(super) client: String,
     mode: ModeWord,
     /// Where data may be; everywhere if empty.
     #[serde(default)]
-    within: Vec<String>,
-    operations: Vec<OperationEntry>,
+    pub(super) within: Vec<String>,
+    pub(super) operations: Vec<OperationEntry>,
     zones_ms: Option<f64>,
     lag_ms: Option<f64>,
     risk: Option<RiskEntry>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
-enum ModeWord {
+pub(super) enum ModeWord {
     StrongGlobal,
     StrongRegional,
     EventualGlobal,
@@ -79,12 +83,12 @@ enum ModeWord {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct OperationEntry {
+pub(super) struct OperationEntry {
     #[serde(default)]
-    write: bool,
-    home: String,
+    pub(super) write: bool,
+    pub(super) home: String,
     #[serde(default)]
-    copies: Vec<String>,
+    pub(super) copies: Vec<String>,
     #[serde(default)]
     bytes: u64,
     #[serde(default)]
@@ -103,39 +107,63 @@ struct RiskEntry {
 
 /// What `dtx geo plan --json` prints.
 #[derive(Debug, Serialize)]
-struct PlanReport {
+pub(super) struct PlanReport {
     provider: &'static str,
-    mode: ModeWord,
+    pub(super) mode: ModeWord,
     #[serde(flatten)]
-    best: OfferReport,
+    pub(super) best: OfferReport,
     /// The region that decides on most of what is written, or read where nothing is.
     primary: String,
     /// The other regions that hold a copy.
     secondaries: Vec<String>,
     /// The region that serves each operation.
-    served_by: Vec<String>,
+    pub(super) served_by: Vec<String>,
+    /// Where each operation must be durable before the client is told; null for one that reads.
+    pub(super) durable: Vec<Option<QuorumReport>>,
+    /// The same of the decision of a two-phase commit.
+    pub(super) decision: Option<QuorumReport>,
     /// How long the coordinator waits before it asks each of them.
     delays_ms: Vec<f64>,
     /// Over drawn round trips.
-    p50_ms: f64,
-    p99_ms: f64,
+    pub(super) p50_ms: f64,
+    pub(super) p99_ms: f64,
     /// No plan of its kind is below, over the shortest ways.
-    bound_ms: f64,
+    pub(super) bound_ms: f64,
     gap: f64,
     locality: Locality,
     /// The plans of which none is better in everything; the first is the one above.
-    offers: Vec<OfferReport>,
+    pub(super) offers: Vec<OfferReport>,
+}
+
+/// Regions, of which so many must have something.
+#[derive(Debug, Serialize)]
+pub(super) struct QuorumReport {
+    /// The first one must.
+    pub(super) regions: Vec<String>,
+    pub(super) needed: usize,
+}
+
+impl fmt::Display for QuorumReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.regions.split_first() {
+            Some((first, [])) => f.write_str(first),
+            Some((first, others)) => {
+                write!(f, "{first} and {} of {}", self.needed - 1, others.join(", "))
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 /// A plan, and what it takes.
 #[derive(Clone, Debug, Serialize)]
-struct OfferReport {
-    kind: &'static str,
-    coordinator: String,
-    expected_ms: f64,
+pub(super) struct OfferReport {
+    pub(super) kind: &'static str,
+    pub(super) coordinator: String,
+    pub(super) expected_ms: f64,
     /// In US dollars for a million transactions; null where a price is not known.
-    usd_per_million: Option<f64>,
-    failure: f64,
+    pub(super) usd_per_million: Option<f64>,
+    pub(super) failure: f64,
 }
 
 /// Where the data of the operations are.
@@ -156,6 +184,9 @@ pub(super) fn plan(args: &PlanArgs) -> Result<Exit, Failure> {
     let (map, jitter) = (Shipped::rtt(provider).symmetric(), Shipped::jitter(provider));
     let report = Planner { file: &file, provider, map: &map, jitter: &jitter };
     let report = report.report(args.by).map_err(wrong)?;
+    if let Some(out) = &args.svg {
+        geo_draw::save(out, geo_plan_map::draw(&file, &report, &map))?;
+    }
     if args.json {
         output::json(&report)?;
     } else {
@@ -255,6 +286,8 @@ impl Planner<'_> {
             drawn_latency(self.map, self.jitter, (&plans, zones), (shape, &best.plan), DRAWN);
         let expected = ms(best.plan.latency);
         let (primary, secondaries) = self.holders(shape);
+        let durability = plans.durability(shape, &best.plan);
+        let quorum = |quorum: &Quorum| self.quorum(quorum);
         Ok(PlanReport {
             provider: self.provider.name(),
             mode: self.file.mode,
@@ -262,6 +295,8 @@ impl Planner<'_> {
             primary,
             secondaries,
             served_by: best.plan.served_by.iter().map(|region| self.name(*region)).collect(),
+            durable: durability.writes.iter().map(|write| write.as_ref().map(quorum)).collect(),
+            decision: durability.decision.as_ref().map(quorum),
             delays_ms: plans.delays(shape, &best.plan).into_iter().map(ms).collect(),
             p50_ms: ms(p50),
             p99_ms: ms(p99),
@@ -285,6 +320,11 @@ impl Planner<'_> {
             usd_per_million: offer.usd.map(|usd| usd * 1e6),
             failure: offer.failure,
         }
+    }
+
+    fn quorum(&self, quorum: &Quorum) -> QuorumReport {
+        let regions = quorum.regions.iter().map(|region| self.name(*region)).collect();
+        QuorumReport { regions, needed: quorum.needed }
     }
 
     /// The region that decides on most, and the others that hold data.
@@ -366,6 +406,14 @@ fn print(report: &PlanReport, explain: bool) -> Result<(), Failure> {
     let delays = report.served_by.iter().zip(&report.delays_ms);
     let delays: Vec<_> = delays.map(|(region, delay)| format!("{region} {delay:.1} ms")).collect();
     output::line(format_args!("asked after: {}", delays.join(", ")))?;
+    for (index, quorum) in report.durable.iter().enumerate() {
+        if let Some(quorum) = quorum {
+            output::line(format_args!("told when operation {index} is durable in {quorum}"))?;
+        }
+    }
+    if let Some(quorum) = &report.decision {
+        output::line(format_args!("and the decision in {quorum}"))?;
+    }
     output::line("plans of which none is better in everything:")?;
     let mut table = output::table(["coordinator", "expected ms", "USD per million", "fails"]);
     for offer in &report.offers {

@@ -9,11 +9,17 @@ pub(crate) mod doctor;
 #[cfg(feature = "geo")]
 pub(crate) mod geo;
 #[cfg(feature = "geo")]
+mod geo_curves;
+#[cfg(feature = "geo")]
+mod geo_draw;
+#[cfg(feature = "geo")]
 mod geo_phases;
 #[cfg(feature = "geo")]
 mod geo_place;
 #[cfg(feature = "geo")]
 mod geo_plan;
+#[cfg(feature = "geo")]
+mod geo_plan_map;
 pub(crate) mod heal;
 pub(crate) mod migrate;
 pub(crate) mod participant;

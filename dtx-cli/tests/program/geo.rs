@@ -144,3 +144,82 @@ fn a_mistake_in_a_plan_names_the_field() {
     }
     assert_eq!(dtx(&["geo", "plan", "nowhere.json"]).code, 2);
 }
+
+/// The words of a drawing, which is well-formed.
+fn words(file: &std::path::Path) -> Vec<String> {
+    let text = std::fs::read_to_string(file).expect("it was written");
+    let read = roxmltree::Document::parse(&text).expect("well-formed");
+    let found = read.descendants().filter(|node| node.tag_name().name() == "text");
+    found.filter_map(|node| Some(node.text()?.trim().to_owned())).collect()
+}
+
+#[test]
+fn plans_pools_and_phases_are_drawn_the_same_each_time() {
+    let folder = tempfile::tempdir().expect("it is made");
+    let [one, two] = ["one.svg", "two.svg"].map(|name| folder.path().join(name));
+    let path = |file: &std::path::Path| file.to_str().expect("text").to_owned();
+    let pools = ["geo", "sim", "pools", "--workload", "zipf"];
+    let phases = ["geo", "sim", "phases"];
+    for (command, wanted) in [
+        (
+            &["geo", "plan", PLAN][..],
+            &["sa-east-1 (copy, client)", "us-east-2 (copy)", "11 ms"][..],
+        ),
+        (&pools, &["regional pools", "one global pool", "p99.9"]),
+        (&phases, &["point estimate", "most, fixed delays", "% of eager"]),
+    ] {
+        // The phases take long: one run of them is enough.
+        let files = if command == phases { &[&one][..] } else { &[&one, &two] };
+        for file in files {
+            let file = path(file);
+            let ran = dtx(&[command, &["--svg", &file]].concat());
+            assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{command:?}");
+        }
+        let found = words(&one);
+        if files.len() == 2 {
+            assert_eq!(std::fs::read(&one).expect("there"), std::fs::read(&two).expect("there"));
+        }
+        for word in wanted {
+            assert!(found.iter().any(|found| found == word), "{word}: {found:?}");
+        }
+    }
+    let nowhere = path(&folder.path().join("no/where.svg"));
+    let ran = dtx(&["geo", "plan", PLAN, "--svg", &nowhere]);
+    assert!(ran.code == 1 && ran.stderr.contains("cannot be written"), "{ran:?}");
+}
+
+#[test]
+fn a_plan_says_where_what_is_durable_before_the_client_is_told() {
+    let found = dtx(&["geo", "plan", PLAN, "--json"]).json();
+    let first =
+        serde_json::json!({"regions": ["us-east-1", "us-east-2", "us-west-2"], "needed": 2});
+    assert_eq!(found["durable"][0], first, "{found}");
+    assert_eq!(found["durable"][2], serde_json::Value::Null);
+    assert_eq!(found["decision"]["regions"].as_array().map(Vec::len), Some(3));
+    assert_eq!(found["decision"]["regions"][0], found["coordinator"]);
+    let text = dtx(&["geo", "plan", PLAN, "--explain"]).stdout;
+    let line = "told when operation 0 is durable in us-east-1 and 1 of us-east-2, us-west-2";
+    assert!(text.lines().any(|found| found == line), "{text}");
+    // Another mode asks for less, and says so.
+    let folder = tempfile::tempdir().expect("it is made");
+    let file = folder.path().join("plan.json");
+    let good = std::fs::read_to_string(PLAN).expect("it is there");
+    for (mode, first) in [("StrongRegional", "us-east-1"), ("EventualGlobal", "us-east-1")] {
+        std::fs::write(&file, good.replace("StrongGlobal", mode)).expect("it is written");
+        let found = dtx(&["geo", "plan", file.to_str().expect("text"), "--json"]).json();
+        let alone = serde_json::json!({"regions": [first], "needed": 1});
+        assert_eq!((&found["durable"][0], &found["mode"]), (&alone, &mode.into()), "{found}");
+    }
+}
+
+#[test]
+fn places_stand_beside_what_others_choose() {
+    let ran = dtx(&["geo", "sim", "places", "--json"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    let found = ran.json();
+    assert_eq!(found.as_array().map(Vec::len), Some(12));
+    for way in ["nearest_region", "greedy", "iterative"] {
+        assert!(found[1]["ways"][way]["mean"].as_f64().is_some_and(|mean| mean > 0.0), "{found}");
+    }
+    assert_eq!(dtx(&["geo", "sim", "places"]).stdout.lines().count(), 13);
+}

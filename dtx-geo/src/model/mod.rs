@@ -2,6 +2,7 @@
 
 mod estimate;
 mod jitter;
+mod layout;
 mod live;
 mod load;
 mod map;
@@ -14,6 +15,7 @@ mod topology;
 
 pub use estimate::{estimate_by_distance, great_circle_km};
 pub use jitter::{Jitter, JitterMap, Rng};
+pub use layout::layout;
 pub use live::{LIVE_SAMPLES_MAX, LIVE_WINDOW, LiveMap, LivePair, Recorded};
 pub use load::LoadError;
 pub use map::{MAP_REGIONS_MAX, Origin, Rtt, RttMap};

@@ -1,6 +1,6 @@
 //! A lower bound on what any choice costs.
 
-use crate::plan::placement::{Choice, Problem};
+use crate::plan::replica_set::{Choice, Problem};
 
 /// The most times that the prices are changed.
 const ROUNDS_MAX: u32 = 400;

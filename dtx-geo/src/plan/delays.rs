@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::plan::{
-    latency::{Cells, RoundTrips},
+    latency::Cells,
     map::PlanMap,
     transaction::{Kind, Shape, TransactionPlan},
 };
@@ -20,12 +20,11 @@ impl PlanMap {
         if plan.kind != Kind::TwoPhase {
             return operations.map(|_| Duration::ZERO).collect();
         }
-        let mut trips = Cells::new(self, &self.direct, shape);
+        let trips = Cells::new(self, &self.direct, shape);
         let servers = operations.zip(&plan.served_by);
         let times: Vec<u64> = servers
-            .map(|((index, operation), server)| {
-                let durable = if operation.write { trips.durable(shape, index) } else { 0 };
-                trips.between(plan.coordinator, *server) + durable
+            .map(|((index, _), server)| {
+                trips.between(plan.coordinator, *server) + trips.durable[index]
             })
             .collect();
         let longest = times.iter().copied().max().unwrap_or(0);

@@ -68,7 +68,7 @@ impl PlanMap {
     /// How long the client of an earlier plan waits on this map; `None` when that plan is none for
     /// the transaction any more.
     fn again(&self, shape: &Shape<'_>, plan: &TransactionPlan) -> Option<Duration> {
-        if self.kind(shape) != plan.kind {
+        if shape.mode != plan.mode || self.kind(shape) != plan.kind {
             return None;
         }
         let same = match plan.kind {

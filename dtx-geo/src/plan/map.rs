@@ -61,11 +61,15 @@ impl Grid {
         &self.columns[to * self.regions..(to + 1) * self.regions]
     }
 
+    /// The other regions, the nearest first; of equal ones the first.
+    pub(super) fn near(&self, from: usize) -> impl Iterator<Item = usize> {
+        let others = self.regions - 1;
+        self.near[from * others..(from + 1) * others].iter().map(|to| usize::from(*to))
+    }
+
     /// The nearest other region that is allowed, and the round trip to it; of equal ones the first.
     pub(super) fn nearest(&self, from: usize, allowed: &[bool]) -> Option<(usize, u64)> {
-        let others = self.regions - 1;
-        let near = &self.near[from * others..(from + 1) * others];
-        let found = near.iter().map(|to| usize::from(*to)).find(|to| allowed[*to])?;
+        let found = self.near(from).find(|to| allowed[*to])?;
         Some((found, self.row(from)[found]))
     }
 
@@ -124,8 +128,8 @@ impl PlanMap {
             return Err(PlanError::Region);
         }
         self.check_log(shape)?;
-        let mut trips = Cells::new(self, &self.direct, shape);
-        let micros = self.latency(shape, Kind::TwoPhase, coordinator, &self.direct, &mut trips);
+        let trips = Cells::new(self, &self.direct, shape);
+        let micros = self.latency(shape, Kind::TwoPhase, coordinator, &trips);
         Ok(Duration::from_micros(micros))
     }
 
@@ -170,7 +174,7 @@ impl PlanMap {
 
     fn best(&self, shape: &Shape<'_>, grid: &Grid) -> Result<TransactionPlan, PlanError> {
         let kind = self.kind(shape);
-        let mut trips = Cells::new(self, grid, shape);
+        let trips = Cells::new(self, grid, shape);
         let (coordinator, micros) = match kind {
             Kind::TwoPhase => {
                 self.check_log(shape)?;
@@ -178,14 +182,15 @@ impl PlanMap {
             }
             Kind::Local => {
                 let home = shape.operations[0].home;
-                (home, self.latency(shape, kind, home, grid, &mut trips))
+                (home, self.latency(shape, kind, home, &trips))
             }
             Kind::ReadReplica | Kind::Eventual => {
-                (shape.client, self.latency(shape, kind, shape.client, grid, &mut trips))
+                (shape.client, self.latency(shape, kind, shape.client, &trips))
             }
         };
         let served_by = self.servers(shape, kind, coordinator, grid);
-        Ok(TransactionPlan { kind, coordinator, served_by, latency: Duration::from_micros(micros) })
+        let (mode, latency) = (shape.mode, Duration::from_micros(micros));
+        Ok(TransactionPlan { mode, kind, coordinator, served_by, latency })
     }
 
     /// Only one kind is possible for each transaction: reads alone need no commit, eventual writes

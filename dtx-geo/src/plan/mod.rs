@@ -6,22 +6,23 @@
 
 mod bound;
 mod delays;
+mod durability;
 mod keep;
 mod latency;
 mod map;
 mod money;
 mod offer;
-mod placement;
+mod replica_set;
 mod risk;
 mod search;
 mod transaction;
 
+pub use durability::{Durability, Quorum};
 pub use keep::{GAIN_MIN, Keeper, LOOKS};
-pub(crate) use latency::RoundTrips;
 pub use map::PlanMap;
 pub use money::Transfer;
 pub use offer::{Criterion, Market, Offer};
-pub use placement::{Placement, PlacementError, REPLICAS_MAX, replicas};
+pub use replica_set::{REPLICAS_MAX, ReplicaSet, ReplicaSetError, replicas};
 pub use risk::{Risk, RiskError};
 pub use search::NODES_MAX;
 pub use transaction::{

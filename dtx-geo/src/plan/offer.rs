@@ -118,6 +118,6 @@ impl PlanMap {
         let kind = Kind::TwoPhase;
         let latency: Duration = self.at(shape, coordinator)?;
         let served_by = self.servers(shape, kind, coordinator, &self.direct);
-        Ok(TransactionPlan { kind, coordinator, served_by, latency })
+        Ok(TransactionPlan { mode: shape.mode, kind, coordinator, served_by, latency })
     }
 }

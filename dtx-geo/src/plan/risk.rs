@@ -68,15 +68,8 @@ impl PlanMap {
             }
         }
         if plan.kind == Kind::TwoPhase && shape.mode == Mode::StrongGlobal {
-            let mut allowed = shape.allowed.to_vec();
-            let mut none = 1.0;
-            for _ in 0..2 {
-                if let Some((other, _)) = self.direct.nearest(plan.coordinator, &allowed) {
-                    allowed[other] = false;
-                    none *= 1.0 - reaches(other, &needed, risk);
-                }
-            }
-            works *= 1.0 - none;
+            let others = self.log_others(shape, plan.coordinator);
+            works *= 1.0 - others.map(|other| 1.0 - reaches(other, &needed, risk)).product::<f64>();
         }
         1.0 - works
     }

@@ -2,7 +2,7 @@
 
 use crate::plan::{
     bound::Bound,
-    placement::{Choice, Problem},
+    replica_set::{Choice, Problem},
 };
 
 /// The most steps of one search.

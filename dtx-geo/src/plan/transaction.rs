@@ -59,9 +59,11 @@ pub enum Kind {
     TwoPhase,
 }
 
-/// A plan. Its mode is the one that was asked for.
+/// A plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TransactionPlan {
+    /// What is durable where before the client is told: as it was asked for, never less.
+    pub mode: Mode,
     /// How it is carried out.
     pub kind: Kind,
     /// From where.

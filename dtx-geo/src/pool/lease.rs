@@ -18,6 +18,8 @@ use dtx_core::time::Timestamp;
 
 use crate::pool::{Body, Bug, Grants, Member, PoolRegion, Report, Step, Write, cells::Ward};
 
+/// At most so many times in one round trip a lease is asked for because credit is used.
+const RENEWS: u32 = 8;
 /// Requests whose answer still counts.
 const REQUESTS_MAX: usize = 16;
 /// What clocks are read to.
@@ -31,8 +33,10 @@ pub(crate) struct LeaseState {
     /// What the buddy has stored as spent.
     spent: u64,
     number: u64,
-    /// When each request was sent.
-    sent: VecDeque<(u64, Timestamp)>,
+    /// The last request that was answered.
+    answered: u64,
+    /// The last requests: number, when it was sent, and what it said was spent.
+    sent: VecDeque<(u64, Timestamp, u64)>,
 }
 
 impl PoolRegion {
@@ -60,13 +64,34 @@ impl PoolRegion {
         Some((self.lease.spent + window).saturating_sub(self.cells.spent()))
     }
 
-    /// Asks for a new lease when half of the credit is used.
+    /// When so much credit comes, beside what others wait for already, with an answer of the buddy
+    /// that is on its way. `None` when it does not, or when answers are overdue.
+    pub(crate) fn credit_arrival(&self, units: u64) -> Option<Timestamp> {
+        let (Some(buddy), Some(credit)) = (self.buddy(), self.credit()) else { return None };
+        let riding = self.waiting.iter().filter(|waiting| waiting.riding > self.latest);
+        let wanted = units + riding.map(|waiting| waiting.units).sum::<u64>();
+        if wanted > self.free() {
+            return None;
+        }
+        let arrival = |sent: Timestamp| sent + self.map.rtt(self.own, buddy).mul_f64(1.05);
+        let mut open = self.lease.sent.iter().filter(|request| request.0 > self.lease.answered);
+        let oldest = open.clone().next()?;
+        if arrival(oldest.1) <= self.latest {
+            return None;
+        }
+        let enough = |spent: u64| spent.saturating_sub(self.lease.spent) + credit >= wanted;
+        open.find(|request| enough(request.2)).map(|request| arrival(request.1))
+    }
+
+    /// Asks for a new lease when a quarter of the credit is used: at the rate that a window is good
+    /// for, the answer is here before the rest is.
     pub(crate) fn renew_early(&mut self, out: &mut Step) {
         let (Some((window, _)), Some(buddy)) = (self.terms(), self.buddy()) else { return };
         let used = self.cells.spent().saturating_sub(self.lease.spent);
-        let pause = self.map.rtt(self.own, buddy) / 2;
-        let is_new = self.lease.sent.back().is_some_and(|(_, at)| self.latest.since(*at) < pause);
-        if used * 2 > window && !is_new {
+        let pause = self.map.rtt(self.own, buddy) / RENEWS;
+        let is_new =
+            self.lease.sent.back().is_some_and(|(_, at, _)| self.latest.since(*at) < pause);
+        if used * 4 > window && !is_new {
             self.renew(buddy, out);
         }
     }
@@ -76,9 +101,9 @@ impl PoolRegion {
         if self.lease.sent.len() == REQUESTS_MAX {
             self.lease.sent.pop_front();
         }
-        self.lease.sent.push_back((self.lease.number, self.latest));
         let (run, number) = (self.cells.run, self.lease.number);
         let report = self.cells.report();
+        self.lease.sent.push_back((number, self.latest, report.spent));
         self.send(buddy, Body::Renew { run, number, report, buddy: self.cells.buddy }, out);
     }
 
@@ -87,7 +112,7 @@ impl PoolRegion {
         let (Some((window, lease)), Some(buddy)) = (self.terms(), self.buddy()) else { return };
         self.settle_with(buddy, out);
         let is_due =
-            self.lease.sent.back().is_none_or(|(_, at)| self.latest.since(*at) > lease / 4);
+            self.lease.sent.back().is_none_or(|(_, at, _)| self.latest.since(*at) > lease / 4);
         if is_due || !self.is_leased() {
             self.renew(buddy, out);
         }
@@ -115,9 +140,8 @@ impl PoolRegion {
             return;
         }
         if !self.is_leased() {
-            let free = u64::try_from(self.cells.free()).unwrap_or(0);
             let credit = self.credit().unwrap_or(0);
-            let total = self.cells.written_off + free.saturating_sub(credit);
+            let total = self.cells.written_off + self.free().saturating_sub(credit);
             self.write(Write::WrittenOff(total), out);
         }
         let total = self.cells.reclaimed;
@@ -165,10 +189,11 @@ impl PoolRegion {
         if from != buddy || run != self.cells.run || !settled {
             return;
         }
-        let Some((_, sent)) = self.lease.sent.iter().find(|(sent, _)| *sent == number).copied()
+        let Some((_, sent, _)) = self.lease.sent.iter().find(|sent| sent.0 == number).copied()
         else {
             return;
         };
+        self.lease.answered = self.lease.answered.max(number);
         let drift = f64::from(self.settings.drift_ppm) / 1e6;
         let lasts = lease.mul_f64(1.0 - drift).saturating_sub(GRAIN);
         let until = sent + lasts;

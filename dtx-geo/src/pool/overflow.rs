@@ -35,7 +35,7 @@ pub(crate) struct Waiting {
     /// When to ask another one.
     hedge: Timestamp,
     /// Units are on their way until then.
-    riding: Timestamp,
+    pub(crate) riding: Timestamp,
     /// The hold may be there already: a repeat of a reserve that went there.
     route: Option<Member>,
     /// Waits for the certificate.
@@ -61,7 +61,7 @@ impl PoolRegion {
             self.demand.add(self.latest, units);
             if self.can_hold(units) && !self.is_claimed() {
                 self.hold_here(id, units, ttl, out);
-                if self.spendable() < self.low_mark {
+                if self.free() < self.low_mark {
                     self.rebalance(0, out);
                 }
                 self.renew_early(out);
@@ -256,16 +256,23 @@ impl PoolRegion {
         best.map(|(other, rtt, _)| (other, rtt))
     }
 
-    /// Waits for units that are on their way, if they are here no later than another region's
-    /// answer would be. Asks for some first.
+    /// Waits for units that are on their way, or for credit for units that are here, if that comes
+    /// no later than another region's answer would. Asks for some first.
     fn ride(&mut self, at: usize, forward: Option<Duration>, out: &mut Step) -> bool {
         let now = self.latest;
+        let is_soon = |arrival: Timestamp| forward.is_none_or(|rtt| now + rtt >= arrival);
+        self.renew_early(out);
+        if let Some(arrival) = self.credit_arrival(self.waiting[at].units).filter(|at| is_soon(*at))
+        {
+            self.waiting[at].riding = arrival;
+            return true;
+        }
         if self.next_arrival().is_none() {
             let waiting = self.waiting.iter().filter(|waiting| waiting.riding <= now);
             self.rebalance(waiting.map(|waiting| waiting.units).sum(), out);
         }
         let Some(arrival) = self.next_arrival() else { return false };
-        if forward.is_some_and(|rtt| now + rtt < arrival) {
+        if !is_soon(arrival) {
             return false;
         }
         self.waiting[at].riding = arrival;

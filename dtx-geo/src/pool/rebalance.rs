@@ -23,7 +23,7 @@ impl PoolRegion {
         for (index, need) in needs.iter_mut().enumerate().take(count) {
             let member = Member::of(index);
             let (free, rate) = if member == self.own {
-                (self.spendable(), self.demand.rate())
+                (self.free(), self.demand.rate())
             } else {
                 let view = &self.views[index];
                 if view.is_silent(now) {
@@ -55,7 +55,7 @@ impl PoolRegion {
         let lasts = if demand > 0.0 { stock as f64 / demand } else { f64::INFINITY };
         let target = self.scratch[self.own.index()];
         let coming: u64 = self.views.iter().filter_map(|view| view.pull).map(|p| p.need).sum();
-        let have = self.spendable() + coming;
+        let have = self.free() + coming;
         let cover = self.settings.cover_min;
         let cover = if cover.is_zero() { cover } else { cover + near * 2 };
         let low = ((self.demand.rate() * cover.as_secs_f64()) as u64).min(target / 2);
@@ -119,10 +119,10 @@ impl PoolRegion {
     /// reserves that wait there, its part of what is here by demand.
     fn share_for(&mut self, from: Member, need: u64, waiting: u64) -> u64 {
         self.aim();
-        let free = self.spendable();
+        let free = self.free();
         let surplus = free.saturating_sub(self.scratch[self.own.index()]);
         let (own, other) = (self.demand.told(), self.views[from.index()].digest.rate);
         let part = u128::from(free) * u128::from(other + 1) / u128::from(own + other + 1);
-        need.min(free).min(surplus.max(waiting.min(part as u64)))
+        need.min(self.spendable()).min(surplus.max(waiting.min(part as u64)))
     }
 }

@@ -250,8 +250,13 @@ impl PoolRegion {
 
     /// Units that may be held or given now.
     pub fn spendable(&self) -> u64 {
-        let free = u64::try_from(self.cells.free()).unwrap_or(0);
+        let free = self.free();
         self.credit().map_or(free, |credit| free.min(credit))
+    }
+
+    /// Units that are here, also those that the buddy must hear of others first.
+    pub(crate) fn free(&self) -> u64 {
+        u64::try_from(self.cells.free()).unwrap_or(0)
     }
 
     /// Takes an input at a moment of the region's clock. `out` is cleared and filled.
@@ -450,7 +455,7 @@ impl PoolRegion {
             version: self.version,
             incarnation: self.incarnation,
             incarnations: others + u64::from(self.incarnation),
-            free: u64::try_from(self.cells.free()).unwrap_or(0),
+            free: self.free(),
             spendable: self.spendable(),
             held: self.cells.held(),
             given: peers.iter().map(|peer| peer.given).sum::<u64>() + lost,

@@ -10,6 +10,9 @@
 //! one. The tests of this module run small pools through every kind of fault and check the invariants after each step.
 
 mod baseline;
+mod carry;
+#[cfg(test)]
+mod carry_tests;
 #[cfg(test)]
 mod chaos;
 #[cfg(test)]
@@ -20,6 +23,7 @@ mod exhaustive;
 mod fidelity;
 mod network;
 mod phases;
+mod places;
 mod plans;
 mod pools;
 mod result;
@@ -29,6 +33,7 @@ mod world;
 pub use check::{CHECKED_UNITS_MAX, Checker, Disk, changes, left};
 pub use fidelity::{Fidelity, fidelity};
 pub use phases::{PhaseComparison, PhaseOutcome, PhaseRow, PlaceRow, Way, compare_phases};
+pub use places::{Longer, PlaceWay, PlacesRow, compare_places};
 pub use plans::{CostModel, cost_model, drawn_latency};
 pub use pools::{Setup, compare, throughput};
 pub use result::{Comparison, Outcome, Throughput};

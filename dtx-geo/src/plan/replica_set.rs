@@ -14,7 +14,7 @@ pub const REPLICAS_MAX: usize = 32;
 
 /// A demand or a number of replicas that nothing can be chosen for.
 #[derive(Clone, Debug, PartialEq, Error)]
-pub enum PlacementError {
+pub enum ReplicaSetError {
     /// There is one weight for each region of the map.
     #[error("{given} weights for {regions} regions")]
     Weights {
@@ -50,7 +50,7 @@ pub enum PlacementError {
 
 /// Where replicas should be.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Placement {
+pub struct ReplicaSet {
     /// The regions, by index, in order.
     pub regions: Vec<usize>,
     /// The mean round trip of the demand to its nearest replica.
@@ -63,7 +63,7 @@ pub struct Placement {
     pub visits: u64,
 }
 
-impl Placement {
+impl ReplicaSet {
     /// How much longer the mean is than the best possible one at most, as a share of the bound.
     /// Zero says that this is the best choice.
     pub fn gap(&self) -> f64 {
@@ -83,13 +83,13 @@ impl Placement {
 /// steps, and then the gap says how far the choice can be from the best.
 ///
 /// # Errors
-/// [`PlacementError`].
+/// [`ReplicaSetError`].
 pub fn replicas(
     map: &RttMap,
     weights: &[f64],
     allowed: &[usize],
     count: usize,
-) -> Result<Placement, PlacementError> {
+) -> Result<ReplicaSet, ReplicaSetError> {
     let problem = Problem::new(map, weights, allowed, count)?;
     let mut visits = 0;
     let greedy = problem.greedy(&mut visits);
@@ -103,7 +103,7 @@ pub fn replicas(
     let mean = |cost: f64| Duration::from_secs_f64(cost / total / 1e6);
     let mut regions: Vec<_> = best.1.iter().map(|site| problem.sites[*site]).collect();
     regions.sort_unstable();
-    Ok(Placement {
+    Ok(ReplicaSet {
         regions,
         mean: mean(best.0),
         bound: mean(lower.min(best.0)),
@@ -132,31 +132,31 @@ impl Problem {
         weights: &[f64],
         allowed: &[usize],
         count: usize,
-    ) -> Result<Self, PlacementError> {
+    ) -> Result<Self, ReplicaSetError> {
         let regions = map.regions().len();
         if weights.len() != regions {
-            return Err(PlacementError::Weights { given: weights.len(), regions });
+            return Err(ReplicaSetError::Weights { given: weights.len(), regions });
         }
         let valid = |weight: f64| weight.is_finite() && weight >= 0.0;
         let wrong = weights.iter().position(|weight| !valid(*weight));
         let nothing = weights.iter().all(|weight| *weight == 0.0).then_some(0);
         if let Some(region) = wrong.or(nothing) {
             let weight = weights.get(region).copied().unwrap_or_default();
-            return Err(PlacementError::Weight { region, weight });
+            return Err(ReplicaSetError::Weight { region, weight });
         }
         let mut sites = allowed.to_vec();
         sites.sort_unstable();
         sites.dedup();
         if count == 0 || count > REPLICAS_MAX.min(sites.len()) {
-            return Err(PlacementError::Replicas { replicas: count, allowed: sites.len() });
+            return Err(ReplicaSetError::Replicas { replicas: count, allowed: sites.len() });
         }
         if let Some(region) = sites.iter().find(|site| **site >= regions) {
-            return Err(PlacementError::Unreached(*region));
+            return Err(ReplicaSetError::Unreached(*region));
         }
         let asking = (0..regions).filter(|region| weights[*region] > 0.0);
         let row = |from: usize| {
             let cell = |site: &usize| {
-                let rtt = map.rtt(from, *site).ok_or(PlacementError::Unreached(from))?;
+                let rtt = map.rtt(from, *site).ok_or(ReplicaSetError::Unreached(from))?;
                 Ok(weights[from] * rtt.value.as_secs_f64() * 1e6)
             };
             sites.iter().map(cell).collect::<Result<Vec<_>, _>>()
