@@ -79,7 +79,11 @@ pub(super) async fn a_dropped_publish_breaks_nothing(harness: &dyn TransportHarn
             assert_eq!((results.len(), once.len()), (batch.len(), batch.len()));
         }
         publish(&transport, &commands(PAYMENT, count..count + 1)).await;
-        assert_each_once(&drain(&mut *payment, 1).await, [count]);
+        // What a dropped publish had handed over may come as late as this, and not again.
+        let late = drain(&mut *payment, 1).await;
+        let is_new = |number: &u32| *number <= count && !once.contains(number);
+        let expected = numbers(&late).into_iter().filter(is_new).chain([count]);
+        assert_each_once(&late, expected);
     }
 }
 

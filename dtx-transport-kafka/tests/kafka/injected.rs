@@ -38,7 +38,7 @@ async fn connect<C: rdkafka::ClientContext>(
 #[tokio::test(flavor = "multi_thread")]
 async fn errors_of_a_broker_say_what_to_do() {
     let mock = MockCluster::new(1).expect("a mock");
-    let (transport, _) = connect(&mock, Duration::from_millis(500)).await;
+    let (transport, _) = connect(&mock, Duration::from_secs(3)).await;
     let publish = async || transport.publish(&[command(1)]).await.remove(0);
     publish().await.expect("published");
 
