@@ -1,14 +1,25 @@
 //! Participants that do nothing, with a volatile inbox that is declared as one: what a transaction
 //! costs with them, coordinator, store and transport cost alone.
 
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
 use dtx_core::{
     answer::Answer,
     pattern::Pattern,
+    store::Outcome,
     transaction::{Action, Transaction},
 };
-use dtx_runtime::participant::{
-    Compensate, Context, Execute, Participant, Prepare, Reserve, Validate,
+use dtx_runtime::{
+    coordinator::Dtx,
+    participant::{Compensate, Context, Execute, Participant, Prepare, Reserve, Validate},
 };
+use tokio::task::JoinSet;
 
 /// The action, and its handler in `saga`, `2ps` and `3ps`.
 #[derive(Clone, Copy, Debug)]
@@ -81,4 +92,28 @@ pub fn transaction(pattern: Pattern) -> Transaction {
         builder = builder.call::<Nothing>(name, ());
     }
     builder.build().expect("a pattern that they take part in")
+}
+
+/// Runs so many transactions of [`transaction`] and gives how many ended in a second. So many
+/// clients submit at once, each one after the other.
+///
+/// # Panics
+/// When one does not end, or not as `Committed`.
+pub async fn rate(dtx: &Arc<Dtx>, pattern: Pattern, count: u64, clients: usize) -> f64 {
+    let begun = Arc::new(AtomicU64::new(0));
+    let mut running = JoinSet::new();
+    let began = Instant::now();
+    for _ in 0..clients {
+        let (dtx, begun) = (Arc::clone(dtx), Arc::clone(&begun));
+        running.spawn(async move {
+            while begun.fetch_add(1, Ordering::Relaxed) < count {
+                let mut handle = dtx.submit(transaction(pattern)).await.expect("submitted");
+                assert_eq!(handle.outcome().await.expect("an outcome"), Outcome::Committed);
+            }
+        });
+    }
+    while let Some(client) = running.join_next().await {
+        client.expect("no client panics");
+    }
+    count as f64 / began.elapsed().as_secs_f64()
 }

@@ -5,23 +5,12 @@
 
 mod bare;
 
-use std::{
-    env,
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::{env, sync::Arc, time::Duration};
 
 use dtx_bench::nothing::{self, PARTICIPANTS};
-use dtx_core::{
-    pattern::Pattern,
-    store::{MemoryStore, Outcome},
-};
+use dtx_core::{pattern::Pattern, store::MemoryStore};
 use dtx_runtime::coordinator::{CoordinatorSettings, Dtx};
 use dtx_transport_nats::{NatsSettings, NatsTransport};
-use tokio::task::JoinSet;
 
 use crate::bare::{Bare, Samples};
 
@@ -58,23 +47,7 @@ impl Shop {
 
     /// Transactions in a second.
     async fn run(&self, count: usize, in_flight: usize) -> f64 {
-        let left = Arc::new(AtomicI64::new(count as i64));
-        let mut clients = JoinSet::new();
-        let began = Instant::now();
-        for _ in 0..in_flight {
-            let (dtx, left) = (Arc::clone(&self.dtx), Arc::clone(&left));
-            clients.spawn(async move {
-                while left.fetch_sub(1, Ordering::Relaxed) > 0 {
-                    let transaction = nothing::transaction(Pattern::TwoPhaseSaga);
-                    let mut handle = dtx.submit(transaction).await.expect("submitted");
-                    assert_eq!(handle.outcome().await.expect("an outcome"), Outcome::Committed);
-                }
-            });
-        }
-        while let Some(client) = clients.join_next().await {
-            client.expect("no panic");
-        }
-        count as f64 / began.elapsed().as_secs_f64()
+        nothing::rate(&self.dtx, Pattern::TwoPhaseSaga, count as u64, in_flight).await
     }
 
     async fn counts(&self) -> [u64; 3] {
