@@ -253,7 +253,11 @@ fn hanging(past: &Past, moment: Moment<'_>) -> bool {
             let executes = matches!(phase, Phase::Execute | Phase::Commit) && answer.is_done();
             executes && !past.has_done(*operation, *phase) && past.is_undone(*operation)
         }
-        Moment::At(What::Effect { operation, reversal: false }) => past.is_undone(*operation),
+        // One write may bring an execute, its reversal and both effects, and the answers stand
+        // before the effects. An execute that came late was found at its answer.
+        Moment::At(What::Effect { operation, reversal: false }) => {
+            past.is_undone(*operation) && !past.is_executed(*operation)
+        }
         _ => false,
     }
 }
