@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// How long one test may take in all.
-const TEST_MAX: Duration = Duration::from_secs(200);
+const TEST_MAX: Duration = Duration::from_secs(110);
 
 /// The pause between two looks.
 const LOOK: Duration = Duration::from_millis(50);

@@ -107,10 +107,13 @@ impl PoolRegion {
             let waiting = &self.waiting[at];
             let (id, units) = (waiting.id, waiting.units);
             if waiting.joined && waiting.joined_at <= look {
-                if left < units {
-                    self.refuse(at, Answer::SoldOut { left }, out);
-                } else {
+                if left >= units {
                     self.search_again(at, out);
+                } else if waiting.is_asking(self.latest) {
+                    // What is not free any more may be held for this one.
+                    later = true;
+                } else {
+                    self.refuse(at, Answer::SoldOut { left }, out);
                 }
             } else if waiting.joined {
                 later = true;
@@ -122,15 +125,19 @@ impl PoolRegion {
         later
     }
 
-    /// Units moved between two looks. Who has waited for as many looks as one may is answered: one
-    /// that came late has all of them before it. Says whether somebody waits for the next look.
+    /// Units moved between two looks. Where there still are some they are asked for once in each
+    /// look. Who has waited for as many looks as one may is answered: one that came late has all
+    /// of them before it. Says whether somebody waits for the next look.
     fn unsettled(&mut self, look: u64, out: &mut Step) -> bool {
         let mut at = 0;
         while at < self.waiting.len() {
-            let waiting = &self.waiting[at];
+            let waiting = &mut self.waiting[at];
             let (id, looks) = (waiting.id, (look + 1).saturating_sub(waiting.joined_at));
             if waiting.joined && looks >= LOOKS_MAX {
                 self.refuse(at, Answer::Busy, out);
+            } else if waiting.joined {
+                waiting.forget_asked();
+                self.ask_all_the_same(at, out);
             }
             if self.waiting.get(at).is_some_and(|waiting| waiting.id == id) {
                 at += 1;
@@ -152,10 +159,17 @@ impl PoolRegion {
         let known_free = collect.counts.iter().flatten().map(|count| count.free).sum();
         let mut at = 0;
         while at < self.waiting.len() {
-            if self.waiting[at].joined {
-                self.refuse(at, Answer::Unavailable { known_free, unreachable }, out);
-            } else {
+            if !self.waiting[at].joined {
                 at += 1;
+                continue;
+            }
+            self.waiting[at].pass_over(unreachable);
+            if self.ask_all_the_same(at, out) {
+                // If it has none either, the next look begins.
+                self.waiting[at].joined = false;
+                at += 1;
+            } else {
+                self.refuse(at, Answer::Unavailable { known_free, unreachable }, out);
             }
         }
     }

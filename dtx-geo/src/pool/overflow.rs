@@ -46,6 +46,23 @@ pub(crate) struct Waiting {
     pub(crate) claimed: Timestamp,
 }
 
+impl Waiting {
+    /// All regions may be asked again but those that have not answered.
+    pub(crate) fn forget_asked(&mut self) {
+        self.asked = self.open;
+    }
+
+    /// These are not asked: they do not answer.
+    pub(crate) fn pass_over(&mut self, members: Members) {
+        self.asked = members.iter().fold(self.asked, Members::with);
+    }
+
+    /// Whether the answer of a region is due.
+    pub(crate) fn is_asking(&self, now: Timestamp) -> bool {
+        !self.open.is_empty() && now < self.hedge
+    }
+}
+
 impl PoolRegion {
     pub(crate) fn reserve(&mut self, id: HoldId, units: u64, ttl: Duration, out: &mut Step) {
         if let Some(hold) = self.cells.holds.get(id).copied() {
@@ -236,7 +253,7 @@ impl PoolRegion {
         }
         match best {
             Some((to, _)) => self.forward(at, to, out),
-            None if !self.waiting[at].open.is_empty() => {}
+            None if !self.waiting[at].open.is_empty() => _ = self.ask_all_the_same(at, out),
             None if units > 1 && self.known_free() >= units => self.claim(at, out),
             None => self.join(at, out),
         }
@@ -254,6 +271,29 @@ impl PoolRegion {
         });
         let best = scored.max_by(|a, b| a.2.total_cmp(&b.2).then(b.0.cmp(&a.0)));
         best.map(|(other, rtt, _)| (other, rtt))
+    }
+
+    /// Asks the region that was heard to have most, however fast they go there: units that are held
+    /// and given back all the time move as fast as units that are sold, and there are some. Says
+    /// whether there is such a region that this reserve has not asked.
+    pub(crate) fn ask_all_the_same(&mut self, at: usize, out: &mut Step) -> bool {
+        let waiting = &self.waiting[at];
+        if waiting.open.iter().count() >= PROBES_MAX {
+            return false;
+        }
+        let (units, asked) = (waiting.units, waiting.asked);
+        let others = self.map.others(self.own).filter(|other| !asked.has(*other));
+        let has_units = |other: &Member| {
+            let view = &self.views[other.index()];
+            !view.is_silent(self.latest) && view.digest.free >= units
+        };
+        let most = |other: &Member| {
+            let near = std::cmp::Reverse(self.map.rtt(self.own, *other));
+            (self.views[other.index()].digest.free, near)
+        };
+        let Some(to) = others.filter(has_units).max_by_key(most) else { return false };
+        self.forward(at, to, out);
+        true
     }
 
     /// Waits for units that are on their way, or for credit for units that are here, if that comes
@@ -362,14 +402,14 @@ impl PoolRegion {
     /// Asks all regions again: somebody has units after all.
     pub(crate) fn search_again(&mut self, at: usize, out: &mut Step) {
         self.waiting[at].joined = false;
-        self.waiting[at].asked = self.waiting[at].open;
+        self.waiting[at].forget_asked();
         let gathers = self.waiting[at].units > 1 && self.known_free() >= self.waiting[at].units;
-        if self.best_for(at).is_none() && !gathers {
+        if self.best_for(at).is_some() || gathers {
+            self.drive(at, out);
+        } else if !self.ask_all_the_same(at, out) {
             // They are on their way, or their region may not spend them yet.
             self.waiting[at].riding = self.latest + LOOK_AGAIN;
-            return;
         }
-        self.drive(at, out);
     }
 }
 

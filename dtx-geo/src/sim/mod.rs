@@ -21,6 +21,8 @@ mod check;
 #[cfg(test)]
 mod exhaustive;
 mod fidelity;
+#[cfg(test)]
+mod lookers_tests;
 mod network;
 mod phases;
 mod places;
