@@ -73,7 +73,13 @@ const TIERS: [Tier; 10] = [
     Tier {
         name: "matrix",
         says: "every store, transport and pattern, with kills",
-        packages: &["dtx-cli"],
+        packages: &[
+            "dtx-cli",
+            "dtx-store-postgres",
+            "dtx-store-redis",
+            "dtx-transport-kafka",
+            "dtx-transport-nats",
+        ],
         run: matrix,
     },
     Tier {
