@@ -30,6 +30,9 @@ const STRUCK_AFTER: usize = 300;
 const ORDERS_OF_OTHERS: usize = 1_000;
 const ORDERS_OF_OTHERS_FAULTY: usize = 50;
 
+/// How much longer it works until the next attempt to strike it while something is open.
+const LATER: Duration = Duration::from_micros(300);
+
 /// How long after the end of the leases the other may take: on a quiet machine, and in `ci`, which
 /// shares its machine with others.
 const CARRY_ON_SECONDS: u64 = 2;
@@ -102,8 +105,11 @@ impl<'a> Round<'a> {
     /// open between two batches: then it goes on until it has.
     fn strike(&self, first: &Telling, of: &str) -> u64 {
         let file = "first.jsonl";
-        for told in STRUCK_AFTER.. {
-            assert!(first.has_told(told), "{of}: the first ended before");
+        assert!(first.has_told(STRUCK_AFTER), "{of}: the first ended before");
+        for attempt in 0.. {
+            // What it tells, it tells at the end of a batch: a bit later each time.
+            let end = Instant::now() + LATER * attempt;
+            assert!(first.goes_on_until(end), "{of}: the first ended before");
             first.process.stop();
             let struck_us = now_us();
             let history = Merged::read(self.folder.path(), &[file], Some(file));
@@ -115,7 +121,7 @@ impl<'a> Round<'a> {
             }
             first.process.signal(Signal::CONT);
         }
-        unreachable!("it ends before so many orders")
+        unreachable!("it ends before so many attempts")
     }
 
     /// Others work one after another, until the first has been struck for long enough.
