@@ -8,6 +8,7 @@ pub mod cancel;
 pub mod chaos;
 pub mod contract;
 pub mod linear;
+pub mod parked;
 pub mod participant;
 #[cfg(feature = "servers")]
 pub mod servers;

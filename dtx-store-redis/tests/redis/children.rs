@@ -3,19 +3,17 @@
 //! A child is this program again: it does one thing on the store that it is told of, says that it
 //! has come to the place, and waits there to be killed.
 
-use std::{
-    env,
-    io::{BufRead, BufReader},
-    process::{Child, Command as Process, Stdio},
-    sync::Arc,
-};
+use std::{env, sync::Arc};
 
 use dtx::{participant::Participant, store::MemoryStore};
 use dtx_store_redis::{KeyPrefix, RedisEffect, RedisInbox, RedisOnce, RedisScript};
-use dtx_testkit::store::tx;
+use dtx_testkit::{
+    parked::{kill_parked, park},
+    participant::{BrittleUnits, Stop},
+    store::tx,
+};
 
 use super::{
-    brittle::{Brittle, Place},
     harness::prefix,
     pay::Pay,
     support::{Asked, book, execute, open, paid},
@@ -23,29 +21,9 @@ use super::{
 
 const WHAT: &str = "DTX_CHILD";
 const PREFIX: &str = "DTX_CHILD_PREFIX";
-const HERE: &str = "it has come to the place";
-
-/// Says where it is, and does nothing more.
-pub(crate) async fn park() -> ! {
-    println!("{HERE}");
-    std::future::pending().await
-}
-
-/// Starts a child, waits until it has come to its place, and kills it.
+/// Kills a child at the place that it is told of.
 fn kill(what: &str, prefix: &KeyPrefix) {
-    let program = env::current_exe().expect("it has a path");
-    let mut child: Child = Process::new(program)
-        .args(["--exact", "children::child", "--nocapture"])
-        .env(WHAT, what)
-        .env(PREFIX, prefix.as_str())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("it starts");
-    let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
-    let came = lines.map_while(Result::ok).any(|line| line.contains(HERE));
-    child.kill().expect("it is there");
-    child.wait().expect("it ends");
-    assert!(came, "the child {what} did not come to its place");
+    kill_parked("children::child", &[(WHAT, what), (PREFIX, prefix.as_str())]);
 }
 
 /// Does nothing unless it is a child.
@@ -54,10 +32,10 @@ async fn child() {
     let (Ok(what), Ok(prefix)) = (env::var(WHAT), env::var(PREFIX)) else { return };
     let prefix = KeyPrefix::new(prefix).expect("valid");
     match what.as_str() {
-        "in the handler" => pay(&prefix, Place::Never, "parks").await,
-        "before the commit" => pay(&prefix, Place::BeforeCommit, "well").await,
-        "after the commit" => pay(&prefix, Place::AfterCommit, "well").await,
-        "after the no" => pay(&prefix, Place::AfterCommit, "never").await,
+        "in the handler" => pay(&prefix, Stop::Never, "parks").await,
+        "before the commit" => pay(&prefix, Stop::BeforeCommit, "well").await,
+        "after the commit" => pay(&prefix, Stop::AfterCommit, "well").await,
+        "after the no" => pay(&prefix, Stop::AfterCommit, "never").await,
         "after once" => {
             assert_eq!(once(&prefix).await, RedisOnce::First);
             park().await
@@ -66,8 +44,9 @@ async fn child() {
     }
 }
 
-async fn pay(prefix: &KeyPrefix, place: Place, how: &str) {
-    let store = Brittle::new(open(prefix).await, Arc::new(MemoryStore::new())).parked_at(place);
+async fn pay(prefix: &KeyPrefix, stop: Stop, how: &str) {
+    let fuse = Arc::new(MemoryStore::new());
+    let store = BrittleUnits::new(open(prefix).await, fuse).parked_at(stop);
     let payment = Participant::within("payment", store).expect("a name");
     let mut asked = Asked::start(payment.saga(Pay::on(prefix))).await;
     let answer = asked.ask(&execute(1, how)).await;

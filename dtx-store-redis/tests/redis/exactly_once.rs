@@ -8,10 +8,9 @@ use dtx::{
     transport::Transport,
 };
 use dtx_store_redis::RedisStore;
-use dtx_testkit::participant::{Guard, ParticipantHarness, Sample};
+use dtx_testkit::participant::{BrittleUnits, Guard, ParticipantHarness, Sample};
 
 use super::{
-    brittle::Brittle,
     harness::{Fresh, prefix},
     pay::Pay,
     support::{host, open, paid},
@@ -44,7 +43,7 @@ impl ParticipantHarness for Payments {
 
     async fn start(&self, transport: Arc<dyn Transport>, fuse: Arc<dyn ParticipantStore>) -> Guard {
         let pay = || Pay::on(&self.prefix);
-        let payment = Participant::within("payment", Brittle::new(self.store.clone(), fuse));
+        let payment = Participant::within("payment", BrittleUnits::new(self.store.clone(), fuse));
         let payment = payment.expect("a name").saga(pay()).two_phase(pay()).three_phase(pay());
         host(payment.two_phase_commit(pay()).deliver(pay()), transport).await
     }

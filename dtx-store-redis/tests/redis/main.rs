@@ -4,7 +4,6 @@
 #[path = "../common/harness.rs"]
 mod harness;
 
-mod brittle;
 mod children;
 mod conformance;
 mod exactly_once;

@@ -71,7 +71,7 @@ impl Pay {
         match due.how.as_str() {
             // What was said is not done.
             "late" => return rejected("not enough money, said late"),
-            "parks" => super::children::park().await,
+            "parks" => dtx_testkit::parked::park().await,
             "panics" => panic!("as it was told"),
             "fails" => return Err(NotDone::unknown("as it was told")),
             "twice" => cx.tx().run(RedisEffect::of(&ADD).key(&self.book))?,

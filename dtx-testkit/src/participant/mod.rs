@@ -18,11 +18,13 @@ mod harness;
 mod macros;
 pub mod mutant;
 mod rows;
+mod units;
 mod wire;
 mod world;
 
 pub use contract::CONTRACT;
 pub use harness::{Guard, ParticipantHarness, Sample, run};
 pub use rows::{Break, BrittleRows};
+pub use units::{BrittleUnits, Stop};
 pub use wire::Wire;
 pub use world::World;

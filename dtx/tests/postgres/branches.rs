@@ -18,14 +18,13 @@ use dtx::{
     transport::Command,
 };
 use dtx_testkit::{
-    participant::Wire,
+    participant::{BrittleUnits, Wire},
     servers::{PostgresUnprepared, Server},
 };
 use sqlx::{AssertSqlSafe, Row};
 use tokio::sync::mpsc;
 
 use super::{
-    brittle::Brittle,
     pay::{Due, Pay},
     support::{Asked, command, open, open_at, paid, schema, store, until},
 };
@@ -231,7 +230,7 @@ async fn a_coordinator_commits_over_two_databases_or_over_none() {
 async fn a_heuristic_rollback_is_an_exception_that_stands_beside_the_outcome() {
     let store = store().await;
     let fuse = Arc::new(dtx::store::MemoryStore::new());
-    let meddled = Brittle::new(store.clone(), fuse).rolled_back_by_hand();
+    let meddled = BrittleUnits::new(store.clone(), fuse).rolled_back_by_hand();
     let fees = Participant::resource_manager("fees", meddled).expect("a name");
     let dtx = Dtx::builder()
         .store(store.clone())

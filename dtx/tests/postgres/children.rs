@@ -3,16 +3,9 @@
 //! A child is this program again: it does one thing on the store that it is told of, says that it
 //! has come to the place, and waits there to be killed.
 
-use std::{
-    env,
-    io::{BufRead, BufReader},
-    process::{Child, Command as Process, Stdio},
-    sync::Arc,
-    time::Duration,
-};
+use std::{env, sync::Arc, time::Duration};
 
 use super::{
-    brittle::{Brittle, Place},
     pay::{Due, Pay},
     relays::relay,
     support::{Asked, command, count, open, paid, schema, sql, until},
@@ -27,36 +20,20 @@ use dtx::{
     prelude::{CoordinatorSettings, Dtx, InMemoryTransport, Outcome, Transaction},
     store::{Catalog, Filter, MemoryStore},
 };
+use dtx_testkit::{
+    parked::{kill_parked, park},
+    participant::{BrittleUnits, Stop},
+};
 
 const WHAT: &str = "DTX_CHILD";
 const SCHEMA: &str = "DTX_CHILD_SCHEMA";
-const HERE: &str = "it has come to the place";
-
-/// Says where it is, and does nothing more.
-pub(crate) async fn park() -> ! {
-    println!("{HERE}");
-    std::future::pending().await
-}
-
-/// Starts a child, waits until it has come to its place, and kills it.
+/// Kills a child at the place that it is told of.
 fn kill(what: &str, schema: &SchemaName) {
-    let program = env::current_exe().expect("it has a path");
-    let mut child: Child = Process::new(program)
-        .args(["--exact", "children::child", "--nocapture"])
-        .env(WHAT, what)
-        .env(SCHEMA, schema.as_str())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("it starts");
-    let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
-    let came = lines.map_while(Result::ok).any(|line| line.contains(HERE));
-    child.kill().expect("it is there");
-    child.wait().expect("it ends");
-    assert!(came, "the child {what} did not come to its place");
+    kill_parked("children::child", &[(WHAT, what), (SCHEMA, schema.as_str())]);
 }
 
-fn brittle(store: &PgStore, place: Place) -> Brittle {
-    Brittle::new(store.clone(), Arc::new(MemoryStore::new())).parked_at(place)
+fn brittle(store: &PgStore, stop: Stop) -> BrittleUnits<PgStore> {
+    BrittleUnits::new(store.clone(), Arc::new(MemoryStore::new())).parked_at(stop)
 }
 
 /// Does nothing unless it is a child.
@@ -65,22 +42,22 @@ async fn child() {
     let (Ok(what), Ok(schema)) = (env::var(WHAT), env::var(SCHEMA)) else { return };
     let store = open(&SchemaName::new(schema).expect("valid")).await;
     match what.as_str() {
-        "in the handler" => execute(&store, Place::Never, "parks").await,
-        "before the commit" => execute(&store, Place::BeforeCommit, "well").await,
-        "after the commit" => execute(&store, Place::AfterCommit, "well").await,
-        "before the prepare" => two_phase(&store, Place::BeforeCommit).await,
-        "after the prepare" => two_phase(&store, Place::AfterPrepare).await,
-        "after the branch ended" => two_phase(&store, Place::AfterEnd).await,
-        "coordinator after the prepare" => coordinate(&store, Place::AfterPrepare).await,
-        "coordinator after a branch ended" => coordinate(&store, Place::AfterEnd).await,
+        "in the handler" => execute(&store, Stop::Never, "parks").await,
+        "before the commit" => execute(&store, Stop::BeforeCommit, "well").await,
+        "after the commit" => execute(&store, Stop::AfterCommit, "well").await,
+        "before the prepare" => two_phase(&store, Stop::BeforeCommit).await,
+        "after the prepare" => two_phase(&store, Stop::AfterPrepare).await,
+        "after the branch ended" => two_phase(&store, Stop::AfterEnd).await,
+        "coordinator after the prepare" => coordinate(&store, Stop::AfterPrepare).await,
+        "coordinator after a branch ended" => coordinate(&store, Stop::AfterEnd).await,
         "after the send" => relay_and_park(&store).await,
         "in the callers transaction" => begin_and_park(&store).await,
         other => panic!("no child does {other:?}"),
     }
 }
 
-async fn execute(store: &PgStore, place: Place, how: &str) {
-    let payment = Participant::within("payment", brittle(store, place)).expect("a name");
+async fn execute(store: &PgStore, stop: Stop, how: &str) {
+    let payment = Participant::within("payment", brittle(store, stop)).expect("a name");
     let mut asked = Asked::start(payment.saga(Pay::on(store))).await;
     let payload = format!(r#"{{"cents":1,"how":"{how}"}}"#).into();
     let command = command(1, Pattern::Saga, Phase::Execute);
@@ -88,8 +65,8 @@ async fn execute(store: &PgStore, place: Place, how: &str) {
     panic!("it was to be killed before: {answer:?}");
 }
 
-async fn two_phase(store: &PgStore, place: Place) {
-    let payment = Participant::resource_manager("payment", brittle(store, place));
+async fn two_phase(store: &PgStore, stop: Stop) {
+    let payment = Participant::resource_manager("payment", brittle(store, stop));
     let mut asked = Asked::start(payment.expect("a name").prepared(Pay::on(store))).await;
     for phase in [Phase::Prepare, Phase::Commit] {
         let answer = asked.settle(&command(1, Pattern::TwoPhaseCommit, phase)).await;
@@ -106,9 +83,9 @@ fn both() -> Transaction {
 }
 
 /// Coordinator and participants in one process, of which one stops at a place.
-async fn start(store: &PgStore, place: Place) -> Dtx {
+async fn start(store: &PgStore, stop: Stop) -> Dtx {
     let fees = Participant::resource_manager("fees", store.clone()).expect("a name");
-    let payment = Participant::resource_manager("payment", brittle(store, place));
+    let payment = Participant::resource_manager("payment", brittle(store, stop));
     let lease_ttl = Duration::from_secs(1);
     let settings = CoordinatorSettings { lease_ttl, ..CoordinatorSettings::default() };
     Dtx::builder()
@@ -122,8 +99,8 @@ async fn start(store: &PgStore, place: Place) -> Dtx {
         .expect("it starts")
 }
 
-async fn coordinate(store: &PgStore, place: Place) {
-    let mut handle = start(store, place).await.submit(both()).await.expect("accepted");
+async fn coordinate(store: &PgStore, stop: Stop) {
+    let mut handle = start(store, stop).await.submit(both()).await.expect("accepted");
     // The outcome is told before the branches end.
     let _ = handle.outcome().await;
     std::future::pending::<()>().await;
@@ -228,7 +205,7 @@ async fn a_coordinator_that_is_killed_in_the_middle_of_a_commit_is_carried_on_by
         let prepared = format!(
             "SELECT count(*) FROM pg_prepared_xacts WHERE starts_with(gid, 'dtx:{schema}:')"
         );
-        let dtx = start(&store, Place::Never).await;
+        let dtx = start(&store, Stop::Never).await;
         until("all is committed", async || {
             paid(&store).await == 2 && count(&store, &prepared).await == 0
         })

@@ -7,10 +7,9 @@ use dtx::{
     PgStore, participant::Participant, pattern::Pattern, store::ParticipantStore,
     transaction::Action, transport::Transport,
 };
-use dtx_testkit::participant::{Guard, ParticipantHarness, Sample};
+use dtx_testkit::participant::{BrittleUnits, Guard, ParticipantHarness, Sample};
 
 use super::{
-    brittle::Brittle,
     pay::Pay,
     support::{host, paid, store},
 };
@@ -42,7 +41,7 @@ impl ParticipantHarness for Payments {
 
     async fn start(&self, transport: Arc<dyn Transport>, fuse: Arc<dyn ParticipantStore>) -> Guard {
         let pay = || Pay::on(&self.0);
-        let payment = Participant::within("payment", Brittle::new(self.0.clone(), fuse));
+        let payment = Participant::within("payment", BrittleUnits::new(self.0.clone(), fuse));
         let payment = payment.expect("a name").saga(pay()).two_phase(pay()).three_phase(pay());
         host(payment.two_phase_commit(pay()).deliver(pay()), transport).await
     }
@@ -76,7 +75,7 @@ mod prepared {
             transport: Arc<dyn Transport>,
             fuse: Arc<dyn ParticipantStore>,
         ) -> Guard {
-            let store = Brittle::new(self.0.clone(), fuse);
+            let store = BrittleUnits::new(self.0.clone(), fuse);
             let payment = Participant::resource_manager("payment", store).expect("a name");
             host(payment.prepared(Pay::on(&self.0)), transport).await
         }

@@ -3,7 +3,6 @@
 #![allow(missing_docs)]
 
 mod branches;
-mod brittle;
 mod children;
 mod exactly_once;
 mod once;

@@ -54,7 +54,7 @@ impl Pay {
                 return rejected("it went wrong");
             }
             "ends" => _ = sqlx::raw_sql("COMMIT").execute(&mut **cx.tx()).await?,
-            "parks" => super::children::park().await,
+            "parks" => dtx_testkit::parked::park().await,
             "slow" => std::future::pending().await,
             "panics" => panic!("as it was told"),
             "fails" => return Err(NotDone::unknown("as it was told")),
