@@ -9,15 +9,13 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use dtx_core::{
     error::{ErrorKind, TransportError},
-    ids::{AcceptSequence, Epoch, OperationIndex, ShardId, TxId},
     name::{ActionName, ParticipantName},
-    pattern::{Pattern, Phase},
-    transport::{Body, Command, Envelope, Interest, Subscribe, Subscription, Transport},
+    transport::{Body, Envelope, Interest, Subscribe, Subscription, Transport},
 };
 use dtx_geo::pool::{Member, Message, Parcel};
 use tokio::{sync::mpsc, task::JoinSet};
 
-use crate::{settings::PoolNodeSettings, spec::PoolSpec};
+use crate::{dispatch::dispatch, settings::PoolNodeSettings, spec::PoolSpec};
 
 /// The action of all messages between regions.
 const ACTION: &str = "pool-message";
@@ -109,27 +107,7 @@ impl Way {
 
     fn envelope(&self, message: Message) -> Envelope {
         let parcel = Parcel { layout: self.layout, from: self.from, to: self.to, message };
-        Envelope::new(Body::Command(Arc::new(Command {
-            // A broker that drops what it has seen must not take two messages for one.
-            tx: TxId::from_bytes(*uuid::Uuid::new_v4().as_bytes()),
-            operation: OperationIndex(0),
-            phase: Phase::Deliver,
-            pattern: Pattern::FireAndForget,
-            participant: self.address.clone(),
-            action: self.action.clone(),
-            action_version: 1,
-            attempt: 1,
-            shard: ShardId(0),
-            epoch: Epoch(0),
-            sequence: AcceptSequence::default(),
-            watermark: AcceptSequence::default(),
-            deadline: None,
-            ttl: None,
-            one_phase: false,
-            reply: false,
-            payload: Bytes::from(parcel.encode()),
-            inputs: Vec::new(),
-        })))
+        dispatch(&self.address, &self.action, Bytes::from(parcel.encode()))
     }
 }
 

@@ -8,6 +8,7 @@ mod crash;
 mod link;
 mod nodes;
 mod redb;
+mod regional;
 mod store;
 mod watch;
 mod world;

@@ -9,7 +9,8 @@ use dtx_core::{
 };
 use dtx_geo::pool::{Answer, HoldId};
 use dtx_geo_host::{
-    PoolHandle, PoolNode, PoolNodeSettings, PoolUnits, Pools, TakeFromPool, Told as PoolTold,
+    PoolHandle, PoolNode, PoolNodeSettings, PoolUnits, Pools, RegionalTransport, TakeFromPool,
+    Told as PoolTold,
 };
 use dtx_runtime::{
     coordinator::{CoordinatorSettings, Dtx, Store},
@@ -24,7 +25,7 @@ use tokio::{
 use crate::{
     hanging::Hanging,
     plan::{ACCOUNT, Ask, BUYS, Numbered, PAYS, Plan, TTL, Told, spec},
-    reach::Reach,
+    reach::reach,
 };
 
 /// The variable that makes this program the process of a region.
@@ -45,7 +46,7 @@ async fn child() {
 struct Region {
     node: PoolNode,
     rows: Arc<Hanging>,
-    reach: Arc<Reach>,
+    reach: Arc<RegionalTransport>,
     dtx: Option<Arc<Dtx>>,
     _payment: Option<HostHandle>,
 }
@@ -55,14 +56,14 @@ struct Region {
 struct Desk {
     pool: PoolHandle,
     rows: Arc<Hanging>,
-    reach: Arc<Reach>,
+    reach: Arc<RegionalTransport>,
     dtx: Option<Arc<Dtx>>,
 }
 
 impl Region {
     async fn start(plan: &Plan) -> Self {
         let store = plan.rows.open().await;
-        let reach = Arc::new(Reach::connect(plan).await);
+        let reach = Arc::new(reach(plan).await);
         let (rows, settings) = (Arc::new(Hanging::new(store.clone())), PoolNodeSettings::default());
         let node = PoolNode::start(rows.clone(), reach.clone(), spec(plan.region), settings).await;
         let node = node.expect("it starts");
@@ -121,7 +122,11 @@ impl Region {
     }
 }
 
-async fn coordinator(store: Arc<dyn Store>, reach: Arc<Reach>, pool: &PoolHandle) -> Dtx {
+async fn coordinator(
+    store: Arc<dyn Store>,
+    reach: Arc<RegionalTransport>,
+    pool: &PoolHandle,
+) -> Dtx {
     let mut settings = CoordinatorSettings::default();
     // The shortest one that a broker far away can keep.
     settings.engine.attempt_timeout_min = Duration::from_millis(500);
@@ -130,7 +135,7 @@ async fn coordinator(store: Arc<dyn Store>, reach: Arc<Reach>, pool: &PoolHandle
     dtx.participant(inventory).start().await.expect("it starts")
 }
 
-async fn host(store: Arc<dyn Store>, reach: Arc<Reach>) -> HostHandle {
+async fn host(store: Arc<dyn Store>, reach: Arc<RegionalTransport>) -> HostHandle {
     let payment = Ledger::default().on_shared(store.clone()).participant("payment");
     let (payment, settings) = (payment.expect("a name"), HostSettings::default());
     Host::start(payment, reach, Some(store), settings).await.expect("it starts")
