@@ -19,6 +19,9 @@ const PAGE: &str = include_str!("../../../../docs/crash-points.md");
 /// How many kills each point gets in the long tier, at the least.
 const KILLS_MIN: usize = 3;
 
+/// How many more times a point is tried that work did not come to.
+const TRIES_MORE: usize = 12;
+
 /// How many crash points there must be.
 const POINTS_MIN: usize = 40;
 
@@ -91,7 +94,7 @@ fn killed_at_every_crash_point_and_run_again_everything_is_sound() {
     }
     let all = match home.kind {
         Kind::Redb => jobs::all(&reached, KILLS_MIN),
-        Kind::Postgres | Kind::Redis => jobs::some(&reached, KILLS_MIN),
+        Kind::Postgres | Kind::Redis => jobs::some(&reached, 0..KILLS_MIN),
     };
     let done = Done::of_environment();
     let (jobs, until) = match tier {
@@ -102,12 +105,22 @@ fn killed_at_every_crash_point_and_run_again_everything_is_sound() {
         Tier::All => (all, None),
     };
     let jobs: Vec<Job> = jobs.into_iter().filter(|job| !done.has(job)).collect();
-    let kills = jobs::run(&home, &jobs, until, &done);
+    let mut kills = jobs::run(&home, &jobs, until, &done);
     println!("{kills} kills of {} jobs, {} points", jobs.len(), listed.len());
     assert!(kills > 0 || jobs.is_empty(), "not one process was killed");
     if matches!(tier, Tier::All) {
-        done.assert_each_point_has(KILLS_MIN, &listed);
+        // A piece of work does not come to all places each time: work in batches depends on what
+        // is ready together.
+        for number in KILLS_MIN..KILLS_MIN + TRIES_MORE {
+            let lacking = done.lacking(KILLS_MIN, &listed);
+            let mut jobs = jobs::some(&reached, number..number + 1);
+            jobs.retain(|job| lacking.contains(job.point()) && !done.has(job));
+            kills += jobs::run(&home, &jobs, None, &done);
+        }
+        let lacking = done.lacking(KILLS_MIN, &listed);
+        assert!(lacking.is_empty(), "fewer than {KILLS_MIN} kills: {lacking:?}");
     }
+    println!("{kills} kills in all");
 }
 
 #[test]
