@@ -86,27 +86,36 @@ pub(crate) struct Outcome {
     pub(crate) report: Value,
 }
 
-/// Runs one trial of a cell.
+/// A broker of this cell alone, which can be killed, and in which no topics of other cells take
+/// time.
+///
+/// # Errors
+/// A text when it does not start.
+pub(crate) fn own_broker<'a>(cell: &Cell, with: &Equipment<'a>) -> Result<Option<Own<'a>>, String> {
+    let folder = with.folder.join(format!("{}-{}", cell.store.name, cell.pattern));
+    let service = cell.transport.service;
+    service.map(|service| Own::start(with.workspace, service, folder)).transpose()
+}
+
+/// Runs one trial of a cell, over its own broker if it has one.
 ///
 /// # Errors
 /// A text when the run is not sound, or did not end.
-pub(crate) fn attempt(cell: &Cell, trial: Trial, with: &Equipment<'_>) -> Result<Outcome, String> {
+pub(crate) fn attempt(
+    cell: &Cell,
+    trial: Trial,
+    with: &Equipment<'_>,
+    broker: Option<&Own<'_>>,
+) -> Result<Outcome, String> {
     let begun = Instant::now();
-    let broker = match (trial, cell.transport.service) {
-        (Trial::Broker, Some(service)) => {
-            let folder = with.folder.join(format!("{}-{}", cell.store.name, cell.pattern));
-            Some(Own::start(with.workspace, service, folder)?)
-        }
-        _ => None,
-    };
-    let place = Place::of(cell, trial, with, broker.as_ref().map(Own::url))?;
+    let place = Place::of(cell, trial, with, broker.map(Own::url))?;
     let mut services = Services::start(cell, trial, with, &place)?;
     let mut run = place.run(cell, trial, with)?;
-    let kills = match (trial, &broker) {
+    let kills = match (trial, broker) {
         (Trial::Kills, _) => {
             kill_processes(&mut run, &mut services, || place.run(cell, trial, with))?
         }
-        (_, Some(broker)) => kill_broker(&mut run, broker)?,
+        (Trial::Broker, Some(broker)) => kill_broker(&mut run, broker)?,
         _ => None,
     };
     if kills == Some(0) {
@@ -167,7 +176,7 @@ struct Place {
 }
 
 impl Place {
-    /// `broker`: the one of this trial alone, if it has one.
+    /// `broker`: the one of this cell alone, if it has one.
     fn of(
         cell: &Cell,
         trial: Trial,

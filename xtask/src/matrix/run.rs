@@ -8,7 +8,7 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    cell::{Equipment, Trial, attempt, first_orders},
+    cell::{Equipment, Trial, attempt, first_orders, own_broker},
     report::{self, Found},
     table::{Cell, PATTERNS, STORES, TRANSPORTS},
 };
@@ -208,15 +208,23 @@ fn run_cell(cell: Cell, with: &Equipment<'_>, is_slice: bool) -> Found {
         found.skipped = Some(format!("NO SERVER OF {}", service.to_uppercase()));
         return found;
     }
+    let is_killed = cell.has_broker_killed(is_slice);
+    let broker = match is_killed.then(|| own_broker(&cell, with)).transpose() {
+        Ok(broker) => broker.flatten(),
+        Err(problem) => {
+            found.failures.push(("start", problem));
+            return found;
+        }
+    };
     for trial in Trial::ALL {
         if trial == Trial::Kills && !cell.store.durable {
             found.skipped = Some("kills: the store forgets".into());
             continue;
         }
-        if trial == Trial::Broker && !cell.has_broker_killed(is_slice) {
+        if trial == Trial::Broker && !is_killed {
             continue;
         }
-        match attempt(&cell, trial, with) {
+        match attempt(&cell, trial, with, broker.as_ref()) {
             Ok(outcome) => found.outcomes.push(outcome),
             Err(problem) => found.failures.push((trial.name(), problem)),
         }
