@@ -20,6 +20,10 @@ const BUDGET: Duration = Duration::from_secs(600);
 /// The seeds that every run covers. The longer tiers begin after them.
 pub(crate) const SEEDS: Seeds = Seeds { first: 0, count: 100_000 };
 
+/// Features of the library that the program `dtx` is built with: a build of the workspace has their
+/// examples.
+const PROGRAM: [&str; 1] = ["geo"];
+
 /// Builds and runs all tests, doc tests, examples and the simulator. With `None` instead of the
 /// servers that must be here, no server is looked for.
 pub(crate) fn run(workspace: &Workspace, steps: &mut Steps, require: Option<&[String]>) {
@@ -96,8 +100,14 @@ fn examples_on_servers(workspace: &Workspace, steps: &mut Steps, servers: &Serve
 /// so that one name twice would hide one of them.
 fn example_names(workspace: &Workspace) -> Result<Vec<String>, String> {
     let is_for_users = |package: &&Package| ["dtx", "dtx-sim"].contains(&package.name.as_str());
+    let has_all = |needs: &[String]| needs.iter().all(|need| PROGRAM.contains(&need.as_str()));
+    let names_of = |package: &Package| {
+        let featured = package.featured_examples.iter().filter(|(_, needs)| has_all(needs));
+        let featured = featured.map(|(name, _)| name.clone());
+        package.examples.iter().cloned().chain(featured).collect::<Vec<_>>()
+    };
     let packages = workspace.packages.iter().filter(is_for_users);
-    let mut names: Vec<_> = packages.flat_map(|package| package.examples.clone()).collect();
+    let mut names: Vec<_> = packages.flat_map(names_of).collect();
     names.sort();
     match names.windows(2).find(|pair| pair[0] == pair[1]) {
         Some(pair) => Err(format!("two examples are called {}", pair[0])),
