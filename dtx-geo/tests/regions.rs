@@ -10,8 +10,8 @@ use dtx_core::{name::RegionName, time::Timestamp};
 use dtx_geo::{
     model::RttMap,
     pool::{
-        Answer, Body, Cells, Digest, Effect, Grants, HoldId, Input, Member, Message, PoolMap,
-        PoolRegion, PoolSettings, Step,
+        Answer, Body, Cells, Count, Digest, Effect, Grants, HoldId, Input, Member, Message,
+        PoolMap, PoolRegion, PoolSettings, Step,
     },
 };
 
@@ -362,4 +362,95 @@ fn more_reserves_than_one_step_serves_are_served_one_tick_later() {
     assert_eq!(regions.disks[0].held(), 256);
     regions.pass(Duration::from_millis(100));
     assert_eq!(regions.disks[0].held(), 257);
+}
+
+/// Region 0 alone, whose messages are lost: what it sends in a step, and what it answers.
+fn take(part: &mut PoolRegion, now: Timestamp, input: Input) -> (Vec<(u8, Body)>, Option<Answer>) {
+    let (mut step, mut sent, mut told) = (Step::default(), Vec::new(), None);
+    part.step(now, input, &mut step);
+    for effect in step.effects {
+        match effect {
+            Effect::Send { to, message, .. } => sent.push((to.0, message.body)),
+            Effect::Answer { answer, .. } => told = Some(answer),
+        }
+    }
+    (sent, told)
+}
+
+/// A message of a region with so many units, which are asked for so often that none is expected to
+/// be left when a message gets there.
+fn said(from: u8, stamp: u64, free: u64, body: Body) -> Input {
+    let digest = Digest { free, rate: 100_000_000, ..Digest::default() };
+    Input::Message { from: Member(from), message: Message { from: 0, to: 0, stamp, digest, body } }
+}
+
+fn counted(look: u64, version: u64, free: u64) -> Body {
+    let count = Count {
+        version,
+        incarnation: 0,
+        incarnations: 0,
+        free,
+        spendable: free,
+        held: 1 - free.min(1),
+        given: 0,
+        received: 0,
+        minted: 1,
+    };
+    Body::Counted { look, count }
+}
+
+fn look_of(sent: &[(u8, Body)]) -> u64 {
+    let look = sent.iter().find_map(|(_, body)| match body {
+        Body::Collect { look } => Some(*look),
+        _ => None,
+    });
+    look.expect("a look began")
+}
+
+fn forwards(sent: &[(u8, Body)]) -> Vec<u8> {
+    let is_forward = |sent: &&(u8, Body)| matches!(sent.1, Body::Forward { .. });
+    sent.iter().filter(is_forward).map(|(to, _)| *to).collect()
+}
+
+#[test]
+fn nobody_is_told_that_all_is_sold_while_the_last_unit_may_be_held_for_him() {
+    for is_late in [false, true] {
+        let mut regions = Regions::new(2, PoolSettings::default());
+        let mut now = regions.now;
+        let part = regions.parts[0].as_mut().expect("it runs");
+        take(part, now, said(1, 1, 1, Body::Digest));
+        let reserve = Input::Reserve { id: HoldId(7), units: 1, ttl: TTL };
+        let (sent, _) = take(part, now, reserve);
+        assert_eq!(forwards(&sent), [0; 0], "the chance is too small");
+        // There is one, so it is asked for; it is held there, and the answer is on its way.
+        let (sent, _) = take(part, now, said(1, 2, 1, counted(look_of(&sent), 1, 1)));
+        assert_eq!(forwards(&sent), [1]);
+        let (sent, _) = take(part, now, said(1, 3, 0, counted(look_of(&sent), 2, 0)));
+        let (sent, told) = take(part, now, said(1, 4, 0, counted(look_of(&sent), 2, 0)));
+        assert_eq!(told, None, "two looks agree that none is free");
+        if is_late {
+            now = now + Duration::from_secs(1);
+            let (_, told) = take(part, now, said(1, 5, 0, counted(look_of(&sent), 2, 0)));
+            assert_eq!(told, Some(Answer::SoldOut { left: 0 }), "the answer is overdue");
+        } else {
+            let held = Body::Forwarded { id: HoldId(7), remaining: Some(TTL) };
+            let (_, told) = take(part, now, said(1, 5, 0, held));
+            assert!(is_held(told), "{told:?}");
+        }
+    }
+}
+
+#[test]
+fn who_does_not_answer_a_look_is_not_asked_for_units_before_who_does() {
+    let mut regions = Regions::new(3, PoolSettings::default());
+    let now = regions.now;
+    let part = regions.parts[0].as_mut().expect("it runs");
+    take(part, now, said(1, 1, 9, Body::Digest));
+    take(part, now, said(2, 1, 3, Body::Digest));
+    let reserve = Input::Reserve { id: HoldId(7), units: 1, ttl: TTL };
+    let (sent, _) = take(part, now, reserve);
+    take(part, now, said(2, 2, 3, counted(look_of(&sent), 1, 3)));
+    // Three round trips of 80 ms later region 1 has not answered.
+    let (sent, told) = take(part, now + Duration::from_millis(300), Input::Tick);
+    assert_eq!((forwards(&sent), told), (vec![2], None));
 }

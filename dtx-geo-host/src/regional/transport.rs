@@ -259,7 +259,8 @@ impl RegionalTransport {
         let of: BTreeMap<usize, &Envelope> = messages.iter().copied().collect();
         let mut settings = self.settings.clone();
         let limits = &transport.info().limits;
-        settings.parcel_bytes_max = settings.parcel_bytes_max.min(limits.body_bytes_max - 1);
+        settings.parcel_bytes_max =
+            settings.parcel_bytes_max.min(limits.body_bytes_max.saturating_sub(1));
         let (mut packed, mut sent) = (Vec::new(), Vec::new());
         for one in pack(messages.iter().copied(), &settings) {
             match one {
