@@ -6,7 +6,8 @@ use dtx_core::{
     error::{ErrorKind, TransportError},
     name::{NameError, ParticipantName, RegionName},
     transport::{
-        Body, Delivery, Envelope, Interest, Nack, Subscribe, Subscription, Transport, WireLimits,
+        Body, Delivery, Envelope, Interest, Nack, Subscribe, Subscription, Transport, WireError,
+        WireLimits,
     },
 };
 use tokio::time::sleep;
@@ -92,14 +93,17 @@ impl Gateway {
 
     /// Says whether nothing is left to be done with it.
     async fn open_one(&self, delivery: &Delivery) -> bool {
-        let messages = match self.read(delivery) {
-            Ok(messages) => messages,
+        let (messages, unread) = match self.read(delivery) {
+            Ok(read) => read,
             Err(error) => {
                 self.counters.refused.fetch_add(1, Relaxed);
                 tracing::warn!(gateway = %self.subscribe.group, %error, "a parcel was not read");
                 return true;
             }
         };
+        for error in unread {
+            tracing::warn!(gateway = %self.subscribe.group, %error, "a message was not read");
+        }
         self.counters.opened.fetch_add(1, Relaxed);
         for batch in messages.chunks(self.here.info().limits.batch_messages_max) {
             for error in self.here.publish(batch).await.into_iter().filter_map(Result::err) {
@@ -113,7 +117,7 @@ impl Gateway {
         true
     }
 
-    fn read(&self, delivery: &Delivery) -> Result<Vec<Envelope>, ParcelError> {
+    fn read(&self, delivery: &Delivery) -> Result<(Vec<Envelope>, Vec<WireError>), ParcelError> {
         match &delivery.envelope.body {
             Body::Command(command) => unpack(command.payload.clone(), &self.settings, &self.limits),
             _ => Err(ParcelError::Version),

@@ -25,9 +25,6 @@ pub(super) enum ParcelError {
     /// More messages than a parcel may have.
     #[error("it has more than {0} messages, the setting parcel_messages_max")]
     TooMany(usize),
-    /// A message in it cannot be read.
-    #[error(transparent)]
-    Message(#[from] WireError),
 }
 
 /// A parcel that is filled.
@@ -100,26 +97,33 @@ fn encode(message: &WireMessage) -> BytesMut {
     bytes
 }
 
-/// The messages of a parcel. `limits` is what each of them may have.
+/// The messages of a parcel, and what is wrong with those that cannot be read: they keep none of the
+/// others. `limits` is what each of them may have.
 pub(super) fn unpack(
     mut payload: Bytes,
     settings: &RegionalSettings,
     limits: &WireLimits,
-) -> Result<Vec<Envelope>, ParcelError> {
+) -> Result<(Vec<Envelope>, Vec<WireError>), ParcelError> {
     if payload.try_get_u8() != Ok(VERSION) {
         return Err(ParcelError::Version);
     }
-    let mut messages = Vec::new();
+    let (mut messages, mut unread) = (Vec::new(), Vec::new());
     while payload.has_remaining() {
-        if messages.len() == settings.parcel_messages_max {
+        if messages.len() + unread.len() == settings.parcel_messages_max {
             return Err(ParcelError::TooMany(settings.parcel_messages_max));
         }
-        messages.push(decode(&mut payload, limits)?);
+        match decode(&mut payload, limits)? {
+            Ok(message) => messages.push(message),
+            Err(error) => unread.push(error),
+        }
     }
-    Ok(messages)
+    Ok((messages, unread))
 }
 
-fn decode(payload: &mut Bytes, limits: &WireLimits) -> Result<Envelope, ParcelError> {
+fn decode(
+    payload: &mut Bytes,
+    limits: &WireLimits,
+) -> Result<Result<Envelope, WireError>, ParcelError> {
     let count = payload.try_get_u16().map_err(|_| ParcelError::Cut)?;
     let mut headers = Vec::new();
     for _ in 0..count {
@@ -134,7 +138,7 @@ fn decode(payload: &mut Bytes, limits: &WireLimits) -> Result<Envelope, ParcelEr
     let headers = headers.iter().filter_map(|(name, value)| {
         std::str::from_utf8(name).ok().map(|name| (name, value.as_ref()))
     });
-    Ok(WireMessage::decode(headers, body, limits)?)
+    Ok(WireMessage::decode(headers, body, limits))
 }
 
 fn take(payload: &mut Bytes, length: usize) -> Result<Bytes, ParcelError> {
@@ -164,7 +168,7 @@ mod tests {
         payload.clone()
     }
 
-    fn read(payload: Bytes) -> Result<Vec<Envelope>, ParcelError> {
+    fn read(payload: Bytes) -> Result<(Vec<Envelope>, Vec<WireError>), ParcelError> {
         unpack(payload, &RegionalSettings::default(), &WireLimits::default())
     }
 
@@ -175,8 +179,8 @@ mod tests {
         let mut counts = Vec::new();
         for end in 0..=whole.len() {
             match read(whole.slice(..end)) {
-                Ok(found) => {
-                    assert_eq!(found, messages[..found.len()]);
+                Ok((found, unread)) => {
+                    assert_eq!((&found[..], &unread[..]), (&messages[..found.len()], &[][..]));
                     counts.push(found.len());
                 }
                 Err(error) => {
@@ -196,19 +200,26 @@ mod tests {
             for wrong in [0, 1, 127, 255] {
                 let mut bytes = whole.to_vec();
                 bytes[at] ^= wrong;
-                refused += usize::from(read(bytes.into()).is_err());
+                let is_whole = read(bytes.into()).is_ok_and(|(_, unread)| unread.is_empty());
+                refused += usize::from(!is_whole);
             }
         }
         assert!(refused > whole.len() / 2, "{refused} of {}", whole.len());
     }
 
     #[test]
-    fn a_body_past_the_limit_is_refused_before_it_is_read() {
-        let whole = packed(&messages());
+    fn a_body_past_the_limit_is_not_read_and_the_others_are() {
+        let messages = messages();
+        let whole = packed(&messages);
         let limits = |body_bytes_max| WireLimits { body_bytes_max, ..WireLimits::default() };
         let settings = RegionalSettings::default();
-        assert!(unpack(whole.clone(), &settings, &limits(10)).is_ok());
-        let error = unpack(whole, &settings, &limits(9)).expect_err("a body has 10 bytes");
-        assert!(matches!(error, ParcelError::Message(WireError::TooLarge { .. })), "{error}");
+        let all = unpack(whole.clone(), &settings, &limits(10));
+        assert_eq!(all, Ok((messages.clone(), Vec::new())));
+        let (found, unread) = unpack(whole, &settings, &limits(9)).expect("a parcel");
+        assert_eq!(found, messages[..2], "the last one has 10 bytes");
+        assert!(
+            matches!(unread[..], [WireError::TooLarge { bytes: 10, max: 9, .. }]),
+            "{unread:?}"
+        );
     }
 }
