@@ -184,8 +184,8 @@ impl Consumer {
 
     fn turn_until_closed(&mut self) {
         while !self.shared.is_closed() {
-            self.poll_events();
-            let more = self.poll_lanes();
+            let more_events = self.poll_events();
+            let more = self.poll_lanes() || more_events;
             self.shared.tell_offered();
             self.go_on_leaving();
             self.commit_in_time();
@@ -197,15 +197,13 @@ impl Consumer {
     }
 
     /// Serves what the client has to say, and messages that came before their partition had a
-    /// queue of its own.
-    fn poll_events(&mut self) {
+    /// queue of its own. Says whether there may be more.
+    fn poll_events(&mut self) -> bool {
         let client = Arc::clone(&self.client);
-        while let Some(polled) = client.poll(Duration::ZERO) {
-            match polled {
-                Ok(message) => self.take_in(&message),
-                Err(error) => self.meet(&error),
-            }
-        }
+        let more = drain(&client, |polled| match polled {
+            Ok(message) => self.take_in(&message),
+            Err(error) => self.meet(&error),
+        });
         for rebalance in take(&client.context().rebalances) {
             match rebalance {
                 Rebalance::Assigned(list) => self.assigned(list),
@@ -215,6 +213,7 @@ impl Consumer {
         for (topic, partition) in take(&client.context().uncommitted) {
             self.shared.hub().commit_failed(&topic, partition);
         }
+        more
     }
 
     fn take_in(&self, message: &BorrowedMessage<'_>) {
@@ -411,5 +410,43 @@ impl Consumer {
         drop(self.client);
         self.shared.forget(&self.shared.generations());
         self.shared.ended();
+    }
+}
+
+/// Polls a client until it brings nothing. Says whether it may have more: a poll also ends with an
+/// event that only the context is told, such as a rebalance, which is carried out before the next.
+fn drain(
+    client: &BaseConsumer<Context>,
+    mut serve: impl FnMut(KafkaResult<BorrowedMessage<'_>>),
+) -> bool {
+    let told = client.context().told();
+    while let Some(polled) = client.poll(Duration::ZERO) {
+        serve(polled);
+    }
+    client.context().told() != told
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+
+    use super::*;
+
+    #[test]
+    fn events_that_only_the_context_is_told_do_not_hold_up_those_behind_them() {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", "127.0.0.1:1").set("group.id", "g").set("debug", "all");
+        config.set_log_level(RDKafkaLogLevel::Debug);
+        let client = config.create_with_context(Context::default());
+        let client: BaseConsumer<Context> = client.expect("a client");
+        let end = Instant::now() + Duration::from_secs(30);
+        let told_by_one = || {
+            let told = client.context().told();
+            while drain(&client, |_| {}) {}
+            client.context().told() - told
+        };
+        while told_by_one() < 8 {
+            assert!(Instant::now() < end, "they come one by one");
+        }
     }
 }

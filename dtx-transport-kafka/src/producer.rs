@@ -16,7 +16,10 @@ use rdkafka::{
     producer::{BaseRecord, Producer as _},
     util::Timeout,
 };
-use tokio::sync::oneshot;
+use tokio::{
+    sync::oneshot::{self, error::RecvError},
+    time::timeout,
+};
 
 use crate::{
     client::LastError,
@@ -27,6 +30,9 @@ use crate::{
 
 /// How long to wait for room when the client holds as many messages as it can.
 const ROOM: Duration = Duration::from_millis(5);
+
+/// How long messages are waited for until it is looked whether their client has ended.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// What was published, as the client counts it. See
 /// [`KafkaTransport::stats`](crate::KafkaTransport::stats).
@@ -140,7 +146,24 @@ impl Producer {
         }
         // The client answers for everything that it took, so the batch ends.
         let lost = || Err(error(ErrorKind::Internal, "publish"));
-        all.await.unwrap_or_else(|_| records.iter().map(|_| lost()).collect())
+        self.settled(all).await.unwrap_or_else(|_| records.iter().map(|_| lost()).collect())
+    }
+
+    /// Waits for a batch. A client that has ended sends nothing more, and would hold what it has
+    /// until its delivery time-out.
+    async fn settled(
+        &self,
+        mut all: oneshot::Receiver<Vec<PublishResult>>,
+    ) -> Result<Vec<PublishResult>, RecvError> {
+        let sender = self.line.current();
+        loop {
+            if let Ok(results) = timeout(LOOK, &mut all).await {
+                return results;
+            }
+            if sender.ended_by().is_some() {
+                sender.give_up();
+            }
+        }
     }
 
     /// Hands a message to the client. Waits only while the client is full, or is replaced.

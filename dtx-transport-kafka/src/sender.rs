@@ -14,7 +14,7 @@ use rdkafka::{
     ClientContext,
     config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel},
     error::{KafkaError, RDKafkaErrorCode},
-    producer::{DeliveryResult, Producer as _, ProducerContext, ThreadedProducer},
+    producer::{DeliveryResult, Producer as _, ProducerContext, PurgeConfig, ThreadedProducer},
     statistics::Statistics,
     util::Timeout,
 };
@@ -93,19 +93,28 @@ impl Sender {
     pub(crate) fn ended_by(&self) -> Option<RDKafkaErrorCode> {
         self.client.as_ref()?.client().fatal_error().map(|(code, _)| code)
     }
+
+    /// Gives up what it holds, which may have been sent: the effect is unknown. Does not block;
+    /// what a thread of the client puts back at this moment needs another call.
+    pub(crate) fn give_up(&self) {
+        if let Some(client) = &self.client {
+            client.purge(PurgeConfig::default().queue().inflight().non_blocking());
+        }
+    }
 }
 
 impl Drop for Sender {
     /// On a thread of its own: that waits for the client's threads, and, where the client was
-    /// replaced, for what the brokers say about the messages that it has sent already.
+    /// replaced, until it has answered for all that it was given.
     fn drop(&mut self) {
         let (client, timeout) = (self.client.take(), self.delivery_timeout);
         let Some(client) = client else { return };
         client::end_apart("dtx-kafka-producer-end", move || {
-            if client.client().fatal_error().is_some()
-                && let Err(error) = client.flush(Timeout::After(timeout))
-            {
-                tracing::warn!(%error, "a producer that was replaced has open messages");
+            if client.client().fatal_error().is_some() {
+                client.purge(PurgeConfig::default().queue().inflight());
+                if let Err(error) = client.flush(Timeout::After(timeout)) {
+                    tracing::warn!(%error, "a producer that was replaced has open messages");
+                }
             }
             drop(client);
         });

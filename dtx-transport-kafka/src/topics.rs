@@ -279,7 +279,11 @@ fn wait_until_served(
                 return Ok(());
             }
             if Instant::now() >= end {
-                let code = met.rdkafka_error_code().filter(|_| is_unknown_topic(&met));
+                let comes = |code: &Code| {
+                    let leads = [Code::NotLeaderForPartition, Code::LeaderNotAvailable];
+                    is_unknown_topic(&met) || leads.contains(code)
+                };
+                let code = met.rdkafka_error_code().filter(comes);
                 let about = format!("the topic {name}");
                 return Err(code.map_or(error, |code| not_yet(&about, code, operation)));
             }
@@ -289,11 +293,11 @@ fn wait_until_served(
     Ok(())
 }
 
-/// A topic that dtx makes, and that no broker shows. It may come at any moment, so a later try
+/// A topic that dtx makes, and that no broker serves. It may come at any moment, so a later try
 /// may succeed, unlike one for a topic that nobody makes.
 pub(crate) fn not_yet(about: &str, code: Code, operation: &'static str) -> TransportError {
     error(ErrorKind::Unavailable, operation).with_effect(Effect::None).with_context(format!(
-        "no broker shows {about}, which is made where it is missing; see the setting \
+        "no broker serves {about}, which is made where it is missing; see the setting \
          connect_timeout ({code:?})"
     ))
 }

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::AtomicU64},
+    sync::{Arc, Mutex, MutexGuard, Once, PoisonError, Weak, atomic::AtomicU64},
     time::{Duration, Instant},
 };
 
@@ -51,6 +51,8 @@ struct Inner {
     /// Numbers the assignments of all subscriptions.
     generations: Arc<AtomicU64>,
     open: Mutex<Open>,
+    /// A command was refused for its pattern, and the log says so.
+    left_out: Once,
 }
 
 /// What is open.
@@ -93,6 +95,7 @@ impl KafkaTransport {
             mover: Arc::new(mover),
             generations: Arc::new(AtomicU64::new(0)),
             open: Mutex::new(Open::default()),
+            left_out: Once::new(),
             settings,
         })))
     }
@@ -117,6 +120,9 @@ impl KafkaTransport {
         }
         let (topic, kind, place) = self.0.topics.route(message).map_err(|pattern| {
             let says = "the setting patterns does not have it";
+            self.0.left_out.call_once(|| {
+                tracing::warn!(%pattern, "commands cannot be published: {says}");
+            });
             invalid("publish", format!("a command of {pattern}: {says}"))
         })?;
         let partition = match place {

@@ -141,6 +141,33 @@ async fn a_producer_that_has_ended_is_replaced_and_what_may_be_there_is_told_so(
     assert!(wrong.is_empty(), "they are there, and were said not to be: {wrong:?}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_producer_that_has_ended_holds_for_a_silent_broker_is_given_up_at_once() {
+    /// Far beyond the deadline of the test.
+    const DELIVERY: Duration = Duration::from_secs(600);
+    const MESSAGES: u32 = 64;
+    let mock = MockCluster::new(2).expect("a mock");
+    let (transport, topic) = connect(&mock, DELIVERY).await;
+    for (partition, broker) in [(0, 1), (1, 2)] {
+        mock.partition_leader(&topic, partition, Some(broker)).expect("a leader");
+    }
+    let first: Vec<_> = (1..=MESSAGES).map(command).collect();
+    assert!(transport.publish(&first).await.iter().all(Result::is_ok), "both are there");
+    // What goes to the second broker stays on its way, and the first one loses count.
+    mock.broker_round_trip_time(2, DELIVERY).expect("silent");
+    let sent: Vec<_> = (MESSAGES + 1..=2 * MESSAGES).map(command).collect();
+    mock.broker_round_trip_time(1, Duration::from_millis(200)).expect("slower");
+    let errors = [RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER; 8];
+    mock.request_errors(RDKafkaApiKey::Produce, &errors);
+    let publishes = tokio::spawn(async move { transport.publish(&sent).await });
+    let told = tokio::time::timeout(DEADLINE, publishes).await.expect("it is told in time");
+    let results = told.expect("it ran");
+    let errors: Vec<_> = results.iter().filter_map(|result| result.as_ref().err()).collect();
+    assert!(errors.iter().any(|error| error.effect() == Effect::Unknown), "{errors:?}");
+    assert!(errors.iter().all(|error| error.kind() == ErrorKind::Unavailable), "{errors:?}");
+    assert!(errors.iter().all(|error| error.retry() != Retry::Never), "{errors:?}");
+}
+
 /// The numbers of the messages in a topic, once these are there.
 fn read_until(brokers: &str, topic: &str, numbers: &BTreeSet<u32>) -> BTreeSet<u32> {
     let mut config = ClientConfig::new();

@@ -209,13 +209,6 @@ fn run_cell(cell: Cell, with: &Equipment<'_>, is_slice: bool) -> Found {
         return found;
     }
     let is_killed = cell.has_broker_killed(is_slice);
-    let broker = match is_killed.then(|| own_broker(&cell, with)).transpose() {
-        Ok(broker) => broker.flatten(),
-        Err(problem) => {
-            found.failures.push(("start", problem));
-            return found;
-        }
-    };
     for trial in Trial::ALL {
         if trial == Trial::Kills && !cell.store.durable {
             found.skipped = Some("kills: the store forgets".into());
@@ -224,7 +217,10 @@ fn run_cell(cell: Cell, with: &Equipment<'_>, is_slice: bool) -> Found {
         if trial == Trial::Broker && !is_killed {
             continue;
         }
-        match attempt(&cell, trial, with, broker.as_ref()) {
+        let broker = is_killed.then(|| own_broker(&cell, trial, with)).transpose();
+        let attempted =
+            broker.and_then(|broker| attempt(&cell, trial, with, broker.flatten().as_ref()));
+        match attempted {
             Ok(outcome) => found.outcomes.push(outcome),
             Err(problem) => found.failures.push((trial.name(), problem)),
         }
