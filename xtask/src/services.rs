@@ -254,16 +254,20 @@ impl<'a> Own<'a> {
             .and_then(|text| parse(&self.service, &text))
     }
 
+    fn kill(&self) -> Result<(), String> {
+        let record = self.folder.join(format!("{}.running", self.service));
+        let text = fs::read_to_string(&record);
+        let text = text.map_err(|error| format!("{}: {error}", record.display()))?;
+        let ids = text.split(' ').next().unwrap_or_default().trim().split(',');
+        output(Command::new("kill").arg("-9").args(ids)).map(drop)
+    }
+
     /// Kills it, as `kill -9` does, and starts it again on its data. Blocks until it answers.
     ///
     /// # Errors
     /// A text when it is not there, or does not come back.
     pub(crate) fn kill_and_restart(&self) -> Result<(), String> {
-        let record = self.folder.join(format!("{}.running", self.service));
-        let text = fs::read_to_string(&record);
-        let text = text.map_err(|error| format!("{}: {error}", record.display()))?;
-        let ids = text.split(' ').next().unwrap_or_default().trim().split(',');
-        output(Command::new("kill").arg("-9").args(ids))?;
+        self.kill()?;
         let end = Instant::now() + BACK_WITHIN;
         loop {
             let problem = match self.up() {
@@ -281,8 +285,10 @@ impl<'a> Own<'a> {
 }
 
 impl Drop for Own<'_> {
+    /// Kills it: nobody needs its data any more, and a Kafka broker took a minute to end by itself.
     fn drop(&mut self) {
-        if let Err(problem) = output(&mut self.command("down")) {
+        let killed = self.kill();
+        if let Err(problem) = output(&mut self.command("down")).and(killed) {
             say(&format!("{} WAS NOT STOPPED: {problem}", self.service));
         }
     }
