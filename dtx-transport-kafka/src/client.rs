@@ -56,15 +56,15 @@ pub(crate) fn log(level: RDKafkaLogLevel, facility: &str, text: &str) {
 /// Drops a client on a thread of its own: that waits for the client's own threads.
 pub(crate) fn drop_apart<T: Send + 'static>(name: &str, client: Option<T>) {
     if let Some(client) = client {
-        end_apart(name, move || drop(client));
+        apart(name, move || drop(client));
     }
 }
 
-/// Ends a client, in a way that may block, on a thread of its own.
-pub(crate) fn end_apart(name: &str, end: impl FnOnce() + Send + 'static) {
-    let ends = std::thread::Builder::new().name(name.to_owned()).spawn(end);
-    if let Err(error) = ends {
-        tracing::warn!(%error, "a Kafka client was ended in place");
+/// Does what may block on a thread of its own.
+pub(crate) fn apart(name: &str, blocks: impl FnOnce() + Send + 'static) {
+    let started = std::thread::Builder::new().name(name.to_owned()).spawn(blocks);
+    if let Err(error) = started {
+        tracing::warn!(%error, name, "a thread could not be started");
     }
 }
 

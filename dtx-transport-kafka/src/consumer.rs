@@ -6,6 +6,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
+        mpsc,
     },
     time::{Duration, Instant},
 };
@@ -20,6 +21,7 @@ use rdkafka::{
 use tokio::sync::oneshot;
 
 use crate::{
+    client::apart,
     context::{Context, Rebalance, take, unassign},
     error::{error, is_unknown_topic, of_call},
     feed::Feed,
@@ -33,7 +35,7 @@ use crate::{
 /// How long the thread sleeps when nothing wakes it.
 const NAP: Duration = Duration::from_millis(50);
 
-/// How long the last commit is tried while the group is changing.
+/// How long the last commit is tried, while the group is changing or no broker answers.
 const LAST_COMMIT: Duration = Duration::from_secs(3);
 
 /// How many messages of one partition are taken before it is the turn of the next.
@@ -347,15 +349,18 @@ impl Consumer {
         unassign(&self.client, &list);
     }
 
-    /// Commits these partitions for the last time and forgets them.
-    fn give_up(&mut self, generations: &[u64]) {
+    /// Commits these partitions for the last time and forgets them. Says whether a broker answered.
+    fn give_up(&mut self, generations: &[u64]) -> bool {
         let end = Instant::now() + LAST_COMMIT;
+        let mut is_answered = true;
         while !self.client.assignment_lost() {
             let commits = self.shared.hub().commits(Some(generations));
-            let Err(error) = self.commit(&commits, CommitMode::Sync) else { break };
+            let Err(error) = self.commit_until(end, &commits) else { break };
+            let code = error.rdkafka_error_code();
+            is_answered = code != Some(RDKafkaErrorCode::OperationTimedOut);
             // The group is changing, and takes it when it is through.
             let passes = matches!(
-                error.rdkafka_error_code(),
+                code,
                 Some(RDKafkaErrorCode::IllegalGeneration | RDKafkaErrorCode::RebalanceInProgress)
             );
             if !passes || Instant::now() >= end {
@@ -366,6 +371,7 @@ impl Consumer {
             self.shared.wake.wait(NAP);
         }
         self.shared.forget(generations);
+        is_answered
     }
 
     fn commit_in_time(&mut self) {
@@ -374,24 +380,27 @@ impl Consumer {
         }
         self.next_commit = Instant::now() + self.feed.settings.commit_interval;
         let commits = self.shared.hub().commits(None);
-        if let Err(error) = self.commit(&commits, CommitMode::Async) {
+        let list = list(&commits).transpose();
+        let sent = list.map(|list| self.client.commit(&list?, CommitMode::Async)).transpose();
+        if let Err(error) = sent {
             tracing::debug!(%error, "a commit could not be sent; it is made again");
             let mut hub = self.shared.hub();
             commits.iter().for_each(|commit| hub.commit_failed(&commit.topic, commit.partition));
         }
     }
 
-    fn commit(&self, commits: &[Commit], mode: CommitMode) -> KafkaResult<()> {
-        if commits.is_empty() {
-            return Ok(());
-        }
-        let mut list = TopicPartitionList::with_capacity(commits.len());
-        for commit in commits {
-            let mut one = list.add_partition(&commit.topic, commit.partition);
-            one.set_offset(Offset::Offset(commit.watermark))?;
-            one.set_metadata(&commit.text);
-        }
-        self.client.commit(&list, mode)
+    /// Commits and waits for the answer, on a thread of its own: the client waits for as long as
+    /// there is no broker.
+    fn commit_until(&self, end: Instant, commits: &[Commit]) -> KafkaResult<()> {
+        let Some(list) = list(commits)? else { return Ok(()) };
+        let (sender, answer) = mpsc::channel();
+        let client = Arc::clone(&self.client);
+        apart("dtx-kafka-last-commit", move || {
+            // Nobody may be waiting any more.
+            let _ = sender.send(client.commit(&list, CommitMode::Sync));
+        });
+        let late = |_| Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::OperationTimedOut));
+        answer.recv_timeout(end.saturating_duration_since(Instant::now())).unwrap_or_else(late)
     }
 
     /// Commits, gives everything back, leaves the group, and ends the client.
@@ -399,7 +408,10 @@ impl Consumer {
         self.lanes.clear();
         let generations = self.shared.generations();
         self.shared.hub().leave(&generations);
-        self.give_up(&generations);
+        if !self.give_up(&generations) {
+            // No group can be left now, and the client tries that for as long as a session.
+            self.shared.ended();
+        }
         self.client.context().closing.store(true, Ordering::SeqCst);
         // The group waits for what was not carried out yet.
         if let Some(leaving) = self.leaving.take() {
@@ -411,6 +423,17 @@ impl Consumer {
         self.shared.forget(&self.shared.generations());
         self.shared.ended();
     }
+}
+
+/// Commits as the client takes them; nothing if there are none.
+fn list(commits: &[Commit]) -> KafkaResult<Option<TopicPartitionList>> {
+    let mut list = TopicPartitionList::with_capacity(commits.len());
+    for commit in commits {
+        let mut one = list.add_partition(&commit.topic, commit.partition);
+        one.set_offset(Offset::Offset(commit.watermark))?;
+        one.set_metadata(&commit.text);
+    }
+    Ok((!commits.is_empty()).then_some(list))
 }
 
 /// Polls a client until it brings nothing. Says whether it may have more: a poll also ends with an

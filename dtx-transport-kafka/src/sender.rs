@@ -109,7 +109,7 @@ impl Drop for Sender {
     fn drop(&mut self) {
         let (client, timeout) = (self.client.take(), self.delivery_timeout);
         let Some(client) = client else { return };
-        client::end_apart("dtx-kafka-producer-end", move || {
+        client::apart("dtx-kafka-producer-end", move || {
             if client.client().fatal_error().is_some() {
                 client.purge(PurgeConfig::default().queue().inflight());
                 if let Err(error) = client.flush(Timeout::After(timeout)) {

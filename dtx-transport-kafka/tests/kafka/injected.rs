@@ -7,6 +7,7 @@ use std::{
 
 use dtx_core::{
     error::{Effect, ErrorKind, Retry, TransportError},
+    pattern::Pattern,
     transport::Transport,
 };
 use dtx_transport_kafka::{KafkaSettings, KafkaTransport};
@@ -17,7 +18,7 @@ use rdkafka::{
     types::{RDKafkaApiKey, RDKafkaRespErr},
 };
 
-use crate::support::{DEADLINE, command, prefix};
+use crate::support::{DEADLINE, command, prefix, publish, receive, subscribe, tokens};
 
 use RDKafkaRespErr::*;
 
@@ -31,7 +32,7 @@ async fn connect<C: rdkafka::ClientContext>(
     mock.create_topic(&topic, 2, 1).expect("a topic");
     let settings = KafkaSettings::new(&mock.bootstrap_servers()).expect("brokers");
     let settings = settings.topic_prefix(prefix).partitions(2).create_topics(false);
-    let settings = settings.delivery_timeout(delivery_timeout);
+    let settings = settings.patterns([Pattern::Saga]).delivery_timeout(delivery_timeout);
     (settings.connect().await.expect("it connects"), topic)
 }
 
@@ -166,6 +167,26 @@ async fn what_a_producer_that_has_ended_holds_for_a_silent_broker_is_given_up_at
     assert!(errors.iter().any(|error| error.effect() == Effect::Unknown), "{errors:?}");
     assert!(errors.iter().all(|error| error.kind() == ErrorKind::Unavailable), "{errors:?}");
     assert!(errors.iter().all(|error| error.retry() != Retry::Never), "{errors:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_ends_although_no_broker_takes_its_last_commit() {
+    let mock = MockCluster::new(1).expect("a mock");
+    let (transport, topic) = connect(&mock, Duration::from_secs(20)).await;
+    let prefix = topic.strip_suffix(".saga.payment").expect("it ends so");
+    for other in ["dead-letters", "retries.workers.payment"] {
+        mock.create_topic(&format!("{prefix}.{other}"), 2, 1).expect("a topic");
+    }
+    let next = works_again(&transport, 0).await.0 + 1;
+    let mut payment = subscribe(&transport).await;
+    publish(&transport, &[command(next)]).await;
+    let held = receive(&mut *payment, 2).await;
+    mock.broker_down(1).expect("down");
+    payment.ack(&tokens(&held)).await.expect("it is still assigned");
+    // The client itself would wait for the commit for as long as there is no broker, and to leave
+    // the group for a session of 15 s.
+    let closes = tokio::time::timeout(Duration::from_secs(12), payment.close());
+    closes.await.expect("it ends").expect("closed");
 }
 
 /// The numbers of the messages in a topic, once these are there.
