@@ -35,7 +35,7 @@ use crate::{
 /// How long the thread sleeps when nothing wakes it.
 const NAP: Duration = Duration::from_millis(50);
 
-/// How long the last commit is tried, while the group is changing or no broker answers.
+/// How long the last commit is tried, while the group is changing or no broker is there.
 const LAST_COMMIT: Duration = Duration::from_secs(3);
 
 /// How many messages of one partition are taken before it is the turn of the next.
@@ -67,6 +67,8 @@ pub(crate) struct Consumer {
     /// When the group gave us nothing, how long more is waited for.
     settles: Option<Instant>,
     next_commit: Instant,
+    /// The client has said that no broker is there, and nothing has come since.
+    is_alone: bool,
 }
 
 impl Consumer {
@@ -85,6 +87,7 @@ impl Consumer {
             started: Some(started),
             settles: None,
             next_commit: Instant::now(),
+            is_alone: false,
         }
     }
 
@@ -186,8 +189,8 @@ impl Consumer {
 
     fn turn_until_closed(&mut self) {
         while !self.shared.is_closed() {
-            let more_events = self.poll_events();
-            let more = self.poll_lanes() || more_events;
+            self.poll_events();
+            let more = self.poll_lanes();
             self.shared.tell_offered();
             self.go_on_leaving();
             self.commit_in_time();
@@ -199,13 +202,15 @@ impl Consumer {
     }
 
     /// Serves what the client has to say, and messages that came before their partition had a
-    /// queue of its own. Says whether there may be more.
-    fn poll_events(&mut self) -> bool {
+    /// queue of its own.
+    fn poll_events(&mut self) {
         let client = Arc::clone(&self.client);
-        let more = drain(&client, |polled| match polled {
-            Ok(message) => self.take_in(&message),
-            Err(error) => self.meet(&error),
-        });
+        while let Some(polled) = client.poll(Duration::ZERO) {
+            match polled {
+                Ok(message) => self.take_in(&message),
+                Err(error) => self.meet(&error),
+            }
+        }
         for rebalance in take(&client.context().rebalances) {
             match rebalance {
                 Rebalance::Assigned(list) => self.assigned(list),
@@ -215,7 +220,6 @@ impl Consumer {
         for (topic, partition) in take(&client.context().uncommitted) {
             self.shared.hub().commit_failed(&topic, partition);
         }
-        more
     }
 
     fn take_in(&self, message: &BorrowedMessage<'_>) {
@@ -228,7 +232,7 @@ impl Consumer {
     /// Takes messages of every partition that has some and may go on. Says whether there may be
     /// more.
     fn poll_lanes(&mut self) -> bool {
-        let mut more = false;
+        let (mut more, mut is_alone) = (false, self.is_alone);
         for lane in self.lanes.values() {
             if !lane.flag.swap(false, Ordering::SeqCst) {
                 continue;
@@ -241,12 +245,16 @@ impl Consumer {
                     break;
                 }
                 match lane.queue.poll(Duration::ZERO) {
-                    Some(Ok(message)) => self.feed.take_in(lane.generation, &message),
+                    Some(Ok(message)) => {
+                        is_alone = false;
+                        self.feed.take_in(lane.generation, &message);
+                    }
                     Some(Err(error)) => tracing::debug!(%error, "a partition met an error"),
                     None => break,
                 }
             }
         }
+        self.is_alone = is_alone;
         more
     }
 
@@ -280,6 +288,7 @@ impl Consumer {
             let failure = error(ErrorKind::Internal, "receive").with_source(met.clone());
             self.shared.fail(failure);
         }
+        self.is_alone |= met.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown);
         let stays = failure.kind() == ErrorKind::Invalid || missing.is_some();
         if stays && self.started.is_some() {
             self.tell(Err(refusal));
@@ -289,6 +298,7 @@ impl Consumer {
     }
 
     fn assigned(&mut self, list: TopicPartitionList) {
+        self.is_alone = false;
         let is_empty = list.count() == 0;
         let list = match self.committed(list.clone()) {
             Ok(committed) => self.add(&committed, Offset::Beginning),
@@ -355,7 +365,7 @@ impl Consumer {
         let mut is_answered = true;
         while !self.client.assignment_lost() {
             let commits = self.shared.hub().commits(Some(generations));
-            let Err(error) = self.commit_until(end, &commits) else { break };
+            let Err(error) = self.commit_and_wait(&commits) else { break };
             let code = error.rdkafka_error_code();
             is_answered = code != Some(RDKafkaErrorCode::OperationTimedOut);
             // The group is changing, and takes it when it is through.
@@ -391,7 +401,7 @@ impl Consumer {
 
     /// Commits and waits for the answer, on a thread of its own: the client waits for as long as
     /// there is no broker.
-    fn commit_until(&self, end: Instant, commits: &[Commit]) -> KafkaResult<()> {
+    fn commit_and_wait(&self, commits: &[Commit]) -> KafkaResult<()> {
         let Some(list) = list(commits)? else { return Ok(()) };
         let (sender, answer) = mpsc::channel();
         let client = Arc::clone(&self.client);
@@ -399,8 +409,9 @@ impl Consumer {
             // Nobody may be waiting any more.
             let _ = sender.send(client.commit(&list, CommitMode::Sync));
         });
+        let wait = if self.is_alone { LAST_COMMIT } else { self.feed.settings.connect_timeout };
         let late = |_| Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::OperationTimedOut));
-        answer.recv_timeout(end.saturating_duration_since(Instant::now())).unwrap_or_else(late)
+        answer.recv_timeout(wait).unwrap_or_else(late)
     }
 
     /// Commits, gives everything back, leaves the group, and ends the client.
@@ -434,42 +445,4 @@ fn list(commits: &[Commit]) -> KafkaResult<Option<TopicPartitionList>> {
         one.set_metadata(&commit.text);
     }
     Ok((!commits.is_empty()).then_some(list))
-}
-
-/// Polls a client until it brings nothing. Says whether it may have more: a poll also ends with an
-/// event that only the context is told, such as a rebalance, which is carried out before the next.
-fn drain(
-    client: &BaseConsumer<Context>,
-    mut serve: impl FnMut(KafkaResult<BorrowedMessage<'_>>),
-) -> bool {
-    let told = client.context().told();
-    while let Some(polled) = client.poll(Duration::ZERO) {
-        serve(polled);
-    }
-    client.context().told() != told
-}
-
-#[cfg(test)]
-mod tests {
-    use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-
-    use super::*;
-
-    #[test]
-    fn events_that_only_the_context_is_told_do_not_hold_up_those_behind_them() {
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", "127.0.0.1:1").set("group.id", "g").set("debug", "all");
-        config.set_log_level(RDKafkaLogLevel::Debug);
-        let client = config.create_with_context(Context::default());
-        let client: BaseConsumer<Context> = client.expect("a client");
-        let end = Instant::now() + Duration::from_secs(30);
-        let told_by_one = || {
-            let told = client.context().told();
-            while drain(&client, |_| {}) {}
-            client.context().told() - told
-        };
-        while told_by_one() < 8 {
-            assert!(Instant::now() < end, "they come one by one");
-        }
-    }
 }

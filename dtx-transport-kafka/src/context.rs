@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, Condvar, Mutex, PoisonError,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+    atomic::{AtomicBool, Ordering},
 };
 use std::time::Duration;
 
@@ -55,20 +55,7 @@ pub(crate) struct Context {
     pub(crate) uncommitted: Mutex<Vec<(String, i32)>>,
     /// The consumer ends: what is revoked is given up at once.
     pub(crate) closing: AtomicBool,
-    /// How many events the client has told here. A poll that brings nothing has told one, or has
-    /// found none.
-    told: AtomicU64,
     pub(crate) last_error: Arc<LastError>,
-}
-
-impl Context {
-    pub(crate) fn told(&self) -> u64 {
-        self.told.load(Ordering::Relaxed)
-    }
-
-    fn tell(&self) {
-        self.told.fetch_add(1, Ordering::Relaxed);
-    }
 }
 
 pub(crate) fn take<T: Default>(of: &Mutex<T>) -> T {
@@ -77,7 +64,6 @@ pub(crate) fn take<T: Default>(of: &Mutex<T>) -> T {
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        self.tell();
         client::log(level, facility, text);
     }
 
@@ -104,7 +90,6 @@ impl ConsumerContext for Context {
         kind: RDKafkaRespErr,
         list: &mut TopicPartitionList,
     ) {
-        self.tell();
         let is_assigned = kind == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
         if self.closing.load(Ordering::SeqCst) {
             // Nothing new is begun, and what was held is committed already.
@@ -121,7 +106,6 @@ impl ConsumerContext for Context {
     }
 
     fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        self.tell();
         let all = offsets.elements();
         let failed = all.iter().filter(|one| result.is_err() || one.error().is_err());
         let failed = failed.map(|one| (one.topic().to_owned(), one.partition()));

@@ -18,7 +18,7 @@ use rdkafka::{
     types::{RDKafkaApiKey, RDKafkaRespErr},
 };
 
-use crate::support::{DEADLINE, command, prefix, publish, receive, subscribe, tokens};
+use crate::support::{DEADLINE, QUIET, command, prefix, publish, receive, subscribe, tokens};
 
 use RDKafkaRespErr::*;
 
@@ -183,6 +183,10 @@ async fn a_subscription_ends_although_no_broker_takes_its_last_commit() {
     let held = receive(&mut *payment, 2).await;
     mock.broker_down(1).expect("down");
     payment.ack(&tokens(&held)).await.expect("it is still assigned");
+    let end = Instant::now() + DEADLINE;
+    while payment.receive(1, QUIET).await.is_ok() {
+        assert!(Instant::now() < end, "nobody says that no broker is there");
+    }
     // The client itself would wait for the commit for as long as there is no broker, and to leave
     // the group for a session of 15 s.
     let closes = tokio::time::timeout(Duration::from_secs(12), payment.close());
