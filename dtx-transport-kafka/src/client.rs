@@ -137,7 +137,10 @@ impl KafkaSettings {
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "earliest")
             .set("isolation.level", "read_committed")
-            .set("partition.assignment.strategy", "cooperative-sticky")
+            // Not cooperative: there a commit that meets a change of the group costs the member all
+            // its partitions (librdkafka issue 4059, mended in 2.8.0). Here nothing is assigned
+            // while the group changes, and so nothing is committed.
+            .set("partition.assignment.strategy", "roundrobin")
             .set("session.timeout.ms", session.to_string())
             .set("heartbeat.interval.ms", (session / 20).clamp(50, 1_000).to_string())
             .set("max.poll.interval.ms", session.max(300_000).to_string())

@@ -35,7 +35,7 @@ use crate::{
 /// How long the thread sleeps when nothing wakes it.
 const NAP: Duration = Duration::from_millis(50);
 
-/// How long the last commit is tried, while the group is changing or no broker is there.
+/// How long the answer to the last commit is waited for where no broker is there.
 const LAST_COMMIT: Duration = Duration::from_secs(3);
 
 /// How many messages of one partition are taken before it is the turn of the next.
@@ -49,23 +49,15 @@ struct Lane {
     flag: Arc<AtomicBool>,
 }
 
-/// Partitions that are to be given up.
-struct Leaving {
-    list: TopicPartitionList,
-    generations: Vec<u64>,
-    until: Instant,
-}
-
 pub(crate) struct Consumer {
     client: Arc<BaseConsumer<Context>>,
     feed: Feed,
     shared: Arc<Shared>,
     lanes: HashMap<(String, i32), Lane>,
-    leaving: Option<Leaving>,
+    /// Everything is to be given up: until when what is being handled is waited for.
+    leaving: Option<Instant>,
     /// Told once the subscription receives, or that it never will.
     started: Option<oneshot::Sender<Result<(), TransportError>>>,
-    /// When the group gave us nothing, how long more is waited for.
-    settles: Option<Instant>,
     next_commit: Instant,
     /// The client has said that no broker is there, and nothing has come since.
     is_alone: bool,
@@ -85,7 +77,6 @@ impl Consumer {
             lanes: HashMap::new(),
             leaving: None,
             started: Some(started),
-            settles: None,
             next_commit: Instant::now(),
             is_alone: false,
         }
@@ -189,37 +180,32 @@ impl Consumer {
 
     fn turn_until_closed(&mut self) {
         while !self.shared.is_closed() {
-            self.poll_events();
-            let more = self.poll_lanes();
+            let more_events = self.poll_events();
+            let more_messages = self.poll_lanes();
             self.shared.tell_offered();
             self.go_on_leaving();
             self.commit_in_time();
-            self.settle_start();
-            if !more {
+            if !more_events && !more_messages {
                 self.shared.wake.wait(NAP);
             }
         }
     }
 
     /// Serves what the client has to say, and messages that came before their partition had a
-    /// queue of its own.
-    fn poll_events(&mut self) {
+    /// queue of its own. Says whether there may be more.
+    fn poll_events(&mut self) -> bool {
         let client = Arc::clone(&self.client);
-        while let Some(polled) = client.poll(Duration::ZERO) {
-            match polled {
-                Ok(message) => self.take_in(&message),
-                Err(error) => self.meet(&error),
-            }
-        }
+        let more = drain(&client, |polled| match polled {
+            Ok(message) => self.take_in(&message),
+            Err(error) => self.meet(&error),
+        });
         for rebalance in take(&client.context().rebalances) {
             match rebalance {
                 Rebalance::Assigned(list) => self.assigned(list),
-                Rebalance::Revoked(list) => self.revoked(list),
+                Rebalance::Revoked => self.revoked(),
             }
         }
-        for (topic, partition) in take(&client.context().uncommitted) {
-            self.shared.hub().commit_failed(&topic, partition);
-        }
+        more
     }
 
     fn take_in(&self, message: &BorrowedMessage<'_>) {
@@ -299,7 +285,6 @@ impl Consumer {
 
     fn assigned(&mut self, list: TopicPartitionList) {
         self.is_alone = false;
-        let is_empty = list.count() == 0;
         let list = match self.committed(list.clone()) {
             Ok(committed) => self.add(&committed, Offset::Beginning),
             Err(error) => {
@@ -311,76 +296,51 @@ impl Consumer {
                 list
             }
         };
-        if let Err(error) = self.client.incremental_assign(&list) {
+        if let Err(error) = self.client.assign(&list) {
             tracing::warn!(%error, "partitions could not be taken");
         }
         self.open_lanes(&list);
-        match is_empty {
-            false => self.tell(Ok(())),
-            true => {
-                let settles = Instant::now() + self.feed.settle_time();
-                self.settles.get_or_insert(settles);
-            }
-        }
+        self.tell(Ok(()));
     }
 
-    /// A member that got nothing may get something soon, when others have given it up.
-    fn settle_start(&mut self) {
-        if self.started.is_some() && self.settles.is_some_and(|at| Instant::now() >= at) {
-            self.tell(Ok(()));
-        }
-    }
-
-    fn revoked(&mut self, list: TopicPartitionList) {
-        let of = |one: &rdkafka::topic_partition_list::TopicPartitionListElem<'_>| {
-            self.shared.generation(one.topic(), one.partition())
-        };
-        let generations: Vec<_> = list.elements().iter().filter_map(of).collect();
+    /// The group changes: all goes back to it, and is given out anew.
+    fn revoked(&mut self) {
+        self.lanes.clear();
+        let generations = self.shared.generations();
         self.shared.hub().leave(&generations);
-        let mut until = Instant::now() + self.feed.settings.revoke_wait;
-        if self.client.assignment_lost() {
-            // Others may have it already.
-            until = Instant::now();
-        }
-        self.lanes.retain(|_, lane| !generations.contains(&lane.generation));
-        self.leaving = Some(Leaving { list, generations, until });
+        // What is lost others may have already.
+        let is_lost = self.client.assignment_lost();
+        let wait = if is_lost { Duration::ZERO } else { self.feed.settings.revoke_wait };
+        self.leaving = Some(Instant::now() + wait);
     }
 
     /// Gives up what is to be given up, once nothing of it is being handled, or it was waited for
     /// long enough.
     fn go_on_leaving(&mut self) {
-        let Some(leaving) = &self.leaving else { return };
+        let Some(until) = self.leaving else { return };
         self.shared.wait_for_room();
-        if !self.shared.hub().is_idle(&leaving.generations) && Instant::now() < leaving.until {
+        let generations = self.shared.generations();
+        if !self.shared.hub().is_idle(&generations) && Instant::now() < until {
             return;
         }
-        let Some(Leaving { list, generations, .. }) = self.leaving.take() else { return };
-        self.give_up(&generations);
-        unassign(&self.client, &list);
+        self.leaving = None;
+        self.give_up();
+        unassign(&self.client);
     }
 
-    /// Commits these partitions for the last time and forgets them. Says whether a broker answered.
-    fn give_up(&mut self, generations: &[u64]) -> bool {
-        let end = Instant::now() + LAST_COMMIT;
+    /// Commits for the last time and forgets all partitions. Says whether a broker answered.
+    fn give_up(&self) -> bool {
+        let generations = self.shared.generations();
         let mut is_answered = true;
-        while !self.client.assignment_lost() {
-            let commits = self.shared.hub().commits(Some(generations));
-            let Err(error) = self.commit_and_wait(&commits) else { break };
-            let code = error.rdkafka_error_code();
-            is_answered = code != Some(RDKafkaErrorCode::OperationTimedOut);
-            // The group is changing, and takes it when it is through.
-            let passes = matches!(
-                code,
-                Some(RDKafkaErrorCode::IllegalGeneration | RDKafkaErrorCode::RebalanceInProgress)
-            );
-            if !passes || Instant::now() >= end {
+        if !self.client.assignment_lost() {
+            let commits = self.shared.hub().commits(Some(&generations));
+            if let Err(error) = self.commit_and_wait(&commits) {
+                is_answered =
+                    error.rdkafka_error_code() != Some(RDKafkaErrorCode::OperationTimedOut);
                 tracing::warn!(%error, "the last commit failed; what was handled may come again");
-                break;
             }
-            self.poll_events();
-            self.shared.wake.wait(NAP);
         }
-        self.shared.forget(generations);
+        self.shared.forget(&generations);
         is_answered
     }
 
@@ -419,14 +379,14 @@ impl Consumer {
         self.lanes.clear();
         let generations = self.shared.generations();
         self.shared.hub().leave(&generations);
-        if !self.give_up(&generations) {
+        if !self.give_up() {
             // No group can be left now, and the client tries that for as long as a session.
             self.shared.ended();
         }
         self.client.context().closing.store(true, Ordering::SeqCst);
         // The group waits for what was not carried out yet.
-        if let Some(leaving) = self.leaving.take() {
-            unassign(&self.client, &leaving.list);
+        if self.leaving.take().is_some() {
+            unassign(&self.client);
         }
         // Those that were assigned at the last moment have their queues in the client still.
         self.lanes.clear();
@@ -445,4 +405,42 @@ fn list(commits: &[Commit]) -> KafkaResult<Option<TopicPartitionList>> {
         one.set_metadata(&commit.text);
     }
     Ok((!commits.is_empty()).then_some(list))
+}
+
+/// Polls a client until it brings nothing. Says whether it may have more: a poll also ends with an
+/// event that only the context is told, such as a rebalance, which is carried out before the next.
+fn drain(
+    client: &BaseConsumer<Context>,
+    mut serve: impl FnMut(KafkaResult<BorrowedMessage<'_>>),
+) -> bool {
+    let told = client.context().told();
+    while let Some(polled) = client.poll(Duration::ZERO) {
+        serve(polled);
+    }
+    client.context().told() != told
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+
+    use super::*;
+
+    #[test]
+    fn events_that_only_the_context_is_told_do_not_hold_up_those_behind_them() {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", "127.0.0.1:1").set("group.id", "g").set("debug", "all");
+        config.set_log_level(RDKafkaLogLevel::Debug);
+        let client = config.create_with_context(Context::default());
+        let client: BaseConsumer<Context> = client.expect("a client");
+        let end = Instant::now() + Duration::from_secs(30);
+        let told_by_one = || {
+            let told = client.context().told();
+            while drain(&client, |_| {}) {}
+            client.context().told() - told
+        };
+        while told_by_one() < 8 {
+            assert!(Instant::now() < end, "they come one by one");
+        }
+    }
 }

@@ -2,15 +2,15 @@
 
 use std::sync::{
     Arc, Condvar, Mutex, PoisonError,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 use std::time::Duration;
 
 use rdkafka::{
     ClientContext,
     config::RDKafkaLogLevel,
-    consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol},
-    error::{KafkaError, KafkaResult},
+    consumer::{BaseConsumer, Consumer, ConsumerContext},
+    error::KafkaError,
     topic_partition_list::TopicPartitionList,
     types::RDKafkaRespErr,
     util::Timeout,
@@ -44,18 +44,29 @@ impl Wake {
 #[derive(Debug)]
 pub(crate) enum Rebalance {
     Assigned(TopicPartitionList),
-    Revoked(TopicPartitionList),
+    Revoked,
 }
 
 /// The context of a consumer.
 #[derive(Debug, Default)]
 pub(crate) struct Context {
     pub(crate) rebalances: Mutex<Vec<Rebalance>>,
-    /// Partitions whose commit failed.
-    pub(crate) uncommitted: Mutex<Vec<(String, i32)>>,
     /// The consumer ends: what is revoked is given up at once.
     pub(crate) closing: AtomicBool,
+    /// How many events the client has told here. A poll that brings nothing has told one, or has
+    /// found none.
+    told: AtomicU64,
     pub(crate) last_error: Arc<LastError>,
+}
+
+impl Context {
+    pub(crate) fn told(&self) -> u64 {
+        self.told.load(Ordering::Relaxed)
+    }
+
+    fn tell(&self) {
+        self.told.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 pub(crate) fn take<T: Default>(of: &Mutex<T>) -> T {
@@ -64,6 +75,7 @@ pub(crate) fn take<T: Default>(of: &Mutex<T>) -> T {
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        self.tell();
         client::log(level, facility, text);
     }
 
@@ -72,13 +84,9 @@ impl ClientContext for Context {
     }
 }
 
-/// Gives partitions up.
-pub(crate) fn unassign(consumer: &BaseConsumer<Context>, list: &TopicPartitionList) {
-    let given_up = match consumer.rebalance_protocol() {
-        RebalanceProtocol::Cooperative => consumer.incremental_unassign(list),
-        _ => consumer.unassign(),
-    };
-    if let Err(error) = given_up {
+/// Gives all partitions up.
+pub(crate) fn unassign(consumer: &BaseConsumer<Context>) {
+    if let Err(error) = consumer.unassign() {
         tracing::warn!(%error, "partitions could not be given up");
     }
 }
@@ -90,31 +98,15 @@ impl ConsumerContext for Context {
         kind: RDKafkaRespErr,
         list: &mut TopicPartitionList,
     ) {
+        self.tell();
         let is_assigned = kind == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
         if self.closing.load(Ordering::SeqCst) {
             // Nothing new is begun, and what was held is committed already.
-            match is_assigned {
-                true => drop(consumer.incremental_assign(&TopicPartitionList::new())),
-                false => unassign(consumer, list),
-            }
-            return;
+            return unassign(consumer);
         }
-        let list = list.clone();
         let rebalance =
-            if is_assigned { Rebalance::Assigned(list) } else { Rebalance::Revoked(list) };
+            if is_assigned { Rebalance::Assigned(list.clone()) } else { Rebalance::Revoked };
         self.rebalances.lock().unwrap_or_else(PoisonError::into_inner).push(rebalance);
-    }
-
-    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        let all = offsets.elements();
-        let failed = all.iter().filter(|one| result.is_err() || one.error().is_err());
-        let failed = failed.map(|one| (one.topic().to_owned(), one.partition()));
-        let mut uncommitted = self.uncommitted.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = uncommitted.len();
-        uncommitted.extend(failed);
-        if let (Err(error), true) = (&result, uncommitted.len() > before) {
-            tracing::debug!(%error, "a commit failed; it is made again");
-        }
     }
 
     fn main_queue_min_poll_interval(&self) -> Timeout {

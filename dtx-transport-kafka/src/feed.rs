@@ -1,6 +1,6 @@
 //! From a message of a partition to one that can be delivered, or to a dead letter.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use dtx_core::transport::{Envelope, WireLimits};
 use rdkafka::message::{BorrowedMessage, Message};
@@ -33,15 +33,6 @@ enum Read {
 }
 
 impl Feed {
-    /// How long a member without partitions waits for some: the group finds out with the
-    /// heartbeats of its members, in two rounds.
-    pub(crate) fn settle_time(&self) -> Duration {
-        (self.settings.session_timeout / 20)
-            .clamp(Duration::from_millis(50), Duration::from_secs(1))
-            * 3
-            + Duration::from_millis(300)
-    }
-
     /// Takes a message of a partition, whatever it is: a bad one never stops the others.
     pub(crate) fn take_in(&self, generation: u64, message: &BorrowedMessage<'_>) {
         let place = Place { generation, offset: message.offset() };

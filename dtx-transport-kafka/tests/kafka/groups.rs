@@ -4,20 +4,26 @@ use std::{
     collections::BTreeSet,
     env,
     io::{BufRead, BufReader},
+    pin::pin,
     process::{Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, Ordering::SeqCst},
+    },
     time::Duration,
 };
 
 use dtx_core::{
     error::ErrorKind,
     pattern::Pattern,
-    transport::{Body, Envelope},
+    transport::{Body, Envelope, Subscription},
 };
 use dtx_transport_kafka::TopicPrefix;
 use rdkafka::{
     Offset, TopicPartitionList,
     consumer::{BaseConsumer, CommitMode, Consumer},
 };
+use tokio::time::timeout;
 
 use crate::support::*;
 
@@ -42,20 +48,24 @@ async fn what_a_member_holds_goes_to_the_next_one_and_its_acknowledgement_is_fen
 
     // Another process would have a transport of its own.
     let mut second = subscribe(&connect(settings).await).await;
-    let mut came = receive(&mut *second, 1).await;
-    let fenced = first.ack(&tokens(&held)).await.expect_err("some went to the second");
+    let fenced = first.ack(&tokens(&held)).await.expect_err("all went back to the group");
     assert_eq!(fenced.kind(), ErrorKind::Fenced);
-    // What stayed was settled all the same; what went came again, once, as the second delivery.
-    loop {
-        let more = second.receive(100, QUIET * 2).await.expect("received");
-        if more.is_empty() {
-            break;
+    // It came again, once, as the second delivery, and each of the two has some.
+    let mut count = 0;
+    for subscription in [&mut first, &mut second] {
+        let mut came = receive(&mut **subscription, 1).await;
+        loop {
+            let more = subscription.receive(100, QUIET * 2).await.expect("received");
+            if more.is_empty() {
+                break;
+            }
+            came.extend(more);
         }
-        came.extend(more);
+        assert!(came.iter().all(|delivery| delivery.attempt == 2), "{came:?}");
+        subscription.ack(&tokens(&came)).await.expect("acknowledged");
+        count += came.len();
     }
-    assert!(came.iter().all(|delivery| delivery.attempt == 2), "{came:?}");
-    assert!(came.len() < 48, "the first one kept some");
-    second.ack(&tokens(&came)).await.expect("acknowledged");
+    assert_eq!(count, 48);
     first.close().await.expect("closed");
     assert_quiet(&mut *second).await;
     second.close().await.expect("closed");
@@ -63,15 +73,16 @@ async fn what_a_member_holds_goes_to_the_next_one_and_its_acknowledgement_is_fen
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_member_that_leaves_waits_for_what_is_being_handled() {
+async fn a_group_that_changes_waits_for_what_is_being_handled() {
     let transport = connect(settings().revoke_wait(Duration::from_secs(20))).await;
     let mut first = subscribe(&transport).await;
     publish(&transport, &everywhere()).await;
     let held = receive(&mut *first, 48).await;
-    let mut second = subscribe(&transport).await;
-    assert_quiet(&mut *second).await;
+    let mut joins = pin!(subscribe(&transport));
+    assert!(timeout(QUIET * 3, &mut joins).await.is_err(), "the first holds something");
     // It is done within the wait, so nothing comes twice.
     first.ack(&tokens(&held)).await.expect("nothing was taken away");
+    let mut second = joins.await;
     publish(&transport, &everywhere()).await;
     let mut count = 0;
     while count < 48 {
@@ -84,6 +95,41 @@ async fn a_member_that_leaves_waits_for_what_is_being_handled() {
         }
     }
     assert_eq!(count, 48);
+}
+
+/// Handles what comes until it is told to stop, or `left` is 0. Nothing may come twice.
+async fn work(mut payment: Box<dyn Subscription>, left: Arc<AtomicI64>, stop: Arc<AtomicBool>) {
+    while left.load(SeqCst) > 0 && !stop.load(SeqCst) {
+        let some = payment.receive(100, Duration::from_millis(20)).await.expect("received");
+        assert!(some.iter().all(|delivery| delivery.attempt == 1), "{some:?}");
+        payment.ack(&tokens(&some)).await.expect("acknowledged");
+        left.fetch_sub(some.len() as i64, SeqCst);
+    }
+    payment.close().await.expect("closed");
+}
+
+/// Commits are made all the time, and the group changes all the time: what was acknowledged is
+/// committed before its partition goes to another member.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_acknowledged_does_not_come_again_while_members_come_and_go() {
+    const ROUNDS: i64 = 5;
+    let settings = settings().commit_interval(Duration::from_millis(10));
+    let transport = connect(settings.revoke_wait(Duration::from_secs(20))).await;
+    let left = Arc::new(AtomicI64::new(ROUNDS * 2 * 48));
+    let stays = work(subscribe(&transport).await, Arc::clone(&left), Arc::default());
+    let stays = tokio::spawn(stays);
+    for _ in 0..ROUNDS {
+        publish(&transport, &everywhere()).await;
+        let joined = subscribe(&transport).await;
+        let stop = Arc::new(AtomicBool::new(false));
+        let goes = tokio::spawn(work(joined, Arc::clone(&left), Arc::clone(&stop)));
+        publish(&transport, &everywhere()).await;
+        stop.store(true, SeqCst);
+        goes.await.expect("it has worked");
+    }
+    timeout(DEADLINE, stays).await.expect("all of it comes").expect("it has worked");
+    assert_eq!(left.load(SeqCst), 0);
+    assert_quiet(&mut *subscribe(&transport).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
