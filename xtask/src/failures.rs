@@ -26,7 +26,10 @@ the same work then went on to a sound end, and no effect was missing, double or 
 const FOOT: &str = "
 What the runs do, and what they do not model, stands with the [results](proof/README.md). What the
 settings of a server mean for a store, and how a coordinator takes it: [stores](stores.md). A server
-that syncs later is a control here: where nothing was lost, no power would have been cut.
+that syncs later is a control here: where nothing was lost, no power would have been cut. So is a
+copy that fell behind, as one that is not waited for may at any time: PostgreSQL waits for a
+synchronous standby before it answers, Redis waits for no replica (`WAIT`, a setting of the store,
+makes a loss less likely and does not rule it out).
 
 In all of these the participants are on the same store. An effect outside of a participant's inbox is
 at least once whatever the store ([exactly once](exactly-once.md)).
@@ -118,7 +121,25 @@ fn of_server(servers: &Value, store: &str) -> [String; 4] {
     let cycles = number(sums, "cycles");
     let what = format!("{cycles} cuts, {} acknowledged", number(sums, "cycles_acknowledged"));
     let power = cell(servers, cycles, number(sums, "cycles_lost"), what);
-    [coordinator, server, power, NOT_TESTED.to_owned()]
+    [coordinator, server, power, failover(servers, sums)]
+}
+
+/// What a copy had that took the place of a server.
+fn failover(servers: &Value, sums: &Value) -> String {
+    let (behind, lost) = (number(sums, "failovers_behind"), number(sums, "failovers_behind_lost"));
+    let acknowledged = number(sums, "failovers_behind_acknowledged");
+    let what =
+        format!("{behind} times a copy took over that fell behind, {acknowledged} acknowledged");
+    let control = cell(servers, behind, lost, what);
+    let count = number(sums, "failovers");
+    if count == 0 {
+        return control;
+    }
+    let acknowledged = number(sums, "failovers_acknowledged");
+    let what =
+        format!("{count} times a synchronous standby took over, {acknowledged} acknowledged");
+    let kept = cell(servers, count, number(sums, "failovers_lost"), what);
+    format!("{kept}; {control}")
 }
 
 #[cfg(test)]
@@ -136,10 +157,14 @@ mod tests {
 
     #[test]
     fn what_was_lost_and_what_has_failed_is_said() {
-        let sums =
-            json!({ "cycles": 3, "cycles_acknowledged": 7, "cycles_lost": 2, "server_kills": 5 });
+        let sums = json!({ "cycles": 3, "cycles_acknowledged": 7, "cycles_lost": 2,
+            "server_kills": 5, "failovers": 2, "failovers_acknowledged": 8, "failovers_lost": 0,
+            "failovers_behind": 1, "failovers_behind_acknowledged": 9, "failovers_behind_lost": 4 });
         let page = render(&Value::Null, &Value::Null, &json!({ "redis": sums }));
         assert!(page.contains("lost 2: 3 cuts, 7 acknowledged") && page.contains("kept: 5 kills"));
+        assert!(page.contains(
+            "kept: 2 times a synchronous standby took over, 8 acknowledged; lost 4: 1 times"
+        ));
         let failed = json!({ "cycles": 1, "failure": "x" });
         let page = render(&Value::Null, &failed, &Value::Null);
         assert!(page.contains("**the last run has failed** (1 cuts"), "{page}");

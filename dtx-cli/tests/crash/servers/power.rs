@@ -3,8 +3,6 @@
 
 use std::{
     fs::{self, Permissions},
-    io::{Read, Write},
-    net::{Ipv4Addr, TcpStream},
     os::unix::fs::PermissionsExt,
     path::Path,
     sync::Mutex,
@@ -15,7 +13,10 @@ use dtx_testkit::servers::Server;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::run::{Plan, Telling, pattern_of, print, rounds};
+use super::{
+    console,
+    run::{Plan, Telling, pattern_of, print, rounds},
+};
 use crate::{
     home::Kind,
     orders::write_orders,
@@ -107,7 +108,7 @@ impl Cycle {
         if (self.kind, self.setting) == (Kind::Redis, Setting::Unsafe) {
             assert!(run.has_told(1), "{self:?} ended before");
             // The store was opened by now, and would not have taken such a server.
-            sync_later(server.port());
+            console::redis(&server, "CONFIG SET appendfsync everysec");
         }
         assert!(run.has_told(self.percent() * ORDERS / 100), "{self:?} ended before");
         // The run is killed while the server can sync nothing, so that it is told nothing more.
@@ -139,16 +140,6 @@ impl Cycle {
         server.kill().expect("it is killed");
         lost.len()
     }
-}
-
-/// Tells Redis to sync once a second.
-fn sync_later(port: u16) {
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("it is there");
-    let words = b"CONFIG SET appendfsync everysec\r\nQUIT\r\n";
-    stream.write_all(words).expect("it listens");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("it answers");
-    assert!(answer.starts_with("+OK"), "{answer}");
 }
 
 /// Whether there can be disks here.

@@ -1,0 +1,167 @@
+//! Failover: the server is lost with its disk, and a copy that followed it takes its place. What a
+//! run was told must be there. The control is a copy that fell behind, as one that is not waited
+//! for may.
+
+use std::{
+    fs,
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant},
+};
+
+use dtx_testkit::servers::{PostgresStandby, Server};
+use serde_json::{Value, json};
+
+use super::{
+    console,
+    run::{Folder, Plan, Telling, pattern_of, print, rounds},
+};
+use crate::{
+    home::{Kind, data_folder},
+    orders::write_orders,
+};
+
+const ORDERS: usize = 900;
+
+/// Where the server is lost, in percent of the orders.
+const FIRST_PERCENT: usize = 25;
+const LAST_PERCENT: usize = 80;
+
+/// Where a copy that falls behind stops to follow, in percent of the orders.
+const BEHIND_PERCENT: usize = 10;
+
+/// How long anything may take that must happen.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How the copy follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Copy {
+    /// The server waits for it before it answers: PostgreSQL with a synchronous standby.
+    InStep,
+    /// It is not waited for. The control.
+    Behind,
+}
+
+#[derive(Debug)]
+struct Failover {
+    kind: Kind,
+    round: usize,
+    copy: Copy,
+}
+
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < end, "{what}");
+        thread::yield_now();
+    }
+}
+
+impl Failover {
+    fn percent(&self) -> usize {
+        let width = LAST_PERCENT - FIRST_PERCENT;
+        FIRST_PERCENT + self.round * (width * 3 / 5 + 1) % width
+    }
+
+    fn folder(&self, part: &str) -> PathBuf {
+        data_folder(&format!("failover-{}-{:?}-{part}", self.kind.name(), self.copy))
+    }
+
+    /// A server that follows the other.
+    fn follow(&self, primary: &Server) -> Server {
+        let folder = self.folder("copy");
+        if self.kind == Kind::Redis {
+            let copy = self.kind.start(&folder);
+            console::redis(&copy, &format!("REPLICAOF 127.0.0.1 {}", primary.port()));
+            let follows = || console::redis(&copy, "INFO replication").contains("link_status:up");
+            until("the copy follows", follows);
+            return copy;
+        }
+        fs::create_dir_all(&folder).expect("a folder");
+        fs::write(folder.join("primary"), primary.port().to_string()).expect("it is written");
+        let copy = Server::start(&PostgresStandby, &folder).expect("it follows");
+        if self.copy == Copy::InStep {
+            console::postgres(primary, "ALTER SYSTEM SET synchronous_standby_names = '*'");
+            console::postgres(primary, "SELECT pg_reload_conf()");
+        }
+        let state = match self.copy {
+            Copy::InStep => "sync_state = 'sync'",
+            Copy::Behind => "sync_state = 'async'",
+        };
+        let follows = format!("SELECT count(*) FROM pg_stat_replication WHERE {state}");
+        until("the copy follows", || console::postgres(primary, &follows) == "1");
+        copy
+    }
+
+    /// Makes the copy the server.
+    fn promote(&self, copy: &Server) {
+        match self.kind {
+            Kind::Redis => drop(console::redis(copy, "REPLICAOF NO ONE")),
+            _ => assert_eq!(console::postgres(copy, "SELECT pg_promote(true, 60)"), "t"),
+        }
+    }
+
+    fn start(&self, folder: &Folder, store: &str) -> Telling {
+        let (pattern, is_faulty) = pattern_of(self.round);
+        let fail = if is_faulty { "0.1" } else { "0" };
+        let options = ["--seed", &self.round.to_string(), "--fail", fail];
+        Plan::alone(pattern).start(folder.path(), store, &options)
+    }
+
+    fn run(&self) -> Value {
+        let of = format!("{self:?}");
+        let folder = Folder::new();
+        write_orders(folder.path(), ORDERS);
+        let mut primary = self.kind.start(&self.folder("primary"));
+        let mut copy = self.follow(&primary);
+        let run = self.start(&folder, &self.kind.store_on(&primary, "failover"));
+        if self.copy == Copy::Behind {
+            assert!(run.has_told(BEHIND_PERCENT * ORDERS / 100), "{of}: it ended before");
+            copy.kill().expect("it is killed");
+        }
+        assert!(run.has_told(self.percent() * ORDERS / 100), "{of}: it ended before");
+        primary.kill().expect("it is killed");
+        run.process.kill();
+        let told = run.told_when_killed();
+        copy.restart().expect("it starts again");
+        self.promote(&copy);
+        let store = self.kind.store_on(&copy, "failover");
+        let mut lost = told.missing_in(&store);
+        if self.copy == Copy::InStep {
+            self.start(&folder, &store).report(ORDERS, &of);
+            lost.extend(told.changed_in(&store));
+            assert_eq!(lost, Vec::<String>::new(), "{of}");
+        }
+        json!({ "part": "failover", "store": self.kind.name(), "round": self.round,
+            "copy": format!("{:?}", self.copy).to_lowercase(), "pattern": pattern_of(self.round).0,
+            "percent": self.percent(), "accepted": told.accepted.len(),
+            "outcomes": told.outcomes.len(), "lost": lost.len() })
+    }
+}
+
+/// Rounds on these, one after another. Says what was lost in all.
+fn fail_over(kinds: &[Kind], copy: Copy) -> u64 {
+    let mut lost = 0;
+    for round in rounds() {
+        for &kind in kinds {
+            let found = Failover { kind, round, copy }.run();
+            lost += found["lost"].as_u64().expect("a number");
+            print(&found);
+        }
+    }
+    lost
+}
+
+/// Redis has no such copy: it does not wait for one before it answers.
+#[test]
+fn a_copy_that_is_waited_for_has_all_that_was_acknowledged() {
+    let mut kinds = Kind::servers_of_environment();
+    kinds.retain(|kind| *kind == Kind::Postgres);
+    assert_eq!(fail_over(&kinds, Copy::InStep), 0);
+}
+
+/// The control: where nothing is lost, there was no failover.
+#[test]
+fn a_copy_that_fell_behind_is_found_out() {
+    assert!(fail_over(&Kind::servers_of_environment(), Copy::Behind) > 0, "nothing was lost");
+}
