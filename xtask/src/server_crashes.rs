@@ -267,6 +267,10 @@ mod tests {
             json!({ "part": "power", "store": store, "setting": setting, "accepted": 5,
                 "lost": lost })
         };
+        let copy = |store: &str, copy: &str, lost: u64| {
+            json!({ "part": "failover", "store": store, "copy": copy, "accepted": 5,
+                "outcomes": 4, "lost": lost })
+        };
         let pair = |ms: u64| json!({ "part": "pair", "store": "redis", "open": 3, "carried_on_ms": ms, "lost": 0 });
         let known = [
             power("redis", "safe", 0),
@@ -276,11 +280,22 @@ mod tests {
             pair(9_000),
             pair(11_000),
             json!({ "part": "kill", "store": "redis", "kills": 5, "accepted": 9, "lost": 0 }),
+            copy("postgres", "instep", 0),
+            copy("postgres", "instep", 0),
+            copy("postgres", "behind", 6),
+            copy("redis", "behind", 3),
             json!({ "part": "points", "store": "redis", "points": 7, "kills": 21 }),
         ];
         let sum = sum(&known);
         assert_eq!((&sum["redis"]["cycles"], &sum["redis"]["cycles_lost"]), (&1.into(), &0.into()));
         assert_eq!(sum["redis"]["control_lost"], 4);
+        let failovers = |store: &str| {
+            let sum = &sum[store];
+            ["failovers", "failovers_acknowledged", "failovers_behind", "failovers_behind_lost"]
+                .map(|name| sum[name].as_u64())
+        };
+        assert_eq!(failovers("postgres"), [2, 18, 1, 6].map(Some));
+        assert_eq!(failovers("redis"), [0, 0, 1, 3].map(Some));
         assert_eq!(sum["redis"]["strikes_carried_on_ms_max"], 11_000);
         assert_eq!(
             (&sum["redis"]["server_kills"], &sum["redis"]["point_kills"]),

@@ -4,6 +4,7 @@
 
 use std::{
     fs,
+    ops::Range,
     path::PathBuf,
     thread,
     time::{Duration, Instant},
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::{
     console,
-    run::{Folder, Plan, Telling, pattern_of, print, rounds},
+    run::{Folder, Plan, Telling, fail_of, pattern_of, percent_of, print, rounds},
 };
 use crate::{
     home::{Kind, data_folder},
@@ -24,8 +25,7 @@ use crate::{
 const ORDERS: usize = 900;
 
 /// Where the server is lost, in percent of the orders.
-const FIRST_PERCENT: usize = 25;
-const LAST_PERCENT: usize = 80;
+const PERCENT: Range<usize> = 25..80;
 
 /// Where a copy that falls behind stops to follow, in percent of the orders.
 const BEHIND_PERCENT: usize = 10;
@@ -35,7 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How the copy follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Copy {
+enum Follows {
     /// The server waits for it before it answers: PostgreSQL with a synchronous standby.
     InStep,
     /// It is not waited for. The control.
@@ -46,7 +46,7 @@ enum Copy {
 struct Failover {
     kind: Kind,
     round: usize,
-    copy: Copy,
+    follows: Follows,
 }
 
 fn until(what: &str, mut is_so: impl FnMut() -> bool) {
@@ -59,8 +59,7 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 
 impl Failover {
     fn percent(&self) -> usize {
-        let width = LAST_PERCENT - FIRST_PERCENT;
-        FIRST_PERCENT + self.round * (width * 3 / 5 + 1) % width
+        percent_of(self.round, PERCENT)
     }
 
     /// With a Redis that has a replica, and may lose what it acknowledged, only 0.5PS is begun.
@@ -72,7 +71,7 @@ impl Failover {
     }
 
     fn folder(&self, part: &str) -> PathBuf {
-        data_folder(&format!("failover-{}-{:?}-{part}", self.kind.name(), self.copy))
+        data_folder(&format!("failover-{}-{:?}-{part}", self.kind.name(), self.follows))
     }
 
     /// A server that follows the other.
@@ -81,23 +80,23 @@ impl Failover {
         if self.kind == Kind::Redis {
             let copy = self.kind.start(&folder);
             console::redis(&copy, &format!("REPLICAOF 127.0.0.1 {}", primary.port()));
-            let follows = || console::redis(&copy, "INFO replication").contains("link_status:up");
-            until("the copy follows", follows);
+            let is_up = || console::redis(&copy, "INFO replication").contains("link_status:up");
+            until("the copy follows", is_up);
             return copy;
         }
         fs::create_dir_all(&folder).expect("a folder");
         fs::write(folder.join("primary"), primary.port().to_string()).expect("it is written");
         let copy = Server::start(&PostgresStandby, &folder).expect("it follows");
-        if self.copy == Copy::InStep {
+        if self.follows == Follows::InStep {
             console::postgres(primary, "ALTER SYSTEM SET synchronous_standby_names = '*'");
             console::postgres(primary, "SELECT pg_reload_conf()");
         }
-        let state = match self.copy {
-            Copy::InStep => "sync_state = 'sync'",
-            Copy::Behind => "sync_state = 'async'",
+        let state = match self.follows {
+            Follows::InStep => "sync_state = 'sync'",
+            Follows::Behind => "sync_state = 'async'",
         };
-        let follows = format!("SELECT count(*) FROM pg_stat_replication WHERE {state}");
-        until("the copy follows", || console::postgres(primary, &follows) == "1");
+        let count = format!("SELECT count(*) FROM pg_stat_replication WHERE {state}");
+        until("the copy follows", || console::postgres(primary, &count) == "1");
         copy
     }
 
@@ -110,8 +109,7 @@ impl Failover {
     }
 
     fn start(&self, folder: &Folder, store: &str) -> Telling {
-        let fail = if pattern_of(self.round).1 { "0.1" } else { "0" };
-        let options = ["--seed", &self.round.to_string(), "--fail", fail];
+        let options = ["--seed", &self.round.to_string(), "--fail", fail_of(self.round)];
         Plan::alone(self.pattern()).start(folder.path(), store, &options)
     }
 
@@ -122,7 +120,7 @@ impl Failover {
         let mut primary = self.kind.start(&self.folder("primary"));
         let mut copy = self.follow(&primary);
         let run = self.start(&folder, &self.kind.store_on(&primary, "failover"));
-        if self.copy == Copy::Behind {
+        if self.follows == Follows::Behind {
             assert!(run.has_told(BEHIND_PERCENT * ORDERS / 100), "{of}: it ended before");
             copy.kill().expect("it is killed");
         }
@@ -134,24 +132,24 @@ impl Failover {
         self.promote(&copy);
         let store = self.kind.store_on(&copy, "failover");
         let mut lost = told.missing_in(&store);
-        if self.copy == Copy::InStep {
+        if self.follows == Follows::InStep {
             self.start(&folder, &store).report(ORDERS, &of);
             lost.extend(told.changed_in(&store));
             assert_eq!(lost, Vec::<String>::new(), "{of}");
         }
         json!({ "part": "failover", "store": self.kind.name(), "round": self.round,
-            "copy": format!("{:?}", self.copy).to_lowercase(), "pattern": self.pattern(),
+            "copy": format!("{:?}", self.follows).to_lowercase(), "pattern": self.pattern(),
             "percent": self.percent(), "accepted": told.accepted.len(),
             "outcomes": told.outcomes.len(), "lost": lost.len() })
     }
 }
 
 /// Rounds on these, one after another. Says what was lost in all.
-fn fail_over(kinds: &[Kind], copy: Copy) -> u64 {
+fn fail_over(kinds: &[Kind], follows: Follows) -> u64 {
     let mut lost = 0;
     for round in rounds() {
         for &kind in kinds {
-            let found = Failover { kind, round, copy }.run();
+            let found = Failover { kind, round, follows }.run();
             lost += found["lost"].as_u64().expect("a number");
             print(&found);
         }
@@ -164,11 +162,11 @@ fn fail_over(kinds: &[Kind], copy: Copy) -> u64 {
 fn a_copy_that_is_waited_for_has_all_that_was_acknowledged() {
     let mut kinds = Kind::servers_of_environment();
     kinds.retain(|kind| *kind == Kind::Postgres);
-    assert_eq!(fail_over(&kinds, Copy::InStep), 0);
+    assert_eq!(fail_over(&kinds, Follows::InStep), 0);
 }
 
 /// The control: where nothing is lost, there was no failover.
 #[test]
 fn a_copy_that_fell_behind_is_found_out() {
-    assert!(fail_over(&Kind::servers_of_environment(), Copy::Behind) > 0, "nothing was lost");
+    assert!(fail_over(&Kind::servers_of_environment(), Follows::Behind) > 0, "nothing was lost");
 }

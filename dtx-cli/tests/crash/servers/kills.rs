@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     history::Merged,
-    run::{Folder, Plan, pattern_of, print, rounds},
+    run::{Folder, Plan, fail_of, pattern_of, print, rounds},
 };
 use crate::{
     home::{Kind, data_folder},
@@ -30,8 +30,7 @@ fn run(kind: Kind, server: &mut Server, round: usize) -> Value {
     let folder = Folder::new();
     write_orders(folder.path(), ORDERS);
     let store = kind.store_on(server, &format!("k{round}"));
-    let (pattern, is_faulty) = pattern_of(round);
-    let fail = if is_faulty { "0.1" } else { "0" };
+    let (pattern, fail) = (pattern_of(round).0, fail_of(round));
     let seed = round.to_string();
     let options = ["--history", "run.jsonl", "--seed", &seed, "--fail", fail];
     let run = Plan::alone(pattern).start(folder.path(), &store, &options);

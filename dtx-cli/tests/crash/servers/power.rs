@@ -3,6 +3,7 @@
 
 use std::{
     fs::{self, Permissions},
+    ops::Range,
     os::unix::fs::PermissionsExt,
     path::Path,
     sync::Mutex,
@@ -15,7 +16,7 @@ use tempfile::TempDir;
 
 use super::{
     console,
-    run::{Plan, Telling, pattern_of, print, rounds},
+    run::{Plan, Telling, fail_of, pattern_of, percent_of, print, rounds},
 };
 use crate::{
     home::Kind,
@@ -30,8 +31,7 @@ const ORDERS: usize = 900;
 const DISK_BYTES: u64 = 400 << 20;
 
 /// Where the cuts land, in percent of the orders.
-const FIRST_PERCENT: usize = 10;
-const LAST_PERCENT: usize = 80;
+const PERCENT: Range<usize> = 10..80;
 
 /// How many cycles run side by side.
 const WORKERS: usize = 2;
@@ -61,8 +61,7 @@ fn folder() -> TempDir {
 
 impl Cycle {
     fn percent(&self) -> usize {
-        let width = LAST_PERCENT - FIRST_PERCENT;
-        FIRST_PERCENT + self.round * (width * 3 / 5 + 1) % width
+        percent_of(self.round, PERCENT)
     }
 
     /// A server that may lose transactions takes those of one pattern alone.
@@ -84,8 +83,7 @@ impl Cycle {
     }
 
     fn start(&self, folder: &Path, store: &str) -> Telling {
-        let fail = if pattern_of(self.round).1 { "0.1" } else { "0" };
-        let options = ["--seed", &self.round.to_string(), "--fail", fail];
+        let options = ["--seed", &self.round.to_string(), "--fail", fail_of(self.round)];
         Plan::alone(self.pattern()).start(folder, store, &options)
     }
 

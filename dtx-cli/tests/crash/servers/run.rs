@@ -42,6 +42,17 @@ pub(super) fn pattern_of(round: usize) -> (&'static str, bool) {
     (PATTERNS[round % PATTERNS.len()], is_faulty)
 }
 
+/// How often something goes wrong in a round, as `--fail` takes it.
+pub(super) fn fail_of(round: usize) -> &'static str {
+    if pattern_of(round).1 { "0.1" } else { "0" }
+}
+
+/// Where a round strikes, in percent of the orders: at another place each time.
+pub(super) fn percent_of(round: usize, places: Range<usize>) -> usize {
+    let width = places.len();
+    places.start + round * (width * 3 / 5 + 1) % width
+}
+
 /// A folder of one round. Whoever looks for the reason of a failure needs what is in it.
 #[derive(Debug)]
 pub(super) struct Folder(TempDir);
