@@ -225,6 +225,11 @@ mod tests {
     use super::*;
 
     #[test]
+    fn zones_are_as_far_as_the_middle_of_those_that_were_measured() {
+        assert_eq!(ZONES, Shipped::zones(Provider::Ibm).median());
+    }
+
+    #[test]
     fn plans_take_what_they_are_expected_to() {
         for model in cost_model(1) {
             println!("{model:?}");
