@@ -15,6 +15,7 @@ use super::{
     geo_phases::{FidelityArgs, PhasesArgs, PlansArgs, fidelity, phases, plans},
     geo_place::{PlaceArgs, PlacesArgs, place, places},
     geo_plan::{PlanArgs, plan},
+    geo_zones::zones,
 };
 use crate::{
     exit::{EXIT_HELP, Exit, Failure},
@@ -23,6 +24,7 @@ use crate::{
 
 const EXAMPLES: &str = "Examples:
   dtx geo rtt --provider aws --from eu-west-1
+  dtx geo rtt --provider ibm --zones
   dtx geo place --provider azure --replicas 3 --demand westeurope=5 --demand eastus=2
   dtx geo plan dtx-cli/examples/plans/two-regions.json --explain --svg plan.svg
   dtx geo sim pools --workload flash-tight --seed 1
@@ -69,6 +71,9 @@ struct RttArgs {
     /// Only round trips from this region
     #[arg(long, value_name = "REGION")]
     from: Option<String>,
+    /// Show the round trip to most of the zones of each region instead
+    #[arg(long)]
+    zones: bool,
     /// Print one JSON object on stdout
     #[arg(long)]
     json: bool,
@@ -173,6 +178,9 @@ fn rtt(args: &RttArgs) -> Result<Exit, Failure> {
         let text =
             format!("{} has no region {from}: give one of {}", args.provider, known.join(", "));
         return Err(Failure::usage(text));
+    }
+    if args.zones {
+        return zones(args.provider, &map, args.from.as_deref(), args.json);
     }
     let report = RttReport {
         provider: args.provider.name(),

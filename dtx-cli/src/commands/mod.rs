@@ -20,6 +20,8 @@ mod geo_place;
 mod geo_plan;
 #[cfg(feature = "geo")]
 mod geo_plan_map;
+#[cfg(feature = "geo")]
+mod geo_zones;
 pub(crate) mod heal;
 pub(crate) mod migrate;
 pub(crate) mod participant;

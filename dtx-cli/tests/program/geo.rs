@@ -20,6 +20,29 @@ fn round_trips_say_where_they_are_known_from() {
 }
 
 #[test]
+fn round_trips_between_zones_are_those_that_were_measured_or_their_middle() {
+    let ran = dtx(&["geo", "rtt", "--provider", "ibm", "--zones", "--json"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    let found = ran.json();
+    assert_eq!(found["middle_ms"], 0.76);
+    let regions = found["regions"].as_array().expect("regions");
+    assert_eq!(regions.len(), 13);
+    assert!(regions.iter().all(|region| region["origin"] == "measured"), "{found}");
+    let south = regions.iter().find(|region| region["region"] == "us-south").expect("it is there");
+    assert_eq!((&south["zones"], &south["to_most_ms"]), (&4.into(), &2.01.into()));
+    let one = dtx(&["geo", "rtt", "--provider", "ibm", "--zones", "--from", "eu-de"]);
+    let lines: Vec<_> = one.stdout.lines().collect();
+    assert_eq!(lines.len(), 3, "{one:?}");
+    assert_eq!(lines[1].split_whitespace().collect::<Vec<_>>(), ["eu-de", "3", "0.68", "measured"]);
+    let other = dtx(&["geo", "rtt", "--zones", "--from", "eu-west-1", "--json"]).json();
+    let expected = serde_json::json!([
+        {"region": "eu-west-1", "zones": null, "to_most_ms": 0.76, "origin": "middle"}
+    ]);
+    assert_eq!(other["regions"], expected);
+    assert_eq!(dtx(&["geo", "rtt", "--zones", "--from", "nowhere"]).code, 2);
+}
+
+#[test]
 fn a_simulated_pool_is_one_object_with_what_others_do() {
     let ran = dtx(&["geo", "sim", "pools", "--workload", "zipf", "--seed", "1", "--json"]);
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
