@@ -142,20 +142,23 @@ pub(super) fn fidelity(args: &FidelityArgs) -> Result<Exit, Failure> {
             "FORMULA MS",
             "SIMULATED MS",
             "OFF",
+            "JUDGED",
         ]);
         for one in &found {
             table.add_row([
                 one.protocol.to_owned(),
                 one.region.clone(),
-                format!("{:.2}", one.published_ms),
+                one.published_ms.map_or_else(String::new, |ms| format!("{ms:.2}")),
                 format!("{:.2}", one.formula_ms),
                 format!("{:.2}", one.simulated_ms),
-                format!("{:.2} %", one.off * 100.0),
+                one.off.map_or_else(String::new, |off| format!("{:.2} %", off * 100.0)),
+                if one.judged { "yes" } else { "" }.to_owned(),
             ]);
         }
         output::line(output::text_of(&table))?;
     }
-    let near = found.iter().filter(|one| one.wide).all(|one| one.off <= OFF_MAX);
+    let mut judged = found.iter().filter(|one| one.judged);
+    let near = judged.all(|one| one.off.is_some_and(|off| off <= OFF_MAX));
     Ok(if near { Exit::Sound } else { Exit::Failed })
 }
 

@@ -81,7 +81,14 @@ fn published_medians_stand_beside_simulated_ones() {
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
     assert_eq!(ran.stdout.lines().filter(|line| line.contains("2pl_paxos")).count(), 4);
     let found = dtx(&["geo", "sim", "fidelity", "--json"]).json();
-    assert_eq!(found.as_array().map(Vec::len), Some(12));
+    let rows = found.as_array().expect("rows");
+    let count = |is: &dyn Fn(&serde_json::Value) -> bool| rows.iter().filter(|row| is(row)).count();
+    assert_eq!((rows.len(), count(&|row| row["judged"] == true)), (32, 11));
+    // Far off and not judged is no failure; plans have nothing to be off from.
+    assert_eq!(count(&|row| row["off"].as_f64().is_some_and(|off| off > 0.1)), 4);
+    assert_eq!(count(&|row| row["off"].is_null() && row["published_ms"].is_null()), 8);
+    let own = ran.stdout.lines().filter(|line| line.starts_with(" dtx_2pc"));
+    assert_eq!(own.count(), 8, "{ran:?}");
 }
 
 #[test]

@@ -13,11 +13,24 @@ pub enum Protocol {
     Ncc,
     /// NCC with its log through Paxos (NCC+).
     NccPaxos,
+    /// Janus: one round to all replicas where nothing conflicts.
+    Janus,
+    /// TAPIR: one round to all replicas where nothing conflicts.
+    Tapir,
+    /// Tiga: one round to all replicas, ordered by a time that is far enough ahead.
+    Tiga,
 }
 
 impl Protocol {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::TwoPhaseLockingPaxos, Self::Ncc, Self::NccPaxos];
+    pub const ALL: [Self; 6] = [
+        Self::TwoPhaseLockingPaxos,
+        Self::Ncc,
+        Self::NccPaxos,
+        Self::Janus,
+        Self::Tapir,
+        Self::Tiga,
+    ];
 
     /// Its name.
     pub const fn name(self) -> &'static str {
@@ -25,6 +38,9 @@ impl Protocol {
             Self::TwoPhaseLockingPaxos => "2pl_paxos",
             Self::Ncc => "ncc",
             Self::NccPaxos => "ncc_paxos",
+            Self::Janus => "janus",
+            Self::Tapir => "tapir",
+            Self::Tiga => "tiga",
         }
     }
 }

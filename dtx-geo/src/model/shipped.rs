@@ -59,7 +59,7 @@ mod tests {
             assert!((0..regions * regions).all(|i| map.rtt(i / regions, i % regions).is_some()));
             Shipped::jitter(provider);
         }
-        assert_eq!(Shipped::published().len(), 12);
+        assert_eq!(Shipped::published().len(), 24);
         let price = Shipped::prices().usd_per_gb("us-east-1", Destination::Region("us-east-2"));
         assert_eq!(price, Some(0.01));
     }
