@@ -253,6 +253,7 @@ impl Planner<'_> {
                 copies: &copies[index],
                 staleness: millis(&field, entry.staleness_ms)?,
                 bytes: entry.bytes,
+                pooled: false,
             });
         }
         let client = self.region("client", &file.client)?;
@@ -261,7 +262,8 @@ impl Planner<'_> {
             ModeWord::StrongRegional => Mode::StrongRegional,
             ModeWord::EventualGlobal => Mode::EventualGlobal,
         };
-        self.planned(&Shape { client, mode, operations: &operations, allowed: &allowed }, by)
+        let shape = Shape { client, mode, operations: &operations, allowed: &allowed, rounds: 1 };
+        self.planned(&shape, by)
     }
 
     fn planned(&self, shape: &Shape<'_>, by: By) -> Result<PlanReport, String> {
@@ -311,6 +313,7 @@ impl Planner<'_> {
         OfferReport {
             kind: match offer.plan.kind {
                 Kind::Local => "Local",
+                Kind::Pool => "Pool",
                 Kind::ReadReplica => "ReadReplica",
                 Kind::Eventual => "Eventual",
                 Kind::TwoPhase => "TwoPhase",

@@ -8,6 +8,7 @@ mod bound;
 mod delays;
 mod durability;
 mod keep;
+mod kinds;
 mod latency;
 mod map;
 mod money;
@@ -26,5 +27,5 @@ pub use replica_set::{REPLICAS_MAX, ReplicaSet, ReplicaSetError, replicas};
 pub use risk::{Risk, RiskError};
 pub use search::NODES_MAX;
 pub use transaction::{
-    DataOperation, Kind, Mode, OPERATIONS_MAX, PlanError, Shape, TransactionPlan,
+    DataOperation, Kind, Mode, OPERATIONS_MAX, PlanError, ROUNDS_MAX, Shape, TransactionPlan,
 };
