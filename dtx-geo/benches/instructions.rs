@@ -45,10 +45,16 @@ fn plan(times: u32) {
             copies: &copies[at],
             staleness: Duration::ZERO,
             bytes: 0,
+            pooled: false,
         });
         let client = rng.below(regions as u64) as usize;
-        let shape =
-            Shape { client, mode: Mode::StrongGlobal, operations: &operations, allowed: &allowed };
+        let shape = Shape {
+            client,
+            mode: Mode::StrongGlobal,
+            operations: &operations,
+            allowed: &allowed,
+            rounds: 1,
+        };
         black_box(plans.plan(black_box(&shape)).unwrap());
     }
 }

@@ -16,11 +16,11 @@ const LAG: Duration = Duration::from_secs(2);
 const GB: u64 = 1_000_000_000;
 
 fn write(home: usize, copies: &[usize], bytes: u64) -> DataOperation<'_> {
-    DataOperation { write: true, home, copies, staleness: Duration::ZERO, bytes }
+    DataOperation { write: true, home, copies, staleness: Duration::ZERO, bytes, pooled: false }
 }
 
 fn read(home: usize, copies: &[usize], bytes: u64) -> DataOperation<'_> {
-    DataOperation { write: false, home, copies, staleness: LAG, bytes }
+    DataOperation { write: false, home, copies, staleness: LAG, bytes, pooled: false }
 }
 
 /// Regions on a line, so far from each to the next.
@@ -48,7 +48,8 @@ fn data_is_paid_for_on_each_way_between_regions() {
     let allowed = vec![true; map.regions().len()];
     let plans = plans(&map);
     let plan = |client, operations: &[DataOperation<'_>]| {
-        let shape = Shape { client, mode: Mode::StrongRegional, operations, allowed: &allowed };
+        let shape =
+            Shape { client, mode: Mode::StrongRegional, operations, allowed: &allowed, rounds: 1 };
         let plan = plans.plan(&shape).expect("a plan");
         let usd = plans.usd(&shape, &plan, &map, &Shipped::prices());
         (plans.transfers(&shape, &plan), usd.expect("every price is known"))
@@ -70,7 +71,8 @@ fn data_is_paid_for_on_each_way_between_regions() {
     // A price that nobody knows is not zero.
     let operations = [write(virginia, &copies, GB)];
     let mode = Mode::StrongRegional;
-    let shape = Shape { client: virginia, mode, operations: &operations, allowed: &allowed };
+    let shape =
+        Shape { client: virginia, mode, operations: &operations, allowed: &allowed, rounds: 1 };
     let found = plans.plan(&shape).expect("a plan");
     assert_eq!(plans.usd(&shape, &found, &map, &Prices::default()), None);
 }
@@ -118,7 +120,7 @@ fn a_failure_is_never_understated_and_hardly_overstated() {
         let operations: Vec<_> =
             homes.iter().zip(&copies).map(|(home, copies)| write(*home, copies, 1)).collect();
         let (client, mode) = (rng.below(6) as usize, Mode::StrongGlobal);
-        let shape = Shape { client, mode, operations: &operations, allowed: &[true; 6] };
+        let shape = Shape { client, mode, operations: &operations, allowed: &[true; 6], rounds: 1 };
         let plan = plans.plan(&shape).expect("a plan");
         let mut others: Vec<usize> = (0..6).filter(|other| *other != plan.coordinator).collect();
         others.sort_by_key(|to| map.rtt(plan.coordinator, *to).expect("known").value);
@@ -143,7 +145,7 @@ fn each_part_that_can_fail_is_counted() {
     let map = line(&[10, 20, 30]);
     let plans = plans(&map);
     let failure = |mode, client, operations: &[DataOperation<'_>], risk: (f64, f64, f64)| {
-        let shape = Shape { client, mode, operations, allowed: &[true; 4] };
+        let shape = Shape { client, mode, operations, allowed: &[true; 4], rounds: 1 };
         let plan = plans.plan(&shape).expect("a plan");
         plans.failure(&shape, &plan, &Risk::new(risk.0, risk.1, risk.2).expect("probabilities"))
     };
@@ -199,6 +201,7 @@ fn none_of_the_offers_is_better_in_everything_and_all_others_are_worse() {
             mode: Mode::StrongGlobal,
             operations: &operations,
             allowed: &[true; 5],
+            rounds: 1,
         };
         let offers = plans.offers(&shape, &market, Criterion::Latency).expect("offers");
         assert_eq!(offers[0].plan.latency, plans.plan(&shape).expect("a plan").latency);
@@ -240,7 +243,7 @@ fn an_unknown_price_is_not_compared() {
     let (known, unknown) = (prices(5), Prices::default());
     let operations = [write(0, &[1, 2], GB), write(1, &[2, 3], GB)];
     let mode = Mode::StrongGlobal;
-    let shape = Shape { client: 4, mode, operations: &operations, allowed: &[true; 5] };
+    let shape = Shape { client: 4, mode, operations: &operations, allowed: &[true; 5], rounds: 1 };
     let offers = |prices| {
         let market = Market { map: &map, prices, risk };
         plans.offers(&shape, &market, Criterion::Money).expect("offers")
@@ -271,7 +274,7 @@ fn a_plan_is_left_for_a_gain_that_stays_and_at_once_when_it_is_not_allowed() {
     let operations = [write(2, &[], 1), write(3, &[], 1)];
     let mode = Mode::StrongRegional;
     let (all, without_b) = ([true; 4], [true, false, true, true]);
-    let shape = Shape { client: 0, mode, operations: &operations, allowed: &all };
+    let shape = Shape { client: 0, mode, operations: &operations, allowed: &all, rounds: 1 };
     // From the client 0 + 100 + 2; over b twice the way there and 2.
     let even = turning(51_000);
     let mut keeper = Keeper::new(&even, &shape).expect("a plan");
@@ -309,7 +312,8 @@ fn a_plan_of_another_mode_is_left_at_once() {
     let map = line(&[10, 20, 15, 40]);
     let plans = plans(&map);
     let operations = [write(0, &[1, 2], 1), write(3, &[1, 2], 1)];
-    let shape = |mode| Shape { client: 0, mode, operations: &operations, allowed: &[true; 5] };
+    let shape =
+        |mode| Shape { client: 0, mode, operations: &operations, allowed: &[true; 5], rounds: 1 };
     let mut keeper = Keeper::new(&plans, &shape(Mode::StrongRegional)).expect("a plan");
     let strong = shape(Mode::StrongGlobal);
     let held = keeper.look(&plans, &strong).expect("a plan");

@@ -22,11 +22,11 @@ fn line(regions: usize) -> PlanMap {
 }
 
 fn write(home: usize, copies: &[usize]) -> DataOperation<'_> {
-    DataOperation { write: true, home, copies, staleness: Duration::ZERO, bytes: 0 }
+    DataOperation { write: true, home, copies, staleness: Duration::ZERO, bytes: 0, pooled: false }
 }
 
 fn read(home: usize, copies: &[usize], staleness: Duration) -> DataOperation<'_> {
-    DataOperation { write: false, home, copies, staleness, bytes: 0 }
+    DataOperation { write: false, home, copies, staleness, bytes: 0, pooled: false }
 }
 
 fn plan(
@@ -35,7 +35,7 @@ fn plan(
     operations: &[DataOperation<'_>],
     allowed: &[bool],
 ) -> Result<TransactionPlan, PlanError> {
-    line(allowed.len()).plan(&Shape { client, mode, operations, allowed })
+    line(allowed.len()).plan(&Shape { client, mode, operations, allowed, rounds: 1 })
 }
 
 fn seen(found: Result<TransactionPlan, PlanError>) -> (Kind, usize, u128) {
@@ -98,8 +98,13 @@ fn nothing_is_done_outside_the_allowed_regions_or_in_a_weaker_mode() {
     assert_eq!(plan(4, Mode::StrongGlobal, &stale, &allowed).expect("a plan").served_by, [5]);
     // A decision needs three regions, too.
     let reads = [read(1, &[], Duration::ZERO)];
-    let shape =
-        |allowed| Shape { client: 0, mode: Mode::StrongGlobal, operations: &reads, allowed };
+    let shape = |allowed| Shape {
+        client: 0,
+        mode: Mode::StrongGlobal,
+        operations: &reads,
+        allowed,
+        rounds: 1,
+    };
     let three = line(3);
     assert!(three.at(&shape(&[true, true, true]), 0).is_ok());
     assert_eq!(three.at(&shape(&[true, true, false]), 0), Err(PlanError::Log));
@@ -119,7 +124,7 @@ fn what_cannot_be_planned_is_refused() {
     assert_eq!(plan(&[write(1, &[2, 3]), write(1, &[1, 2])]), Err(PlanError::Twice(1)));
 }
 
-/// Over 48 regions and up to eight operations no coordinator is better than that of the plan, and
+/// Over 48 regions, up to eight operations and three rounds no coordinator is better than that of the plan, and
 /// none is below the bound.
 #[test]
 fn no_other_coordinator_is_better() {
@@ -131,9 +136,14 @@ fn no_other_coordinator_is_better() {
         let copies: Vec<_> = homes.iter().map(|home| [(home + 7) % 48, (home + 19) % 48]).collect();
         let operations: Vec<_> =
             homes.iter().zip(&copies).map(|(home, copies)| write(*home, copies)).collect();
-        let client = rng.below(48) as usize;
-        let shape =
-            Shape { client, mode: Mode::StrongGlobal, operations: &operations, allowed: &allowed };
+        let (client, rounds) = (rng.below(48) as usize, 1 + rng.below(3) as u32);
+        let shape = Shape {
+            client,
+            mode: Mode::StrongGlobal,
+            operations: &operations,
+            allowed: &allowed,
+            rounds,
+        };
         let found = plans.plan(&shape).expect("a plan");
         if found.kind == Kind::TwoPhase {
             let best = (0..48).map(|region| plans.at(&shape, region).expect("allowed")).min();

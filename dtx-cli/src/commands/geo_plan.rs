@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 use clap::{Args, ValueEnum};
 use dtx::geo::{
     model::{JitterMap, Provider, RttMap, Shipped},
-    plan::{Criterion, DataOperation, Kind, Market, Mode, Offer, PlanMap, Quorum, Risk, Shape},
+    plan::{
+        Criterion, DataOperation, Kind, Market, Mode, Move, Offer, PlanError, PlanMap, Quorum,
+        Remaster, Risk, Shape, TransactionPlan,
+    },
     sim::drawn_latency,
 };
 use serde::{Deserialize, Serialize};
@@ -69,6 +72,10 @@ pub(super) struct PlanFile {
     #[serde(default)]
     pub(super) within: Vec<String>,
     pub(super) operations: Vec<OperationEntry>,
+    /// How often the participants are asked before the decision.
+    rounds: Option<u32>,
+    /// How many such transactions are expected before the data is needed elsewhere.
+    repeats: Option<u64>,
     zones_ms: Option<f64>,
     lag_ms: Option<f64>,
     risk: Option<RiskEntry>,
@@ -91,6 +98,11 @@ pub(super) struct OperationEntry {
     pub(super) copies: Vec<String>,
     #[serde(default)]
     bytes: u64,
+    /// Of its data in all; without it, as many as it reads or writes.
+    data_bytes: Option<u64>,
+    /// Whether it takes units from a regional pool.
+    #[serde(default)]
+    pub(super) pooled: bool,
     #[serde(default)]
     staleness_ms: f64,
 }
@@ -133,6 +145,30 @@ pub(super) struct PlanReport {
     locality: Locality,
     /// The plans of which none is better in everything; the first is the one above.
     pub(super) offers: Vec<OfferReport>,
+    /// So many transactions are expected, if it was said.
+    repeats: Option<u64>,
+    /// Moving homes first; null when that does not pay, or it was not said.
+    remaster: Option<RemasterReport>,
+}
+
+/// Moving homes to one region.
+#[derive(Debug, Serialize)]
+struct RemasterReport {
+    region: String,
+    /// The operations whose homes move, by index.
+    operations: Vec<usize>,
+    /// How the transaction is carried out then.
+    kind: &'static str,
+    coordinator: String,
+    expected_ms: f64,
+    /// How long the data is at rest.
+    takes_ms: f64,
+    /// What sending data costs, in US dollars; null where a price is not known.
+    usd: Option<f64>,
+    /// By how much each transaction is sooner than the soonest plan without a move.
+    saving_ms: f64,
+    /// After so many transactions the move has paid for its time.
+    break_even: Option<u64>,
 }
 
 /// Regions, of which so many must have something.
@@ -253,6 +289,7 @@ impl Planner<'_> {
                 copies: &copies[index],
                 staleness: millis(&field, entry.staleness_ms)?,
                 bytes: entry.bytes,
+                pooled: entry.pooled,
             });
         }
         let client = self.region("client", &file.client)?;
@@ -261,7 +298,9 @@ impl Planner<'_> {
             ModeWord::StrongRegional => Mode::StrongRegional,
             ModeWord::EventualGlobal => Mode::EventualGlobal,
         };
-        self.planned(&Shape { client, mode, operations: &operations, allowed: &allowed }, by)
+        let rounds = file.rounds.unwrap_or(1);
+        let shape = Shape { client, mode, operations: &operations, allowed: &allowed, rounds };
+        self.planned(&shape, by)
     }
 
     fn planned(&self, shape: &Shape<'_>, by: By) -> Result<PlanReport, String> {
@@ -278,7 +317,7 @@ impl Planner<'_> {
             By::Money => Criterion::Money,
             By::Failure => Criterion::Failure,
         };
-        let text = |error: dtx::geo::plan::PlanError| error.to_string();
+        let text = |error: PlanError| error.to_string();
         let offers = plans.offers(shape, &market, by).map_err(text)?;
         let best = &offers[0];
         let bound = ms(plans.bound(shape).map_err(text)?);
@@ -287,6 +326,7 @@ impl Planner<'_> {
         let expected = ms(best.plan.latency);
         let (primary, secondaries) = self.holders(shape);
         let durability = plans.durability(shape, &best.plan);
+        let remaster = self.remaster(&plans, shape, &market).map_err(text)?;
         let quorum = |quorum: &Quorum| self.quorum(quorum);
         Ok(PlanReport {
             provider: self.provider.name(),
@@ -304,17 +344,42 @@ impl Planner<'_> {
             gap: if bound > 0.0 { expected / bound - 1.0 } else { 0.0 },
             locality: self.locality(shape),
             offers: offers.iter().map(|offer| self.offer(offer)).collect(),
+            repeats: self.file.repeats,
+            remaster: remaster.map(|found| self.moved(found)),
         })
+    }
+
+    /// The move of homes that pays most for the transactions that are expected.
+    fn remaster(
+        &self,
+        plans: &PlanMap,
+        shape: &Shape<'_>,
+        market: &Market<'_>,
+    ) -> Result<Option<Remaster>, PlanError> {
+        let Some(repeats) = self.file.repeats else { return Ok(None) };
+        let entries = self.file.operations.iter();
+        let data: Vec<u64> = entries.map(|entry| entry.data_bytes.unwrap_or(entry.bytes)).collect();
+        let wanted = Move { repeats, data: &data, map: market.map, prices: market.prices };
+        plans.remaster(shape, &wanted)
+    }
+
+    fn moved(&self, found: Remaster) -> RemasterReport {
+        RemasterReport {
+            region: self.name(found.region),
+            operations: found.moved,
+            kind: kind(&found.plan),
+            coordinator: self.name(found.plan.coordinator),
+            expected_ms: ms(found.plan.latency),
+            takes_ms: ms(found.takes),
+            usd: found.usd,
+            saving_ms: ms(found.saving),
+            break_even: found.break_even,
+        }
     }
 
     fn offer(&self, offer: &Offer) -> OfferReport {
         OfferReport {
-            kind: match offer.plan.kind {
-                Kind::Local => "Local",
-                Kind::ReadReplica => "ReadReplica",
-                Kind::Eventual => "Eventual",
-                Kind::TwoPhase => "TwoPhase",
-            },
+            kind: kind(&offer.plan),
             coordinator: self.name(offer.plan.coordinator),
             expected_ms: ms(offer.plan.latency),
             usd_per_million: offer.usd.map(|usd| usd * 1e6),
@@ -358,6 +423,16 @@ impl Planner<'_> {
     }
 }
 
+fn kind(plan: &TransactionPlan) -> &'static str {
+    match plan.kind {
+        Kind::Local => "Local",
+        Kind::Pool => "Pool",
+        Kind::ReadReplica => "ReadReplica",
+        Kind::Eventual => "Eventual",
+        Kind::TwoPhase => "TwoPhase",
+    }
+}
+
 fn millis(field: &str, millis: f64) -> Result<Duration, String> {
     let wrong = || format!("{field}: {millis} is no time: give milliseconds from 0");
     Duration::try_from_secs_f64(millis / 1e3).map_err(|_| wrong())
@@ -365,6 +440,10 @@ fn millis(field: &str, millis: f64) -> Result<Duration, String> {
 
 fn ms(value: Duration) -> f64 {
     value.as_secs_f64() * 1e3
+}
+
+fn price(usd: Option<f64>) -> String {
+    usd.map_or_else(|| "unknown".to_owned(), |usd| format!("{usd:.2}"))
 }
 
 fn print(report: &PlanReport, explain: bool) -> Result<(), Failure> {
@@ -376,10 +455,6 @@ fn print(report: &PlanReport, explain: bool) -> Result<(), Failure> {
         best.coordinator,
         report.served_by.join(", ")
     ))?;
-    let price = |usd: Option<f64>| match usd {
-        Some(usd) => format!("{usd:.2}"),
-        None => "unknown".to_owned(),
-    };
     output::line(format_args!(
         "expected {:.1} ms (p50 {:.1}, p99 {:.1}; no plan below {:.1}), {} US dollars of transfer \
          for a million, fails with probability {:.1e}",
@@ -390,9 +465,40 @@ fn print(report: &PlanReport, explain: bool) -> Result<(), Failure> {
         price(best.usd_per_million),
         best.failure
     ))?;
-    if !explain {
-        return Ok(());
-    }
+    print_remaster(report, explain)?;
+    if explain { print_reasons(report) } else { Ok(()) }
+}
+
+/// The move that pays, or when asked for why, that none does.
+fn print_remaster(report: &PlanReport, explain: bool) -> Result<(), Failure> {
+    let Some(repeats) = report.repeats else { return Ok(()) };
+    let Some(moved) = &report.remaster else {
+        return match explain {
+            true => output::line(format_args!("moving homes does not pay for {repeats} of them")),
+            false => Ok(()),
+        };
+    };
+    let operations: Vec<_> = moved.operations.iter().map(usize::to_string).collect();
+    output::line(format_args!(
+        "moving the homes of operations {} to {} first pays for {repeats} of them: {} from {}, \
+         {:.1} ms expected",
+        operations.join(", "),
+        moved.region,
+        moved.kind,
+        moved.coordinator,
+        moved.expected_ms
+    ))?;
+    let after = moved.break_even.map_or_else(|| "none".to_owned(), |count| count.to_string());
+    output::line(format_args!(
+        "the move takes {:.1} ms and {} US dollars, saves {:.1} ms each time, and has paid for its \
+         time after {after}",
+        moved.takes_ms,
+        price(moved.usd),
+        moved.saving_ms
+    ))
+}
+
+fn print_reasons(report: &PlanReport) -> Result<(), Failure> {
     let homes = report.locality.homes.iter();
     let homes: Vec<_> =
         homes.map(|(home, share)| format!("{:.0} % in {home}", share * 100.0)).collect();
@@ -415,11 +521,12 @@ fn print(report: &PlanReport, explain: bool) -> Result<(), Failure> {
         output::line(format_args!("and the decision in {quorum}"))?;
     }
     output::line("plans of which none is better in everything:")?;
-    let mut table = output::table(["coordinator", "expected ms", "USD per million", "fails"]);
+    let mut table =
+        output::table(["kind", "coordinator", "expected ms", "USD per million", "fails"]);
     for offer in &report.offers {
         let fails = format!("{:.1e}", offer.failure);
         let (usd, expected) = (price(offer.usd_per_million), format!("{:.1}", offer.expected_ms));
-        table.add_row([offer.coordinator.clone(), expected, usd, fails]);
+        table.add_row([offer.kind.to_owned(), offer.coordinator.clone(), expected, usd, fails]);
     }
     output::line(output::text_of(&table))
 }

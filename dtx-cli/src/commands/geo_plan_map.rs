@@ -1,13 +1,13 @@
 //! A plan as a map and a curve.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use dtx::geo::model::{RttMap, layout};
 use svg::node::element::Group;
 
 use super::{
     geo_draw::{Axis, Chart, MapDrawing, Role, Series, Spot, Way, chart, map},
-    geo_plan::{PlanFile, PlanReport},
+    geo_plan::{ModeWord, OfferReport, PlanFile, PlanReport},
 };
 
 /// The regions with what each does in a plan, and the plans of which none is better in everything.
@@ -22,7 +22,7 @@ fn regions(file: &PlanFile, report: &PlanReport, rtts: &RttMap) -> MapDrawing {
         let holds = |held: &[String]| held.contains(&name);
         let copies = file.operations.iter().any(|operation| holds(&operation.copies));
         let allowed = file.within.is_empty() || holds(&file.within);
-        let coordinates = report.best.kind == "TwoPhase" || report.best.kind == "Local";
+        let coordinates = ["TwoPhase", "Local", "Pool"].contains(&report.best.kind);
         let roles = [
             (Role::Coordinator, coordinates && report.best.coordinator == name),
             (Role::Serves, holds(&report.served_by)),
@@ -69,7 +69,9 @@ fn ways(file: &PlanFile, report: &PlanReport, rtts: &RttMap) -> Vec<Way> {
     for (operation, server) in file.operations.iter().zip(&report.served_by) {
         let holders = operation.copies.iter().chain([&operation.home]);
         let allowed = holders.filter(|to| file.within.is_empty() || file.within.contains(to));
-        for holder in allowed.filter(|_| operation.write) {
+        // Units that are taken from a pool are sent on to no other part of it.
+        let takes_units = operation.pooled && !matches!(report.mode, ModeWord::StrongGlobal);
+        for holder in allowed.filter(|_| operation.write && !takes_units) {
             add(server, holder, true);
         }
     }
@@ -85,11 +87,16 @@ fn offers(report: &PlanReport) -> Chart {
         .iter()
         .map(|offer| (offer.expected_ms, cost(offer.usd_per_million, offer.failure)));
     let taken = cost(report.best.usd_per_million, report.best.failure);
+    let kinds: BTreeSet<&str> = report.offers.iter().map(|offer| offer.kind).collect();
+    let label = |offer: &OfferReport| match kinds.len() {
+        1 => offer.coordinator.clone(),
+        _ => format!("{} ({})", offer.coordinator, offer.kind),
+    };
     let series = [
         Series {
             name: "none is better".to_owned(),
             points: points.collect(),
-            labels: report.offers.iter().map(|offer| offer.coordinator.clone()).collect(),
+            labels: report.offers.iter().map(label).collect(),
             apart: true,
         },
         Series {

@@ -111,7 +111,10 @@ fn replicas_are_placed_within_the_regions_that_are_given() {
 fn plans_stand_beside_what_they_take_in_simulation() {
     let ran = dtx(&["geo", "sim", "plans", "--json"]);
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
-    assert!(ran.json()[0]["mean_off"].as_f64().is_some_and(|off| off <= 0.03), "{ran:?}");
+    let found = ran.json();
+    assert!(found[0]["mean_off"].as_f64().is_some_and(|off| off <= 0.03), "{found}");
+    assert!(found[0]["pool"].as_u64().is_some_and(|pools| pools >= 30), "{found}");
+    assert_eq!(found[0]["by_rounds"].as_array().map(Vec::len), Some(3), "{found}");
 }
 
 const PLAN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/plans/two-regions.json");
@@ -147,6 +150,93 @@ fn a_plan_says_what_it_takes_and_what_the_others_would() {
     );
 }
 
+const POOLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/plans/pools.json");
+const MOVING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/plans/moving-homes.json");
+
+#[test]
+fn a_plan_of_pools_takes_units_in_one_region() {
+    let ran = dtx(&["geo", "plan", POOLS, "--json"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    let found = ran.json();
+    let here = "ap-northeast-1";
+    assert_eq!((&found["kind"], &found["coordinator"]), (&"Pool".into(), &here.into()));
+    assert_eq!(found["served_by"], serde_json::json!([here, here, here]));
+    let alone = serde_json::json!({"regions": [here], "needed": 1});
+    assert_eq!(found["durable"], serde_json::json!([alone, alone, null]));
+    assert_eq!((&found["decision"], &found["remaster"]), (&().into(), &().into()));
+    assert!(found["expected_ms"].as_f64().is_some_and(|ms| ms < 1.0), "{found}");
+    // In another mode a part in one region is not enough; nor is it without the word.
+    let folder = tempfile::tempdir().expect("it is made");
+    let file = folder.path().join("plan.json");
+    let good = std::fs::read_to_string(POOLS).expect("it is there");
+    for (from, to) in [("StrongRegional", "StrongGlobal"), (r#" "pooled": true,"#, "")] {
+        assert!(good.contains(from), "{from}");
+        std::fs::write(&file, good.replace(from, to)).expect("it is written");
+        let found = dtx(&["geo", "plan", file.to_str().expect("text"), "--json"]).json();
+        let served = serde_json::json!(["us-east-1", "eu-west-1", "us-east-1"]);
+        assert_eq!(found["kind"], "TwoPhase", "{found}");
+        assert_eq!(found["served_by"][1], served[1], "{found}");
+    }
+    // Units go to no other part, so nothing is sent later.
+    let drawn = folder.path().join("pools.svg");
+    let ran = dtx(&["geo", "plan", POOLS, "--svg", drawn.to_str().expect("text")]);
+    assert!(ran.stdout.starts_with("Pool in StrongRegional, coordinated from"), "{ran:?}");
+    let found = words(&drawn);
+    let wanted = "ap-northeast-1 (coordinator, serves, copy, client)";
+    assert!(found.iter().any(|word| word == wanted), "{found:?}");
+}
+
+#[test]
+fn rounds_are_waited_for() {
+    let folder = tempfile::tempdir().expect("it is made");
+    let file = folder.path().join("plan.json");
+    let good = std::fs::read_to_string(PLAN).expect("it is there");
+    let ms = |rounds: &str| {
+        let text = good.replacen(r#""mode""#, &format!(r#"{rounds}"mode""#), 1);
+        std::fs::write(&file, text).expect("it is written");
+        let found = dtx(&["geo", "plan", file.to_str().expect("text"), "--json"]).json();
+        (found["expected_ms"].as_f64().expect("a number"), found["p50_ms"].as_f64())
+    };
+    let (once, two) = (ms(r#""rounds": 1, "#), ms(r#""rounds": 2, "#));
+    assert_eq!(ms(""), once);
+    assert!(two.0 > once.0 * 1.2 && two.0 < once.0 * 2.0, "{once:?} {two:?}");
+    assert!((two.1.expect("a number") / two.0 - 1.0).abs() < 0.03, "{two:?}");
+}
+
+#[test]
+fn a_plan_says_when_moving_homes_pays() {
+    let ran = dtx(&["geo", "plan", MOVING, "--json"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    let found = ran.json();
+    let moved = &found["remaster"];
+    assert_eq!((&moved["region"], &moved["kind"]), (&"us-east-1".into(), &"Local".into()));
+    assert_eq!((&moved["operations"], &moved["break_even"]), (&[1].into(), &1.into()));
+    let number = |name: &str| moved[name].as_f64().expect("a number");
+    // 800 MB at 2 cents for each GB; the round trip between the homes.
+    assert!((number("usd") - 0.016).abs() < 1e-9, "{moved}");
+    assert!((number("takes_ms") - 72.5).abs() < 0.1, "{moved}");
+    let saved = found["expected_ms"].as_f64().expect("a number") - number("expected_ms");
+    assert!((number("saving_ms") - saved).abs() < 1e-6, "{found}");
+    let text = dtx(&["geo", "plan", MOVING]).stdout;
+    assert!(text.contains("moving the homes of operations 1 to us-east-1 first pays"), "{text}");
+    assert!(text.contains("has paid for its time after 1"), "{text}");
+    // For none it does not pay, and where it is not asked for nothing is said.
+    let folder = tempfile::tempdir().expect("it is made");
+    let file = folder.path().join("plan.json");
+    let good = std::fs::read_to_string(MOVING).expect("it is there");
+    for (to, says) in [(r#""repeats": 0,"#, true), ("", false)] {
+        let text = good.replacen(r#""repeats": 10000,"#, to, 1);
+        assert_ne!(text, good);
+        std::fs::write(&file, text).expect("it is written");
+        let file = file.to_str().expect("text");
+        let found = dtx(&["geo", "plan", file, "--json"]).json();
+        assert_eq!(found.get("remaster"), Some(&serde_json::Value::Null), "{found}");
+        let text = dtx(&["geo", "plan", file, "--explain"]).stdout;
+        assert_eq!(text.contains("moving homes does not pay for 0 of them"), says, "{text}");
+        assert!(!dtx(&["geo", "plan", file]).stdout.contains("moving"));
+    }
+}
+
 #[test]
 fn a_mistake_in_a_plan_names_the_field() {
     let folder = tempfile::tempdir().expect("it is made");
@@ -165,6 +255,13 @@ fn a_mistake_in_a_plan_names_the_field() {
         (r#""staleness_ms": 5000"#, r#""staleness_ms": -1"#, "operations[2].staleness_ms: -1"),
         (r#""mode""#, r#""risk": {"region": 2}, "mode""#, "risk.region: 2 is no probability"),
         (r#""mode": "StrongGlobal""#, r#""mode": "Weak""#, "mode: unknown variant `Weak`"),
+        (r#""mode""#, r#""rounds": 4, "mode""#, "4 rounds: give 1 to 3"),
+        (
+            r#""home": "us-west-2""#,
+            r#""pooled": true, "home": "us-west-2""#,
+            "operation 2 takes units",
+        ),
+        (r#""mode""#, r#""repeats": -1, "mode""#, "repeats: invalid value"),
     ] {
         assert!(good.contains(from), "{from}");
         std::fs::write(&file, good.replacen(from, to, 1)).expect("it is written");

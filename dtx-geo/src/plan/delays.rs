@@ -11,7 +11,8 @@ use crate::plan::{
 impl PlanMap {
     /// How long the coordinator of a plan waits before it asks the server of each operation, so
     /// that all of them have answered, and made durable what they promise, at the same time. Only a
-    /// two-phase commit waits: elsewhere nothing is held until the others have answered.
+    /// two-phase commit waits: elsewhere nothing is held until the others have answered. Of several
+    /// rounds the first one waits for all; the others follow at each server's own pace.
     ///
     /// These are the times of the map. A coordinator that carries a plan out takes them from what
     /// it measures ([`GeoPlacement`](crate::phase::GeoPlacement)).
@@ -27,7 +28,8 @@ impl PlanMap {
                 trips.between(plan.coordinator, *server) + trips.durable[index]
             })
             .collect();
+        let rounds = u64::from(shape.rounds);
         let longest = times.iter().copied().max().unwrap_or(0);
-        times.into_iter().map(|time| Duration::from_micros(longest - time)).collect()
+        times.into_iter().map(|time| Duration::from_micros(rounds * (longest - time))).collect()
     }
 }

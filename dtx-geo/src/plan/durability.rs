@@ -45,6 +45,9 @@ impl PlanMap {
     /// | `StrongRegional` | its home | the coordinator |
     /// | `EventualGlobal` | the region that serves it | the coordinator |
     ///
+    /// What takes units from a pool is durable in the region that serves it, for they are of its own
+    /// part; in `StrongGlobal` it is a write as any other.
+    ///
     /// A region alone has to have it in most of its zones; of several regions each has it in one
     /// place at least, and the loss of one region loses nothing.
     pub fn durability(&self, shape: &Shape<'_>, plan: &TransactionPlan) -> Durability {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::plan::{
     map::PlanMap,
-    transaction::{Kind, PlanError, Shape, TransactionPlan},
+    transaction::{PlanError, Shape, TransactionPlan},
 };
 
 /// A plan is left for one that is sooner by more than this share...
@@ -68,14 +68,7 @@ impl PlanMap {
     /// How long the client of an earlier plan waits on this map; `None` when that plan is none for
     /// the transaction any more.
     fn again(&self, shape: &Shape<'_>, plan: &TransactionPlan) -> Option<Duration> {
-        if shape.mode != plan.mode || self.kind(shape) != plan.kind {
-            return None;
-        }
-        let same = match plan.kind {
-            Kind::TwoPhase => shape.allowed.get(plan.coordinator).copied()?,
-            Kind::Local => shape.operations.first()?.home == plan.coordinator,
-            Kind::ReadReplica | Kind::Eventual => shape.client == plan.coordinator,
-        };
-        same.then(|| self.expected(shape, plan))
+        let same = shape.mode == plan.mode && self.is_possible(shape, plan.kind, plan.coordinator);
+        same.then(|| self.expected(shape, plan.kind, plan.coordinator))
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     model::MAP_REGIONS_MAX,
     plan::{
         map::{Grid, PlanMap},
-        transaction::{DataOperation, Kind, Mode, OPERATIONS_MAX, Shape, TransactionPlan},
+        transaction::{DataOperation, Kind, Mode, OPERATIONS_MAX, Shape},
     },
 };
 
@@ -61,16 +61,17 @@ impl PlanMap {
         trips: &Cells<'_>,
     ) -> u64 {
         let client = match kind {
-            Kind::Local | Kind::TwoPhase => trips.between(shape.client, coordinator),
+            Kind::Local | Kind::Pool | Kind::TwoPhase => trips.between(shape.client, coordinator),
             Kind::ReadReplica | Kind::Eventual => 0,
         };
-        let row = trips.grid.row(coordinator);
+        let is_alone = matches!(kind, Kind::Local | Kind::Pool);
         let mut all = 0;
         for (index, operation) in shape.operations.iter().enumerate() {
-            let server = self.server(shape, kind, operation, row);
+            let server = self.server(shape, kind, operation, coordinator, trips.grid);
             let durable = trips.durable[index];
-            // Where all is in one home, the way there is the client's.
-            let there = if kind == Kind::Local { 0 } else { trips.between(coordinator, server) };
+            // What the coordinator's region does alone is asked for on the client's way.
+            let is_there = is_alone && server == coordinator;
+            let there = if is_there { 0 } else { trips.between(coordinator, server) };
             all = all.max(there + durable);
         }
         let decision = match (kind, shape.mode) {
@@ -80,12 +81,13 @@ impl PlanMap {
             (Kind::TwoPhase, _) => trips.zones,
             _ => 0,
         };
-        client + all + decision
+        let rounds = if kind == Kind::TwoPhase { u64::from(shape.rounds) } else { 1 };
+        client + rounds * all + decision
     }
 
-    /// The latency of a plan on this map.
-    pub(super) fn expected(&self, shape: &Shape<'_>, plan: &TransactionPlan) -> Duration {
+    /// How long the client waits on this map, when a transaction is carried out so.
+    pub(super) fn expected(&self, shape: &Shape<'_>, kind: Kind, coordinator: usize) -> Duration {
         let trips = Cells::new(self, &self.direct, shape);
-        Duration::from_micros(self.latency(shape, plan.kind, plan.coordinator, &trips))
+        Duration::from_micros(self.latency(shape, kind, coordinator, &trips))
     }
 }

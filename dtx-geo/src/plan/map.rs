@@ -7,7 +7,8 @@ use crate::{
     plan::{
         latency::Cells,
         transaction::{
-            DataOperation, Kind, Mode, OPERATIONS_MAX, PlanError, Shape, TransactionPlan,
+            DataOperation, Kind, Mode, OPERATIONS_MAX, PlanError, ROUNDS_MAX, Shape,
+            TransactionPlan,
         },
     },
 };
@@ -80,9 +81,8 @@ impl Grid {
         allowed: &[bool],
     ) -> [u64; MAP_REGIONS_MAX] {
         let mut nearest = [u64::MAX; MAP_REGIONS_MAX];
-        let copies = operation.copies.iter().filter(|copy| allowed[**copy]);
-        for held in copies.chain([&operation.home]) {
-            for (near, way) in nearest.iter_mut().zip(self.column(*held)) {
+        for held in operation.holders(allowed) {
+            for (near, way) in nearest.iter_mut().zip(self.column(held)) {
                 *near = (*near).min(*way);
             }
         }
@@ -98,8 +98,8 @@ impl PlanMap {
         Some(Self { direct, closed, zones: zones.as_micros() as u64, lag })
     }
 
-    /// The plan of the kinds above with the least latency; of equal ones that with the first
-    /// coordinator. All are looked at, so it is exact.
+    /// The plan of the kinds above with the least latency; of equal ones that of one region alone,
+    /// then that with the first coordinator. All are looked at, so it is exact.
     ///
     /// # Errors
     /// [`PlanError`].
@@ -128,15 +128,16 @@ impl PlanMap {
             return Err(PlanError::Region);
         }
         self.check_log(shape)?;
-        let trips = Cells::new(self, &self.direct, shape);
-        let micros = self.latency(shape, Kind::TwoPhase, coordinator, &trips);
-        Ok(Duration::from_micros(micros))
+        Ok(self.expected(shape, Kind::TwoPhase, coordinator))
     }
 
     pub(super) fn check(&self, shape: &Shape<'_>) -> Result<(), PlanError> {
         let (operations, count) = (shape.operations, self.direct.regions);
         if operations.is_empty() || operations.len() > OPERATIONS_MAX {
             return Err(PlanError::Operations(operations.len()));
+        }
+        if !(1..=ROUNDS_MAX).contains(&shape.rounds) {
+            return Err(PlanError::Rounds(shape.rounds));
         }
         let mut regions = operations
             .iter()
@@ -146,6 +147,9 @@ impl PlanMap {
             return Err(PlanError::Region);
         }
         for (index, operation) in operations.iter().enumerate() {
+            if operation.pooled && !operation.write {
+                return Err(PlanError::Pooled(index));
+            }
             if !shape.allowed[operation.home] {
                 return Err(PlanError::Home(index));
             }
@@ -173,39 +177,23 @@ impl PlanMap {
     }
 
     fn best(&self, shape: &Shape<'_>, grid: &Grid) -> Result<TransactionPlan, PlanError> {
-        let kind = self.kind(shape);
         let trips = Cells::new(self, grid, shape);
-        let (coordinator, micros) = match kind {
-            Kind::TwoPhase => {
+        let (kind, coordinator, micros) = match self.kind(shape) {
+            None => self.soonest_with_units(shape, grid, &trips),
+            Some(Kind::TwoPhase) => {
                 self.check_log(shape)?;
-                self.soonest(shape, grid, &trips)
+                let (coordinator, micros) = self.soonest(shape, grid, &trips);
+                (Kind::TwoPhase, coordinator, micros)
             }
-            Kind::Local => {
-                let home = shape.operations[0].home;
-                (home, self.latency(shape, kind, home, &trips))
-            }
-            Kind::ReadReplica | Kind::Eventual => {
-                (shape.client, self.latency(shape, kind, shape.client, &trips))
+            Some(kind) => {
+                let is_local = kind == Kind::Local;
+                let from = if is_local { shape.operations[0].home } else { shape.client };
+                (kind, from, self.latency(shape, kind, from, &trips))
             }
         };
         let served_by = self.servers(shape, kind, coordinator, grid);
         let (mode, latency) = (shape.mode, Duration::from_micros(micros));
         Ok(TransactionPlan { mode, kind, coordinator, served_by, latency })
-    }
-
-    /// Only one kind is possible for each transaction: reads alone need no commit, eventual writes
-    /// need no agreement, one home needs one round.
-    pub(super) fn kind(&self, shape: &Shape<'_>) -> Kind {
-        let home = shape.operations[0].home;
-        if shape.operations.iter().all(|operation| !operation.write) {
-            Kind::ReadReplica
-        } else if shape.mode == Mode::EventualGlobal {
-            Kind::Eventual
-        } else if shape.operations.iter().all(|operation| operation.home == home) {
-            Kind::Local
-        } else {
-            Kind::TwoPhase
-        }
     }
 
     /// The region that serves each operation.
@@ -216,30 +204,30 @@ impl PlanMap {
         coordinator: usize,
         grid: &Grid,
     ) -> Vec<usize> {
-        let row = grid.row(coordinator);
         let operations = shape.operations.iter();
-        operations.map(|operation| self.server(shape, kind, operation, row)).collect()
+        operations.map(|operation| self.server(shape, kind, operation, coordinator, grid)).collect()
     }
 
-    /// Whether another region than its home may serve an operation.
-    pub(super) fn is_anywhere(&self, kind: Kind, operation: &DataOperation<'_>) -> bool {
-        match kind {
-            Kind::Local => false,
-            Kind::Eventual if operation.write => true,
-            _ => !operation.write && operation.staleness >= self.lag,
-        }
+    /// Whether another region than its home may serve an operation that is asked for by its way.
+    fn is_anywhere(&self, shape: &Shape<'_>, operation: &DataOperation<'_>) -> bool {
+        if operation.write { shape.is_free(operation) } else { operation.staleness >= self.lag }
     }
 
-    /// The region that serves an operation when it is asked for over the round trips of `row`.
+    /// The region that serves an operation when a region coordinates it.
     pub(super) fn server(
         &self,
         shape: &Shape<'_>,
         kind: Kind,
         operation: &DataOperation<'_>,
-        row: &[u64],
+        coordinator: usize,
+        grid: &Grid,
     ) -> usize {
+        if kind == Kind::Local || (kind == Kind::Pool && operation.write) {
+            return coordinator;
+        }
+        let row = grid.row(coordinator);
         let (mut nearest, mut found) = (row[operation.home], operation.home);
-        if !self.is_anywhere(kind, operation) {
+        if !self.is_anywhere(shape, operation) {
             return found;
         }
         for copy in operation.copies.iter().filter(|copy| shape.allowed[**copy]) {
@@ -247,25 +235,37 @@ impl PlanMap {
                 (nearest, found) = (row[*copy], *copy);
             }
         }
-        found
+        // Nothing is nearer than what the region of a pool does itself.
+        let is_own = kind == Kind::Pool && operation.is_held_in(coordinator);
+        if is_own { coordinator } else { found }
     }
 
     /// The region from which a two-phase commit ends soonest, and how long its client waits, in
     /// microseconds. All are looked at, one operation after the other, so that the loops run over
     /// memory in its order.
-    fn soonest(&self, shape: &Shape<'_>, grid: &Grid, trips: &Cells<'_>) -> (usize, u64) {
+    pub(super) fn soonest(
+        &self,
+        shape: &Shape<'_>,
+        grid: &Grid,
+        trips: &Cells<'_>,
+    ) -> (usize, u64) {
         let mut farthest = [0; MAP_REGIONS_MAX];
         for (index, operation) in shape.operations.iter().enumerate() {
             let durable = trips.durable[index];
-            if self.is_anywhere(Kind::TwoPhase, operation) {
+            if self.is_anywhere(shape, operation) {
                 let nearest = grid.nearest_of(operation, shape.allowed);
                 for (far, way) in farthest.iter_mut().zip(&nearest[..grid.regions]) {
-                    *far = (*far).max(*way);
+                    *far = (*far).max(way + durable);
                 }
             } else {
                 for (far, way) in farthest.iter_mut().zip(grid.column(operation.home)) {
                     *far = (*far).max(way + durable);
                 }
+            }
+        }
+        if shape.rounds > 1 {
+            for far in &mut farthest[..grid.regions] {
+                *far *= u64::from(shape.rounds);
             }
         }
         let mut best = (shape.operations[0].home, u64::MAX);

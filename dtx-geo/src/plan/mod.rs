@@ -8,10 +8,12 @@ mod bound;
 mod delays;
 mod durability;
 mod keep;
+mod kinds;
 mod latency;
 mod map;
 mod money;
 mod offer;
+mod remaster;
 mod replica_set;
 mod risk;
 mod search;
@@ -22,9 +24,10 @@ pub use keep::{GAIN_MIN, Keeper, LOOKS};
 pub use map::PlanMap;
 pub use money::Transfer;
 pub use offer::{Criterion, Market, Offer};
+pub use remaster::{Move, Remaster};
 pub use replica_set::{REPLICAS_MAX, ReplicaSet, ReplicaSetError, replicas};
 pub use risk::{Risk, RiskError};
 pub use search::NODES_MAX;
 pub use transaction::{
-    DataOperation, Kind, Mode, OPERATIONS_MAX, PlanError, Shape, TransactionPlan,
+    DataOperation, Kind, Mode, OPERATIONS_MAX, PlanError, ROUNDS_MAX, Shape, TransactionPlan,
 };

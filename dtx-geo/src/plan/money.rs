@@ -22,7 +22,8 @@ pub struct Transfer {
 impl PlanMap {
     /// What a plan sends between different regions: what is written goes from the client over the
     /// coordinator to its server and from there to each allowed copy, soon or late; what is read
-    /// goes back. Messages without data are not counted.
+    /// goes back. What takes units from a pool is sent on to no copy, and data are sent in one of
+    /// several rounds. Messages without data are not counted.
     pub fn transfers(&self, shape: &Shape<'_>, plan: &TransactionPlan) -> Vec<Transfer> {
         let mut transfers = Vec::new();
         let mut send = |from: usize, to: usize, bytes: u64| {
@@ -31,7 +32,7 @@ impl PlanMap {
             }
         };
         let through = match plan.kind {
-            Kind::Local | Kind::TwoPhase => plan.coordinator,
+            Kind::Local | Kind::Pool | Kind::TwoPhase => plan.coordinator,
             Kind::ReadReplica | Kind::Eventual => shape.client,
         };
         for (operation, server) in shape.operations.iter().zip(&plan.served_by) {
@@ -43,9 +44,11 @@ impl PlanMap {
             }
             send(shape.client, through, bytes);
             send(through, *server, bytes);
-            let copies = operation.copies.iter().filter(|copy| shape.allowed[**copy]);
-            for holder in copies.chain([&operation.home]) {
-                send(*server, *holder, bytes);
+            if shape.takes_units(operation) {
+                continue;
+            }
+            for holder in operation.holders(shape.allowed) {
+                send(*server, holder, bytes);
             }
         }
         transfers

@@ -1,6 +1,6 @@
 //! Plans of which none is better in everything: sooner, cheaper, safer.
 
-use std::{cmp::Ordering, time::Duration};
+use std::cmp::Ordering;
 
 use crate::{
     model::{Prices, RttMap},
@@ -76,8 +76,9 @@ impl Offer {
 impl PlanMap {
     /// The plans of which none is better in everything, the best by a criterion first.
     ///
-    /// A two-phase commit can be coordinated from each allowed region; each is looked at. The other
-    /// kinds have one plan. All of them are in the mode that was asked for.
+    /// A two-phase commit can be coordinated from each allowed region; each is looked at. What takes
+    /// units from pools besides can be served by each region that can do so alone. The other kinds
+    /// have one plan. All of them are in the mode that was asked for.
     ///
     /// # Errors
     /// [`PlanError`].
@@ -88,14 +89,7 @@ impl PlanMap {
         by: Criterion,
     ) -> Result<Vec<Offer>, PlanError> {
         let soonest = self.plan(shape)?;
-        let mut plans = vec![soonest];
-        if plans[0].kind == Kind::TwoPhase {
-            let others = (0..shape.allowed.len())
-                .filter(|region| shape.allowed[*region] && *region != plans[0].coordinator);
-            let others: Result<Vec<_>, _> =
-                others.map(|region| self.plan_at(shape, region)).collect();
-            plans.extend(others?);
-        }
+        let plans = self.plans(shape, soonest);
         let offers: Vec<Offer> = plans
             .into_iter()
             .map(|plan| Offer {
@@ -114,10 +108,24 @@ impl PlanMap {
         Ok(best)
     }
 
-    fn plan_at(&self, shape: &Shape<'_>, coordinator: usize) -> Result<TransactionPlan, PlanError> {
-        let kind = Kind::TwoPhase;
-        let latency: Duration = self.at(shape, coordinator)?;
-        let served_by = self.servers(shape, kind, coordinator, &self.direct);
-        Ok(TransactionPlan { mode: shape.mode, kind, coordinator, served_by, latency })
+    /// All plans of a transaction of which this is the soonest.
+    fn plans(&self, shape: &Shape<'_>, soonest: TransactionPlan) -> Vec<TransactionPlan> {
+        let takes_units = shape.takes_any_units();
+        let alone = self.alone(shape).filter(|_| takes_units);
+        let is_two_phase = takes_units || soonest.kind == Kind::TwoPhase;
+        let coordinators = (0..shape.allowed.len())
+            .filter(|region| is_two_phase && shape.allowed[*region])
+            .map(|region| (Kind::TwoPhase, region));
+        let found = (soonest.kind, soonest.coordinator);
+        let others = alone.chain(coordinators).filter(|other| *other != found);
+        let others = others.map(|(kind, coordinator)| TransactionPlan {
+            mode: shape.mode,
+            kind,
+            coordinator,
+            served_by: self.servers(shape, kind, coordinator, &self.direct),
+            latency: self.expected(shape, kind, coordinator),
+        });
+        let others: Vec<TransactionPlan> = others.collect();
+        std::iter::once(soonest).chain(others).collect()
     }
 }

@@ -77,7 +77,7 @@ impl PlanMap {
     /// The regions that must work, and the probability that they and the ways to them do.
     fn needed(&self, shape: &Shape<'_>, plan: &TransactionPlan, risk: &Risk) -> (Needed, f64) {
         let mut needed = Needed([false; MAP_REGIONS_MAX]);
-        let coordinates = matches!(plan.kind, Kind::Local | Kind::TwoPhase);
+        let coordinates = matches!(plan.kind, Kind::Local | Kind::Pool | Kind::TwoPhase);
         let mut works = 1.0;
         let mut need = |region: usize, by: usize| {
             if !std::mem::replace(&mut needed.0[region], true) {

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use crate::{
     model::RttMap,
-    plan::{DataOperation, Durability, Kind, Mode, PlanMap, Shape, TransactionPlan},
+    plan::{DataOperation, Durability, Kind, Mode, PlanMap, ROUNDS_MAX, Shape, TransactionPlan},
     sim::carry::{Carried, Ways, carry, is_outside, is_weaker},
 };
 
@@ -67,7 +67,7 @@ fn run(
 }
 
 fn write(home: usize, copies: &[usize]) -> DataOperation<'_> {
-    DataOperation { write: true, home, copies, staleness: Duration::ZERO, bytes: 0 }
+    DataOperation { write: true, home, copies, staleness: Duration::ZERO, bytes: 0, pooled: false }
 }
 
 fn set(regions: &[usize]) -> BTreeSet<usize> {
@@ -75,7 +75,7 @@ fn set(regions: &[usize]) -> BTreeSet<usize> {
 }
 
 fn one(mode: Mode, operations: &[DataOperation<'_>]) -> (TransactionPlan, Carried) {
-    let shape = Shape { client: 0, mode, operations, allowed: &[true; 8] };
+    let shape = Shape { client: 0, mode, operations, allowed: &[true; 8], rounds: 1 };
     let (plan, carried) = run(&line(8), &shape, &[], |_| {});
     // Without jitter it takes exactly what was expected: nothing more is waited for.
     assert_eq!(Duration::from_micros(carried.told), plan.latency, "{plan:?}");
@@ -129,12 +129,78 @@ fn reads_alone_make_nothing_durable() {
     assert_eq!((carried.then, carried.touched), (carried.later, set(&[1])));
 }
 
+fn take(home: usize, copies: &[usize]) -> DataOperation<'_> {
+    DataOperation { pooled: true, ..write(home, copies) }
+}
+
+#[test]
+fn units_are_durable_in_the_region_that_serves_them_and_nowhere_else() {
+    let read = DataOperation { write: false, staleness: LAG, ..write(7, &[3]) };
+    for mode in [Mode::StrongRegional, Mode::EventualGlobal] {
+        let (plan, carried) = one(mode, &[take(7, &[2, 4]), take(5, &[2]), read]);
+        assert_eq!((plan.kind, &plan.served_by[..]), (Kind::Pool, &[2, 2, 3][..]));
+        assert_eq!(carried.then.writes, [set(&[2]), set(&[2]), set(&[])]);
+        assert_eq!(carried.then, carried.later);
+        let (plan, carried) = one(mode, &[take(7, &[2, 4]), take(5, &[3])]);
+        assert_eq!((plan.kind, &plan.served_by[..]), (Kind::TwoPhase, &[2, 3][..]));
+        assert_eq!(carried.later.writes, [set(&[2]), set(&[3])]);
+        assert_eq!(carried.then.decision, set(&[plan.coordinator]));
+    }
+    // There a part in one region is not enough, so it is no part.
+    let (plan, carried) = one(Mode::StrongGlobal, &[take(2, &[3, 7])]);
+    assert_eq!((plan.kind, &carried.then.writes[..]), (Kind::Local, &[set(&[2, 3])][..]));
+    assert_eq!(carried.later.writes, [set(&[2, 3, 7])]);
+}
+
+/// Units that are taken where no part is, or in two regions without a decision, are found.
+#[test]
+fn units_that_are_not_there_are_found() {
+    let operations = [take(2, &[3, 4]), take(6, &[3])];
+    let mode = Mode::StrongRegional;
+    let shape = Shape { client: 0, mode, operations: &operations, allowed: &[true; 8], rounds: 1 };
+    let map = line(8);
+    let plans = PlanMap::new(&map, ZONES, LAG).expect("every pair is known");
+    let is_found = |kind: Kind, served_by: [usize; 2]| {
+        let plan = plans.plan(&shape).expect("a plan");
+        let plan = TransactionPlan { kind, served_by: served_by.to_vec(), ..plan };
+        let durability = plans.durability(&shape, &plan);
+        let mut ways = Exact { map: &map, late: &[], next: 0 };
+        let carried = carry((&shape, &plan), &durability, &[0; 2], &mut ways);
+        is_weaker(&shape, &plan, &carried)
+    };
+    assert!(!is_found(Kind::Pool, [3, 3]) && !is_found(Kind::TwoPhase, [2, 6]));
+    // Region 5 holds no part; without a decision one pool may say no.
+    assert!(is_found(Kind::TwoPhase, [5, 3]) && is_found(Kind::TwoPhase, [2, 2]));
+    assert!(is_found(Kind::Pool, [2, 3]) && is_found(Kind::Local, [4, 6]));
+}
+
+/// Each round is durable before the next one begins, and the decision waits for all of them.
+#[test]
+fn each_round_is_gone_message_by_message() {
+    let operations = [write(2, &[3, 4]), take(6, &[5, 7])];
+    for mode in [Mode::StrongGlobal, Mode::StrongRegional, Mode::EventualGlobal] {
+        for rounds in 1..=ROUNDS_MAX {
+            let shape =
+                Shape { client: 4, mode, operations: &operations, allowed: &[true; 8], rounds };
+            let (plan, carried) = run(&line(8), &shape, &[], |_| {});
+            assert_eq!(plan.kind, Kind::TwoPhase);
+            assert_eq!(Duration::from_micros(carried.told), plan.latency, "{mode:?} {rounds}");
+            assert!(!is_weaker(&shape, &plan, &carried), "{carried:?}");
+        }
+    }
+}
+
 /// Who is told too early is caught, whatever is left out.
 #[test]
 fn a_client_that_is_told_too_early_is_found() {
     let operations = [write(2, &[3, 4]), write(6, &[5, 7])];
-    let strong =
-        Shape { client: 4, mode: Mode::StrongGlobal, operations: &operations, allowed: &[true; 8] };
+    let strong = Shape {
+        client: 4,
+        mode: Mode::StrongGlobal,
+        operations: &operations,
+        allowed: &[true; 8],
+        rounds: 1,
+    };
     let is_found = |shape: &Shape<'_>, weaken: fn(&mut Durability)| {
         let (plan, carried) = run(&line(8), shape, &[], weaken);
         is_weaker(shape, &plan, &carried)
@@ -162,8 +228,9 @@ prop_compose! {
         holders in prop::sample::subsequence((0..8_usize).collect::<Vec<_>>(), 1..=5).prop_shuffle(),
         write in prop::bool::weighted(0.7),
         stale in any::<bool>(),
-    ) -> (Vec<usize>, bool, bool) {
-        (holders, write, stale)
+        pooled in prop::bool::weighted(0.6),
+    ) -> (Vec<usize>, bool, bool, bool) {
+        (holders, write, stale, write && pooled)
     }
 }
 
@@ -182,19 +249,21 @@ proptest! {
         ]),
         allowed in prop::collection::vec(prop::bool::weighted(0.8), 8),
         client in 0..8_usize,
+        rounds in 1..=ROUNDS_MAX,
         late in prop::collection::vec(0..200_000_u64, 1..40),
     ) {
         let operations: Vec<_> = data
             .iter()
-            .map(|(holders, write, stale)| DataOperation {
+            .map(|(holders, write, stale, pooled)| DataOperation {
                 write: *write,
                 home: holders[0],
                 copies: &holders[1..],
                 staleness: if *stale { LAG } else { Duration::ZERO },
                 bytes: 0,
+                pooled: *pooled,
             })
             .collect();
-        let shape = Shape { client, mode, operations: &operations, allowed: &allowed };
+        let shape = Shape { client, mode, operations: &operations, allowed: &allowed, rounds };
         let map = line(8);
         let plans = PlanMap::new(&map, ZONES, LAG).expect("every pair is known");
         let is_strong = mode == Mode::StrongGlobal;
@@ -210,6 +279,9 @@ proptest! {
             return Ok(());
         };
         prop_assert!(operations.iter().all(enough), "{plan:?}");
+        // When no message is late, it takes exactly what was expected.
+        let (plan, carried) = run(&map, &shape, &[], |_| {});
+        prop_assert_eq!(Duration::from_micros(carried.told), plan.latency, "{:?}", plan);
         prop_assert_eq!(plan.mode, mode);
         let (plan, carried) = run(&map, &shape, &late, |_| {});
         prop_assert!(!is_weaker(&shape, &plan, &carried), "{:?} {:?}", plan, carried);
@@ -219,11 +291,17 @@ proptest! {
         for quorum in quorums {
             prop_assert!(quorum.regions.iter().all(|region| allowed[*region]), "{:?}", quorum);
         }
-        // In the end each holder that is allowed has each write.
-        for (operation, held) in operations.iter().zip(&carried.later.writes) {
+        // In the end each holder that is allowed has each write, and units are taken from one part.
+        let served = operations.iter().zip(&plan.served_by);
+        for ((operation, server), held) in served.zip(&carried.later.writes) {
             let copies = operation.copies.iter().copied().filter(|copy| allowed[*copy]);
             let holders: BTreeSet<usize> = copies.chain([operation.home]).collect();
-            let wanted = if operation.write { holders } else { BTreeSet::new() };
+            prop_assert!(holders.contains(server), "{:?}", plan);
+            let wanted = match operation {
+                one if !one.write => BTreeSet::new(),
+                one if one.pooled && !is_strong => set(&[*server]),
+                _ => holders,
+            };
             prop_assert_eq!(held, &wanted);
         }
     }

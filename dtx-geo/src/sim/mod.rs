@@ -36,7 +36,7 @@ pub use check::{CHECKED_UNITS_MAX, Checker, Disk, changes, left};
 pub use fidelity::{Fidelity, fidelity};
 pub use phases::{PhaseComparison, PhaseOutcome, PhaseRow, PlaceRow, Way, compare_phases};
 pub use places::{Longer, PlaceWay, PlacesRow, compare_places};
-pub use plans::{CostModel, cost_model, drawn_latency};
+pub use plans::{ByRounds, CostModel, cost_model, drawn_latency};
 pub use pools::{Setup, compare, throughput};
 pub use result::{Comparison, Outcome, Throughput};
 pub use workload::{UnknownWorkload, Workload};

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     model::{Jitter, JitterMap, Provider, Rng, RttMap, Shipped},
-    plan::{DataOperation, Kind, Mode, PlanMap, Shape, TransactionPlan},
+    plan::{DataOperation, Kind, Mode, PlanMap, ROUNDS_MAX, Shape, TransactionPlan},
     pool::Member,
     sim::{
         carry::{Carried, Ways, carry, is_outside, is_weaker},
@@ -39,6 +39,8 @@ pub struct CostModel {
     pub plans: usize,
     /// Those among them that need a two-phase commit.
     pub two_phase: usize,
+    /// Those among them that take all their units in one region.
+    pub pool: usize,
     /// How far the expected latency is from the simulated median, on average, as a share of that.
     pub mean_off: f64,
     /// The same of the worst one.
@@ -49,10 +51,23 @@ pub struct CostModel {
     pub sooner: f64,
     /// The same beside the coordinator in the home of most that is written.
     pub sooner_than_home: f64,
+    /// The two-phase plans with one round, with two and with three.
+    pub by_rounds: [ByRounds; ROUNDS_MAX as usize],
     /// Transactions that were carried out, and told with less durable than their mode promises.
     pub weaker: u64,
     /// Of these, transactions that came to a region that is not allowed.
     pub outside: u64,
+}
+
+/// What moving the coordinator gains in plans of so many rounds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct ByRounds {
+    /// Plans with a two-phase commit.
+    pub two_phase: usize,
+    /// How much sooner than with the coordinator at the client they end, on average.
+    pub sooner: f64,
+    /// The same beside the coordinator in the home of most that is written.
+    pub sooner_than_home: f64,
 }
 
 impl CostModel {
@@ -138,25 +153,36 @@ fn of(provider: Provider, seed: u64) -> CostModel {
         provider: provider.name(),
         plans: PLANS,
         two_phase: 0,
+        pool: 0,
         mean_off: 0.0,
         worst_off: 0.0,
         mean_gap: 0.0,
         sooner: 0.0,
         sooner_than_home: 0.0,
+        by_rounds: [ByRounds::default(); ROUNDS_MAX as usize],
         weaker: 0,
         outside: 0,
     };
     for _ in 0..PLANS {
         let copies: Vec<_> =
             (0..1 + rng.below(8)).map(|_| distinct(regions, 3, &mut rng)).collect();
+        // In three tenths of them all that is written takes units, in the others a fifth of it. In
+        // half of them all parts are in the same regions.
+        let (all_pooled, one_place) = (rng.chance(300), rng.chance(500));
         let operations: Vec<_> = copies
             .iter()
-            .map(|copies| DataOperation {
-                write: rng.chance(700),
-                home: copies[0],
-                copies: &copies[1..],
-                staleness: LAG * rng.below(3) as u32,
-                bytes: 0,
+            .map(|own| {
+                let write = rng.chance(700);
+                let pooled = write && (all_pooled || rng.chance(200));
+                let holders = if pooled && one_place { &copies[0] } else { own };
+                DataOperation {
+                    write,
+                    home: holders[0],
+                    copies: &holders[1..],
+                    staleness: LAG * rng.below(3) as u32,
+                    bytes: 0,
+                    pooled,
+                }
             })
             .collect();
         let modes = [Mode::StrongGlobal, Mode::StrongRegional, Mode::EventualGlobal];
@@ -164,12 +190,17 @@ fn of(provider: Provider, seed: u64) -> CostModel {
         let client = rng.below(regions as u64) as usize;
         let mut allowed: Vec<bool> = (0..regions).map(|_| rng.chance(600)).collect();
         copies.iter().flatten().for_each(|region| allowed[*region] = true);
-        let shape = Shape { client, mode, operations: &operations, allowed: &allowed };
+        let rounds = 1 + rng.below(u64::from(ROUNDS_MAX)) as u32;
+        let shape = Shape { client, mode, operations: &operations, allowed: &allowed, rounds };
         let mut drawn = Drawn { network: &network, zones: Jitter::of_mean(ZONES), rng: &mut rng };
         model.add(&plans, &shape, &mut drawn);
     }
     model.sooner /= model.two_phase.max(1) as f64;
     model.sooner_than_home /= model.two_phase.max(1) as f64;
+    for row in &mut model.by_rounds {
+        row.sooner /= row.two_phase.max(1) as f64;
+        row.sooner_than_home /= row.two_phase.max(1) as f64;
+    }
     model
 }
 
@@ -188,12 +219,19 @@ impl CostModel {
         self.worst_off = self.worst_off.max(off);
         let bound = plans.bound(shape).expect("it was planned").as_secs_f64();
         self.mean_gap += (latency / bound - 1.0) / PLANS as f64;
+        self.pool += usize::from(plan.kind == Kind::Pool);
         if plan.kind == Kind::TwoPhase {
             self.two_phase += 1;
             let at = |region| Some(1.0 - latency / plans.at(shape, region).ok()?.as_secs_f64());
             // Who waits may be where nothing may be coordinated: then there is no such baseline.
-            self.sooner += at(shape.client).unwrap_or(0.0);
-            self.sooner_than_home += at(most_written(shape)).unwrap_or(0.0);
+            let sooner = at(shape.client).unwrap_or(0.0);
+            let than_home = at(most_written(shape)).unwrap_or(0.0);
+            self.sooner += sooner;
+            self.sooner_than_home += than_home;
+            let row = &mut self.by_rounds[shape.rounds as usize - 1];
+            row.two_phase += 1;
+            row.sooner += sooner;
+            row.sooner_than_home += than_home;
         }
     }
 }
@@ -235,7 +273,10 @@ mod tests {
             println!("{model:?}");
             assert_eq!(model.broken(), Vec::<String>::new());
             assert!(model.two_phase >= 50 && model.sooner > 0.0, "{model:?}");
-            assert!(model.sooner_than_home > 0.0, "{model:?}");
+            assert!(model.sooner_than_home > 0.0 && model.pool >= 30, "{model:?}");
+            // From two rounds on it pays to leave the client.
+            let [one, two, three] = model.by_rounds.map(|row| row.sooner);
+            assert!(2.0 * one < two.min(three), "{model:?}");
         }
     }
 }

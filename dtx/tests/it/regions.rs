@@ -342,6 +342,7 @@ async fn a_coordinator_carries_a_plan_out_at_its_times() {
         copies: &[],
         staleness: Duration::ZERO,
         bytes: 100,
+        pooled: false,
     };
     let operations = [write("us-west-2"), write("eu-west-1"), write("ap-northeast-1")];
     let shape = Shape {
@@ -349,6 +350,7 @@ async fn a_coordinator_carries_a_plan_out_at_its_times() {
         mode: Mode::StrongRegional,
         operations: &operations,
         allowed: &[true; 5],
+        rounds: 1,
     };
     let plan = plans.plan(&shape).unwrap();
     assert_eq!(plan.kind, Kind::TwoPhase);
