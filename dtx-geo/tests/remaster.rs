@@ -5,7 +5,7 @@ use std::time::Duration;
 use dtx_core::name::RegionName;
 use dtx_geo::{
     model::{Prices, Rng, RttMap},
-    plan::{DataOperation, Kind, Mode, Move, PlanError, PlanMap, Remaster, Shape},
+    plan::{DataOperation, HomeMove, Kind, Mode, PlanError, PlanMap, Remaster, Shape},
 };
 
 const ZONES: Duration = Duration::from_millis(1);
@@ -50,13 +50,13 @@ fn ms(millis: u64) -> Duration {
 
 fn found(shape: &Shape<'_>, repeats: u64) -> Option<Remaster> {
     let (map, prices) = (line(), prices());
-    let wanted = Move { repeats, data: &[], map: &map, prices: &prices };
+    let wanted = HomeMove { repeats, data: &[], map: &map, prices: &prices };
     plans(&map).remaster(shape, &wanted).expect("a plan")
 }
 
 fn to(shape: &Shape<'_>, region: usize, data: &[u64]) -> Option<Remaster> {
     let (map, prices) = (line(), prices());
-    let wanted = Move { repeats: 0, data, map: &map, prices: &prices };
+    let wanted = HomeMove { repeats: 0, data, map: &map, prices: &prices };
     let all = plans(&map).remasters(shape, &wanted).expect("a plan");
     all.into_iter().find(|found| found.region == region)
 }
@@ -106,7 +106,7 @@ fn the_best_region_depends_on_how_often_it_is_repeated() {
     let (two, prices) = ([write(1, &[]), write(2, &[])], prices());
     let shape = Shape { operations: &two, allowed: &[true; 3], ..shape };
     let best = |repeats| {
-        let wanted = Move { repeats, data: &[], map: &map, prices: &prices };
+        let wanted = HomeMove { repeats, data: &[], map: &map, prices: &prices };
         let best = plans(&map).remaster(&shape, &wanted).expect("a plan")?;
         Some((best.region, best.takes, best.plan.latency))
     };
@@ -160,7 +160,7 @@ fn what_cannot_be_planned_cannot_be_moved() {
     let few = [write(5, &[2])];
     let strong = shape(0, Mode::StrongGlobal, &few);
     let (map, prices) = (line(), prices());
-    let wanted = Move { repeats: 9, data: &[], map: &map, prices: &prices };
+    let wanted = HomeMove { repeats: 9, data: &[], map: &map, prices: &prices };
     assert_eq!(plans(&map).remaster(&strong, &wanted), Err(PlanError::Copies(0)));
     assert_eq!(plans(&map).remasters(&strong, &wanted), Err(PlanError::Copies(0)));
 }
@@ -202,7 +202,7 @@ fn no_other_move_is_better_and_none_leaves_the_allowed_regions() {
         let (mode, rounds) = (modes[rng.below(3) as usize], 1 + rng.below(3) as u32);
         let shape = Shape { client, mode, operations: &operations, allowed: &allowed, rounds };
         let repeats = rng.below(6);
-        let wanted = Move { repeats, data: &[], map: &map, prices: &prices };
+        let wanted = HomeMove { repeats, data: &[], map: &map, prices: &prices };
         let Ok(before) = plans.plan(&shape) else { continue };
         let now = before.latency * repeats as u32;
         let mut least = now;

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use dtx::geo::{
     model::{JitterMap, Provider, RttMap, Shipped},
     plan::{
-        Criterion, DataOperation, Kind, Market, Mode, Move, Offer, PlanError, PlanMap, Quorum,
+        Criterion, DataOperation, HomeMove, Kind, Market, Mode, Offer, PlanError, PlanMap, Quorum,
         Remaster, Risk, Shape, TransactionPlan,
     },
     sim::drawn_latency,
@@ -21,9 +21,6 @@ use crate::{
 
 /// The largest file, in bytes.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
-/// Round trip to most of the zones of a region, where the file does not say: the middle of what is
-/// measured.
-const ZONES_MS: f64 = 0.76;
 /// How far copies are behind, where the file does not say.
 const LAG_MS: f64 = 1_000.0;
 /// How often a region fails, where the file does not say: what clouds promise of a database in one.
@@ -304,7 +301,10 @@ impl Planner<'_> {
     }
 
     fn planned(&self, shape: &Shape<'_>, by: By) -> Result<PlanReport, String> {
-        let zones = millis("zones_ms", self.file.zones_ms.unwrap_or(ZONES_MS))?;
+        let zones = match self.file.zones_ms {
+            Some(zones) => millis("zones_ms", zones)?,
+            None => Shipped::zones(self.provider).median(),
+        };
         let lag = millis("lag_ms", self.file.lag_ms.unwrap_or(LAG_MS))?;
         let plans = PlanMap::new(self.map, zones, lag).ok_or("a pair of the map is not known")?;
         let entry = self.file.risk.as_ref();
@@ -359,7 +359,7 @@ impl Planner<'_> {
         let Some(repeats) = self.file.repeats else { return Ok(None) };
         let entries = self.file.operations.iter();
         let data: Vec<u64> = entries.map(|entry| entry.data_bytes.unwrap_or(entry.bytes)).collect();
-        let wanted = Move { repeats, data: &data, map: market.map, prices: market.prices };
+        let wanted = HomeMove { repeats, data: &data, map: market.map, prices: market.prices };
         plans.remaster(shape, &wanted)
     }
 

@@ -24,7 +24,7 @@ pub use keep::{GAIN_MIN, Keeper, LOOKS};
 pub use map::PlanMap;
 pub use money::Transfer;
 pub use offer::{Criterion, Market, Offer};
-pub use remaster::{Move, Remaster};
+pub use remaster::{HomeMove, Remaster};
 pub use replica_set::{REPLICAS_MAX, ReplicaSet, ReplicaSetError, replicas};
 pub use risk::{Risk, RiskError};
 pub use search::NODES_MAX;

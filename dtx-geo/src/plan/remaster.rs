@@ -12,7 +12,7 @@ use crate::{
 
 /// What homes are moved for, and over what.
 #[derive(Clone, Copy, Debug)]
-pub struct Move<'a> {
+pub struct HomeMove<'a> {
     /// How many such transactions are expected before the data is needed elsewhere, one after the
     /// other.
     pub repeats: u64,
@@ -64,7 +64,7 @@ impl PlanMap {
     pub fn remaster(
         &self,
         shape: &Shape<'_>,
-        wanted: &Move<'_>,
+        wanted: &HomeMove<'_>,
     ) -> Result<Option<Remaster>, PlanError> {
         let now = u128::from(wanted.repeats) * self.plan(shape)?.latency.as_nanos();
         let moves = self.remasters(shape, wanted)?.into_iter();
@@ -81,7 +81,7 @@ impl PlanMap {
     pub fn remasters(
         &self,
         shape: &Shape<'_>,
-        wanted: &Move<'_>,
+        wanted: &HomeMove<'_>,
     ) -> Result<Vec<Remaster>, PlanError> {
         let now = self.plan(shape)?.latency;
         let regions = (0..shape.allowed.len()).filter(|region| shape.allowed[*region]);
@@ -98,7 +98,7 @@ impl PlanMap {
     fn moved(
         &self,
         shape: &Shape<'_>,
-        wanted: &Move<'_>,
+        wanted: &HomeMove<'_>,
         now: Duration,
         (region, moved): (usize, Vec<usize>),
     ) -> Result<Remaster, PlanError> {
@@ -128,7 +128,7 @@ fn with_home_as_copy(operation: &DataOperation<'_>, region: usize) -> Vec<usize>
 }
 
 /// What it costs to send the data of an operation to its new home, in US dollars.
-fn sent(shape: &Shape<'_>, wanted: &Move<'_>, index: usize, region: usize) -> Option<f64> {
+fn sent(shape: &Shape<'_>, wanted: &HomeMove<'_>, index: usize, region: usize) -> Option<f64> {
     let operation = &shape.operations[index];
     if operation.copies.contains(&region) {
         return Some(0.0);
