@@ -208,6 +208,7 @@ fn own(map: &RttMap, seed: u64) -> Vec<Fidelity> {
         for client in COORDINATORS {
             let shape = Shape {
                 client: index(map, client),
+                rounds: 1,
                 mode: Mode::StrongGlobal,
                 operations: &operations,
                 allowed: &allowed,
@@ -232,7 +233,14 @@ fn own(map: &RttMap, seed: u64) -> Vec<Fidelity> {
 }
 
 fn written(home: usize, copies: &[usize]) -> DataOperation<'_> {
-    DataOperation { write: true, home, copies, staleness: Duration::ZERO, bytes: 100 }
+    DataOperation {
+        write: true,
+        pooled: false,
+        home,
+        copies,
+        staleness: Duration::ZERO,
+        bytes: 100,
+    }
 }
 
 /// The soonest two-phase commit, also where one home would need none: three shards in one region are
