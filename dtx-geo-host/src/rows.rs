@@ -211,6 +211,8 @@ impl RegionRows {
         let known = cells.load_totals(&totals.value);
         let known = known.map_err(damaged(row_key(RowName::Totals)))?;
         if (known.writer, known.write) == (self.kept.writer, self.kept.write) {
+            // It is there. Nobody has said that it stays.
+            self.store.until_durable().await?;
             return Ok(Some(totals.version));
         }
         if totals.version == self.version { Ok(None) } else { Err(PoolError::Taken) }

@@ -138,7 +138,9 @@ async fn end(inner: Arc<Inner>, gid: Gid, end: BranchEnd) -> Result<bool, Failur
         Ok(Err(sqlx::Error::Database(error)))
             if error.code().is_some_and(|code| code == UNDEFINED_OBJECT) =>
         {
-            Ok(false)
+            drop(connection);
+            // Whoever ended it may have been told nothing yet.
+            inner.confirm().await.map(|()| false)
         }
         Ok(Err(error)) => Err(Failure::of(&error, Effect::Unknown)),
         Err(_) => {

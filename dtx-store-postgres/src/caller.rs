@@ -99,9 +99,14 @@ impl PgInbox {
             return Err(invalid(OPERATION, context));
         }
         let query = self.store.inner.sql.once.query().bind(codec::id(tx));
-        let done = query.bind(operation.to_owned()).execute(connection).await;
-        let done = done.map_err(|error| Failure::of(&error, Effect::None).into_error(OPERATION))?;
-        Ok(if done.rows_affected() == 1 { Once::First } else { Once::Repeated })
+        let failed = |error| Failure::of(&error, Effect::None).into_error(OPERATION);
+        let done = query.bind(operation.to_owned()).execute(&mut *connection).await;
+        if done.map_err(failed)?.rows_affected() == 1 {
+            return Ok(Once::First);
+        }
+        // The commit of the caller, who changes nothing then, waits for the one that did it.
+        let confirm = self.store.inner.sql.confirm.query().execute(connection).await;
+        confirm.map(|_| Once::Repeated).map_err(failed)
     }
 
     /// Forgets up to `limit` entries that are older than this, and says how many. What is

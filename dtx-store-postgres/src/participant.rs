@@ -82,6 +82,10 @@ impl ParticipantStore for PgStore {
         rows::write(&self.inner, sets).await
     }
 
+    async fn until_durable(&self) -> Result<(), StoreError> {
+        self.inner.confirm().await.map_err(|failure| failure.into_error("until_durable"))
+    }
+
     async fn scan(
         &self,
         scope: &Scope,

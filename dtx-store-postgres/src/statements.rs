@@ -39,6 +39,13 @@ macro_rules! statements {
 const RECORD: &str = "h.tx, h.namespace, h.key, h.accepted_at, h.definition, r.version, r.writer, \
     r.number, r.verdict, r.written_at, r.due, r.summary, r.state";
 
+/// What makes the end of its statement wait for the standbys that the server waits for, if there
+/// are any: a commit that is later in the log than all that the statement has read. A transaction
+/// whose writer gave up, or that a crash of the server has ended, can be read before its standbys
+/// have it, and a reader by itself waits for none.
+const CONFIRM: &str = "(SELECT CASE WHEN current_setting('synchronous_standby_names') <> '' \
+    THEN pg_logical_emit_message(true, 'dtx', '') END)";
+
 /// Whether message `o` can be sent: it is due, and so is all before it of its key.
 const SENDABLE: &str = "NOT o.dead AND o.due <= {schema}.now_us() AND (o.key IS NULL OR NOT \
     EXISTS (SELECT 1 FROM {schema}.outbox AS e WHERE e.lane = o.lane AND e.key = o.key AND \
@@ -48,14 +55,15 @@ statements! {
     now: "SELECT {schema}.now_us()";
     commit: "SELECT code, version, verdict, owner FROM {schema}.commit_1($1, $2, $3, $4, $5, $6, \
         $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)";
-    load: &format!("SELECT {RECORD} FROM unnest($1::uuid[]) AS i (tx) \
+    confirm: &format!("SELECT {CONFIRM}");
+    load: &format!("SELECT {RECORD}, {CONFIRM} FROM unnest($1::uuid[]) AS i (tx) \
         JOIN {{schema}}.head AS h ON h.tx = i.tx CROSS JOIN LATERAL ( \
             SELECT version, writer, number, verdict, written_at, due, summary, state \
                 FROM {{schema}}.open WHERE tx = i.tx \
             UNION ALL \
             SELECT version, writer, number, verdict, written_at, NULL, summary, state \
                 FROM {{schema}}.ended WHERE tx = i.tx) AS r");
-    open: &format!("SELECT {RECORD}, c.now FROM (SELECT {{schema}}.now_us() AS now) AS c \
+    open: &format!("SELECT {RECORD}, c.now, CASE WHEN h.tx IS NOT NULL THEN {CONFIRM} END FROM (SELECT {{schema}}.now_us() AS now) AS c \
         LEFT JOIN (SELECT * FROM {{schema}}.open \
             WHERE shard = $1 AND due <= $2 AND (due, tx) > ($3, $4) \
             ORDER BY due, tx LIMIT $5) AS r ON true \
@@ -134,8 +142,8 @@ statements! {
     claim_row: "SELECT taken, began, now, version, value, mark_version, mark \
         FROM {schema}.claim_row_1($1, $2, $3)";
     finish_row: "SELECT {schema}.finish_row_1($1, $2, $3, $4, $5)";
-    branches: "SELECT gid FROM pg_catalog.pg_prepared_xacts \
-        WHERE database = current_database() AND starts_with(gid, $1) ORDER BY prepared";
+    branches: &format!("SELECT gid, {CONFIRM} FROM pg_catalog.pg_prepared_xacts \
+        WHERE database = current_database() AND starts_with(gid, $1) ORDER BY prepared");
     once: "INSERT INTO {schema}.done_once (tx, operation, done_at) \
         VALUES ($1, $2, {schema}.now_us()) ON CONFLICT DO NOTHING";
     forget_once: "DELETE FROM {schema}.done_once AS d USING ( \
@@ -150,7 +158,7 @@ statements! {
         WHERE id = $1 AND dead RETURNING 1";
     outbox_discard: "DELETE FROM {schema}.outbox WHERE id = $1 AND dead RETURNING 1";
     relay_idle: "SELECT set_config('idle_in_transaction_session_timeout', $1, true)";
-    relay_take: &format!("SELECT l.lane FROM {{schema}}.outbox_lane AS l WHERE EXISTS ( \
+    relay_take: &format!("SELECT l.lane, current_setting('synchronous_standby_names') <> '' FROM {{schema}}.outbox_lane AS l WHERE EXISTS ( \
             SELECT 1 FROM {{schema}}.outbox AS o WHERE o.lane = l.lane AND {SENDABLE}) \
         ORDER BY random() LIMIT 1 FOR UPDATE OF l SKIP LOCKED");
     relay_read: &format!("SELECT o.position, o.id, o.key, o.topic, o.payload, o.attempts \

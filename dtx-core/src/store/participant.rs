@@ -187,6 +187,16 @@ pub trait ParticipantStore: Debug + Send + Sync + 'static {
     /// `TooLate`.
     async fn write(&self, sets: &[RowSet]) -> Vec<RowWriteResult>;
 
+    /// Waits until all that was read so far is as durable as what [`write`](Self::write) has
+    /// acknowledged. Whoever tells others what it has read, and writes nothing itself before that,
+    /// waits for this first.
+    ///
+    /// By itself at once: it is for stores in which a row can be read before it is durable, such
+    /// as a server whose standbys have not confirmed the write, and whose writer was not told.
+    async fn until_durable(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// **P12** The rows of a scope whose key begins with `prefix`. **P13** They are in key order,
     /// and page after page each comes once.
     ///

@@ -106,6 +106,10 @@ impl ParticipantStore for Hanging {
         pending().await
     }
 
+    async fn until_durable(&self) -> Result<(), StoreError> {
+        self.inner.until_durable().await
+    }
+
     async fn scan(
         &self,
         scope: &Scope,

@@ -304,6 +304,10 @@ impl<S: ParticipantStore> ParticipantStore for Recorded<S> {
         results
     }
 
+    async fn until_durable(&self) -> Result<(), StoreError> {
+        self.inner.until_durable().await
+    }
+
     async fn scan(
         &self,
         scope: &Scope,

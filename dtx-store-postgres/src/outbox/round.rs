@@ -91,12 +91,18 @@ impl Relay {
             transaction.rollback().await.map_err(failure)?;
             return Ok(Round::default());
         };
+        let waits_for_standbys: bool = lane.try_get(1).map_err(failure)?;
         let lane: i32 = lane.try_get(0).map_err(failure)?;
         let limit = i64::try_from(self.settings.batch_messages_max).unwrap_or(i64::MAX);
         let query = inner.sql.relay_read.query().bind(lane).bind(limit);
         let rows = query.fetch_all(&mut *transaction).await.map_err(failure)?;
         let line: Result<VecDeque<_>, _> = rows.iter().map(read).collect();
-        let (sent, failed) = self.send_all(line.map_err(failure)?).await;
+        let line = line.map_err(failure)?;
+        if waits_for_standbys {
+            // What was sent must not be lost with the server. It takes a second connection.
+            inner.confirm().await?;
+        }
+        let (sent, failed) = self.send_all(line).await;
         let dead = failed.iter().filter(|one| self.is_dead(one)).count() as u64;
         let round =
             Round { took: true, sent: sent.len() as u64, failed: failed.len() as u64, dead };

@@ -10,4 +10,5 @@ mod opening;
 mod rivals;
 mod standby;
 mod tls;
+mod unconfirmed;
 mod unprepared;

@@ -25,13 +25,13 @@ use tokio::{
 use super::harness::folder;
 
 /// A server and a standby that follows it.
-struct Pair {
-    primary: Server,
-    standby: Server,
+pub(super) struct Pair {
+    pub(super) primary: Server,
+    pub(super) standby: Server,
 }
 
 impl Pair {
-    fn start(name: &str) -> Self {
+    pub(super) fn start(name: &str) -> Self {
         let primary = Server::start(&Postgres, &folder(&format!("{name}-primary")));
         let primary = primary.expect("it starts");
         let folder = folder(&format!("{name}-standby"));
@@ -41,12 +41,12 @@ impl Pair {
     }
 }
 
-fn config(url: &str) -> PgConfig {
+pub(super) fn config(url: &str) -> PgConfig {
     PgConfig::from_url(url).expect("valid")
 }
 
 /// Waits until a question is answered with yes.
-async fn until(pool: &sqlx::PgPool, question: &'static str) {
+pub(super) async fn until(pool: &sqlx::PgPool, question: &'static str) {
     let end = Instant::now() + Duration::from_secs(30);
     while !sqlx::query_scalar::<_, bool>(question).fetch_one(pool).await.expect("asked") {
         assert!(Instant::now() < end, "{question}");
@@ -55,7 +55,7 @@ async fn until(pool: &sqlx::PgPool, question: &'static str) {
 }
 
 /// Has the standbys of this name waited for; none when it is empty.
-async fn wait_for_standbys(pool: &sqlx::PgPool, names: &'static str) {
+pub(super) async fn wait_for_standbys(pool: &sqlx::PgPool, names: &'static str) {
     let set = match names {
         "" => "ALTER SYSTEM RESET synchronous_standby_names",
         _ => "ALTER SYSTEM SET synchronous_standby_names = '*'",
@@ -66,7 +66,7 @@ async fn wait_for_standbys(pool: &sqlx::PgPool, names: &'static str) {
 }
 
 const UNSET: &str = "SELECT current_setting('synchronous_standby_names') = ''";
-const SYNC: &str = "SELECT count(*) = 1 FROM pg_stat_replication WHERE sync_state = 'sync'";
+pub(super) const SYNC: &str = "SELECT count(*) = 1 FROM pg_stat_replication WHERE sync_state = 'sync'";
 const CONNECTED: &str = "SELECT count(*) = 1 FROM pg_stat_replication WHERE state = 'streaming'";
 
 #[tokio::test]

@@ -154,6 +154,10 @@ impl<S: ParticipantStore> ParticipantStore for ChaosStore<S> {
         sets.iter().filter_map(failed).collect()
     }
 
+    async fn until_durable(&self) -> Result<(), StoreError> {
+        self.inner.until_durable().await
+    }
+
     async fn scan(
         &self,
         scope: &Scope,

@@ -129,6 +129,10 @@ impl ParticipantStore for BrittleRows {
         }
     }
 
+    async fn until_durable(&self) -> Result<(), StoreError> {
+        self.inner.until_durable().await
+    }
+
     async fn scan(
         &self,
         scope: &Scope,

@@ -129,6 +129,10 @@ impl<S: ParticipantStore> ParticipantStore for BrittleUnits<S> {
         self.inner.write(sets).await
     }
 
+    async fn until_durable(&self) -> Result<(), StoreError> {
+        self.inner.until_durable().await
+    }
+
     async fn scan(
         &self,
         scope: &Scope,

@@ -162,17 +162,27 @@ impl StoredInbox {
                     break;
                 }
             };
-            let mut writes = Vec::new();
+            let (mut writes, mut known) = (Vec::new(), Vec::new());
             for (group, rows) in groups.iter().zip(&read) {
                 let evaluated = self.evaluate(group, (rows, &gone), jobs);
                 match evaluated.set {
                     Some(set) => writes.push((set, evaluated.results)),
-                    None => place(&mut results, evaluated.results),
+                    None => known.extend(evaluated.results),
                 }
             }
+            place(&mut results, self.told(known).await);
             self.write_claims(writes, jobs, &mut results).await;
         }
         results.into_iter().map(|r| r.unwrap_or_else(|| Claimed::Fault(conflicts()))).collect()
+    }
+
+    /// An earlier answer may be read before it is durable.
+    async fn told(&self, known: Vec<(usize, Claimed)>) -> Vec<(usize, Claimed)> {
+        if known.is_empty() {
+            return known;
+        }
+        let Err(error) = self.store.until_durable().await else { return known };
+        known.into_iter().map(|(index, _)| (index, Claimed::Fault(error_like(&error)))).collect()
     }
 
     /// The rows, and which of the hosts that have claims in them are gone.
@@ -368,13 +378,19 @@ impl StoredInbox {
         slots.into_iter().map(end).collect()
     }
 
+    async fn read_durable(&self, groups: &[Group]) -> Result<Vec<ScopeRows>, StoreError> {
+        let read = self.store.read(&reads(groups)).await?;
+        self.store.until_durable().await?;
+        Ok(read)
+    }
+
     /// Takes the newest rows of those whose write did not apply, or may have applied unseen.
     async fn reread(&self, again: &[usize], slots: &mut [Finish<'_>]) {
         if again.is_empty() {
             return;
         }
         let groups = self.groups(again, |index| slots[index].command);
-        let read = match self.store.read(&reads(&groups)).await {
+        let read = match self.read_durable(&groups).await {
             Ok(read) => read,
             Err(error) => {
                 again.iter().for_each(|i| slots[*i].told = Some(Err(error_like(&error))));

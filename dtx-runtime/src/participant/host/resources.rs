@@ -60,7 +60,8 @@ async fn round(served: &Served, open: Open) -> (Vec<(Job, Settled)>, Open) {
         Ok(rows) => rows,
         Err(error) => return (faults(open, &error), Vec::new()),
     };
-    let mut settled = Vec::new();
+    // What is answered by what was read, and what waits for a write.
+    let mut known = Vec::new();
     let mut sets: Vec<RowSet> = Vec::new();
     let mut waiting = Vec::new();
     for (((scope, jobs), keys), rows) in open.into_iter().zip(keys).zip(rows) {
@@ -69,13 +70,14 @@ async fn round(served: &Served, open: Open) -> (Vec<(Job, Settled)>, Open) {
             tracing::error!(%scope, ?damaged, "rows cannot be read and are left as they are");
         }
         match write {
-            None => settled.extend(jobs.into_iter().zip(answers.into_iter().map(Settled::Answer))),
+            None => known.extend(jobs.into_iter().zip(answers.into_iter().map(Settled::Answer))),
             Some(set) => {
                 sets.push(set);
                 waiting.push((scope, jobs, answers));
             }
         }
     }
+    let mut settled = told(served, known).await;
     let mut again = Vec::new();
     if sets.is_empty() {
         return (settled, again);
@@ -93,6 +95,16 @@ async fn round(served: &Served, open: Open) -> (Vec<(Job, Settled)>, Open) {
         }
     }
     (settled, again)
+}
+
+/// An earlier answer may be read before it is durable.
+async fn told(served: &Served, known: Vec<(Job, Settled)>) -> Vec<(Job, Settled)> {
+    if known.is_empty() {
+        return known;
+    }
+    let Err(error) = served.store.until_durable().await else { return known };
+    let fault = |(job, _)| (job, Settled::Fault(error_like(&error)));
+    known.into_iter().map(fault).collect()
 }
 
 fn keys(served: &Served, jobs: &[Job]) -> Vec<RowKey> {

@@ -288,6 +288,10 @@ impl ParticipantStore for CountingStore {
         written
     }
 
+    async fn until_durable(&self) -> Result<(), StoreError> {
+        self.inner.until_durable().await
+    }
+
     async fn scan(
         &self,
         scope: &Scope,

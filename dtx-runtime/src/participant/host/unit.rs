@@ -246,8 +246,7 @@ impl<U: Unit> UnitHost<U> {
                 Settled::Answer(ran.0)
             }
             (Claim::Ask { forward }, None) => {
-                self.store.roll_back(claimed.open).await;
-                Settled::Answer(known(forward))
+                self.tell(claimed.open, None, known(forward)).await
             }
             (Claim::Run { .. }, None) => {
                 unreachable!("only `status` may have no handler, and it is never claimed")
@@ -266,7 +265,11 @@ impl<U: Unit> UnitHost<U> {
             Some(row) => self.commit(open, row.encode(), answer).await,
             None => {
                 self.store.roll_back(open).await;
-                Settled::Answer(answer)
+                // An earlier answer may be read before it is durable.
+                match self.store.until_durable().await {
+                    Ok(()) => Settled::Answer(answer),
+                    Err(error) => Settled::Fault(error),
+                }
             }
         }
     }

@@ -366,6 +366,10 @@ impl ParticipantStore for Spy {
         }
     }
 
+    async fn until_durable(&self) -> Result<(), StoreError> {
+        self.inner.until_durable().await
+    }
+
     async fn scan(
         &self,
         scope: &Scope,
