@@ -235,6 +235,8 @@ pub(crate) struct CountingStore {
     pub(crate) lost_answers: AtomicUsize,
     /// So many writes meet a change of somebody else.
     pub(crate) conflicts: AtomicUsize,
+    /// So often what was read is not durable yet.
+    pub(crate) unconfirmed: AtomicUsize,
     /// Writes about the leases of hosts fail.
     pub(crate) forgets_hosts: AtomicBool,
     /// What it says of itself where several processes may share it.
@@ -289,7 +291,10 @@ impl ParticipantStore for CountingStore {
     }
 
     async fn until_durable(&self) -> Result<(), StoreError> {
-        self.inner.until_durable().await
+        match take_one(&self.unconfirmed) {
+            true => Err(StoreError::new(ErrorKind::Timeout, "counting", "until_durable")),
+            false => self.inner.until_durable().await,
+        }
     }
 
     async fn scan(

@@ -126,6 +126,28 @@ async fn a_claim_whose_answer_could_not_be_stored_is_run_again() {
 }
 
 #[tokio::test]
+async fn an_answer_that_is_found_in_the_inbox_is_not_told_before_it_is_durable() {
+    let (record, mut started) = Record::new();
+    let mut coordinator = Coordinator::new().await;
+    let settings = HostSettings { backoff_ms: 1, deliveries_max: 3, ..HostSettings::default() };
+    let host = coordinator.host(worker(&record), settings).await;
+    coordinator.send([waiting(1)]).await;
+    started.recv().await.expect("it began");
+    // The answer is stored, and nobody knows: it is found when the row is read again, and then by
+    // the next delivery.
+    coordinator.store.lost_answers.store(1, Ordering::SeqCst);
+    coordinator.store.unconfirmed.store(2, Ordering::SeqCst);
+    record.gate.add_permits(1);
+    assert!(coordinator.reply().await.answer.is_ok());
+    assert_eq!(coordinator.store.unconfirmed.load(Ordering::SeqCst), 0);
+    assert_eq!(host.stats().faults, 2);
+    coordinator.store.unconfirmed.store(3, Ordering::SeqCst);
+    assert!(is_unknown(&coordinator.ask(waiting(1)).await));
+    assert!(coordinator.ask(waiting(1)).await.is_ok());
+    assert_eq!(record.calls().len(), 1, "it ran once");
+}
+
+#[tokio::test]
 async fn the_answers_of_waiting_handlers_share_writes() {
     let (record, mut started) = Record::new();
     let mut coordinator = Coordinator::new().await;

@@ -144,6 +144,23 @@ async fn a_failed_write_is_tried_again_and_a_lost_answer_is_found_in_the_row() {
 }
 
 #[tokio::test]
+async fn an_earlier_answer_is_not_told_before_it_is_durable() {
+    let mut coordinator = Coordinator::new().await;
+    let store = coordinator.store.clone();
+    open(&store, "cd", 10).await;
+    let settings = HostSettings { backoff_ms: 1, deliveries_max: 3, ..HostSettings::default() };
+    let host = coordinator.host(stock(&store), settings).await;
+    store.lost_answers.store(1, Ordering::SeqCst);
+    store.unconfirmed.store(1, Ordering::SeqCst);
+    assert!(coordinator.ask(take(1, "cd", 1, Phase::Execute)).await.is_ok());
+    assert_eq!((host.stats().faults, store.unconfirmed.load(Ordering::SeqCst)), (2, 0));
+    store.unconfirmed.store(3, Ordering::SeqCst);
+    assert!(is_unknown(&coordinator.ask(take(1, "cd", 1, Phase::Execute)).await));
+    assert!(coordinator.ask(take(1, "cd", 1, Phase::Execute)).await.is_ok());
+    assert_eq!((store.writes.load(Ordering::SeqCst), check(&store, "cd").await.taken()), (1, 1));
+}
+
+#[tokio::test]
 async fn a_fault_that_stays_is_answered_unknown() {
     let mut coordinator = Coordinator::new().await;
     let store = coordinator.store.clone();
