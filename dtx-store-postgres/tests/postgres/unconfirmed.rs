@@ -179,7 +179,8 @@ async fn what_no_standby_knows_to_be_done_is_neither_repeated_nor_sent() {
     assert_eq!(once(&store).await, (Once::First, false));
     pair.crash("SELECT count(*) = 1 FROM dtx.outbox").await;
     assert_eq!(once(&store).await, (Once::Repeated, false), "told as done");
-    late(relay.flush().await);
+    let flushed = timeout(PATIENCE * 10, relay.flush()).await;
+    late(flushed.expect("it gives up"));
     assert_eq!(sink.sent(), 0, "sent, and lost with the server");
     pair.follow().await;
     assert_eq!(once(&store).await, (Once::Repeated, true));
