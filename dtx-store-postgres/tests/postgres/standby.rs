@@ -2,7 +2,6 @@
 //! lose are told.
 
 use std::{
-    fs,
     net::SocketAddr,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -35,8 +34,8 @@ impl Pair {
         let primary = Server::start(&Postgres, &folder(&format!("{name}-primary")));
         let primary = primary.expect("it starts");
         let folder = folder(&format!("{name}-standby"));
-        fs::write(folder.join("primary"), primary.port().to_string()).expect("it is written");
-        let standby = Server::start(&PostgresStandby, &folder).expect("it follows");
+        let standby = PostgresStandby::follow(&folder, primary.port(), "standby");
+        let standby = standby.expect("it follows");
         Self { primary, standby }
     }
 }

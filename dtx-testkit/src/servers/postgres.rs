@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Place, Recipe, Service, ServiceError,
+    Place, Recipe, Server, Service, ServiceError,
     process::{PATIENCE, ask, is_reachable, make_file, make_folder, on_path, program, run},
 };
 
@@ -49,9 +49,23 @@ pub struct PostgresUnprepared;
 pub struct PostgresTls;
 
 /// A standby that follows another server. Its folder must have a file `primary` with the port of
-/// that before it is started.
+/// that, and one `name` with its own name, before it is started: see [`PostgresStandby::follow`].
 #[derive(Clone, Copy, Debug)]
 pub struct PostgresStandby;
+
+impl PostgresStandby {
+    /// Starts a standby of the server at a port of the loopback, in an empty folder. The other one
+    /// knows it by its name: that is what may stand in `synchronous_standby_names`.
+    ///
+    /// # Errors
+    /// [`ServiceError`] when the folder cannot be written, or the server does not start.
+    pub fn follow(folder: &Path, primary: u16, name: &str) -> Result<Server, ServiceError> {
+        make_folder(folder)?;
+        make_file(&folder.join("primary"), &primary.to_string())?;
+        make_file(&folder.join("name"), name)?;
+        Server::start(&Self, folder)
+    }
+}
 
 /// Where its data are: in the folder, or, where root keeps it to itself, in a temporary one that the
 /// folder leads to. The server does not run as root.
@@ -192,16 +206,18 @@ fn start_tls(place: &Place) -> Result<Vec<u32>, ServiceError> {
 fn start_standby(place: &Place) -> Result<Vec<u32>, ServiceError> {
     let home = home(&place.folder)?;
     let data = home.join("data");
+    let given = |name: &str| {
+        let path = place.folder.join(name);
+        fs::read_to_string(&path).map_err(|error| ServiceError::io("cannot read", &path, error))
+    };
     if !data.join("PG_VERSION").is_file() {
-        let path = place.folder.join("primary");
-        let port = fs::read_to_string(&path)
-            .map_err(|error| ServiceError::io("cannot read", &path, error))?;
+        let port = given("primary")?;
         make_folder(&data)?;
         let mut copy = program(place.programs.join("pg_basebackup"), &home);
         copy.args(["-h", "127.0.0.1", "-U", "dtx", "-p", port.trim(), "-c", "fast"]);
         run(copy.args(["-X", "stream", "-R", "-D"]).arg(&data))?;
     }
-    start(place, &home, &[])
+    start(place, &home, &[("cluster_name", given("name")?.trim())])
 }
 
 /// The service of one kind of server. They differ by their names, by how they are started, and by

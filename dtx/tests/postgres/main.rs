@@ -9,5 +9,6 @@ mod once;
 mod outbox;
 mod pay;
 mod relays;
+mod standby;
 mod support;
 mod units;

@@ -38,7 +38,7 @@ pub(crate) fn config(schema: &SchemaName) -> PgConfig {
     config_at(&url(), schema)
 }
 
-fn config_at(url: &str, schema: &SchemaName) -> PgConfig {
+pub(crate) fn config_at(url: &str, schema: &SchemaName) -> PgConfig {
     let config = PgConfig::from_url(url).expect("it is valid").schema(schema.clone());
     config.connections_max(8).value_bytes_max(1 << 16)
 }
@@ -53,7 +53,11 @@ pub(crate) async fn open(schema: &SchemaName) -> PgStore {
 }
 
 pub(crate) async fn open_at(url: &str, schema: &SchemaName) -> PgStore {
-    let store = PgStore::connect(config_at(url, schema)).await.expect("it opens");
+    open_with(config_at(url, schema)).await
+}
+
+pub(crate) async fn open_with(config: PgConfig) -> PgStore {
+    let store = PgStore::connect(config).await.expect("it opens");
     forget_old_branches(&store).await;
     sql(&store, "CREATE TABLE IF NOT EXISTS {s}.paid (op text NOT NULL, stage text NOT NULL)")
         .await;

@@ -3,7 +3,6 @@
 //! for may.
 
 use std::{
-    fs,
     ops::Range,
     path::PathBuf,
     thread,
@@ -84,9 +83,7 @@ impl Failover {
             until("the copy follows", is_up);
             return copy;
         }
-        fs::create_dir_all(&folder).expect("a folder");
-        fs::write(folder.join("primary"), primary.port().to_string()).expect("it is written");
-        let copy = Server::start(&PostgresStandby, &folder).expect("it follows");
+        let copy = PostgresStandby::follow(&folder, primary.port(), "copy").expect("it follows");
         if self.follows == Follows::InStep {
             console::postgres(primary, "ALTER SYSTEM SET synchronous_standby_names = '*'");
             console::postgres(primary, "SELECT pg_reload_conf()");
