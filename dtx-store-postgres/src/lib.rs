@@ -20,6 +20,7 @@ mod caller;
 mod catalog;
 mod codec;
 mod config;
+mod copy;
 mod error;
 mod hints;
 mod migration;
@@ -42,6 +43,7 @@ pub use config::{
     BATCH_WRITES_MAX_DEFAULT, CALL_TIMEOUT_DEFAULT, CONNECT_TIMEOUT_DEFAULT,
     CONNECTIONS_MAX_DEFAULT, PgConfig, VALUE_BYTES_MAX_DEFAULT,
 };
+pub use copy::{CopyRead, PgCopy, StandbyQuorum, StandbyQuorumError};
 pub use migration::{Migration, migrations};
 pub use opening::{Finding, ServerReport};
 pub use outbox::{

@@ -15,9 +15,9 @@ pub use dtx_geo_host as geo_host;
 pub use dtx_runtime::{coordinator, operator, participant, subscription};
 #[cfg(feature = "postgres")]
 pub use dtx_store_postgres::{
-    DeadMessage, Finding, Migration, Once, Pg, PgConfig, PgInbox, PgOpen, PgOutbox, PgStore, Relay,
-    RelayHandle, RelaySettings, RelaySettingsError, RelayStats, SchemaError, SchemaName,
-    ServerReport, migrations,
+    CopyRead, DeadMessage, Finding, Migration, Once, Pg, PgConfig, PgCopy, PgInbox, PgOpen,
+    PgOutbox, PgStore, Relay, RelayHandle, RelaySettings, RelaySettingsError, RelayStats,
+    SchemaError, SchemaName, ServerReport, StandbyQuorum, StandbyQuorumError, migrations,
 };
 #[cfg(all(feature = "redb", unix))]
 pub use dtx_store_redb::{OwnerInfo, RedbOwner};

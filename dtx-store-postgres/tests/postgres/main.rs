@@ -2,6 +2,7 @@
 //! own.
 
 mod conformance;
+mod copies;
 mod days;
 mod harness;
 mod hints;

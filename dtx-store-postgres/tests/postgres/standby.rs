@@ -65,7 +65,8 @@ pub(super) async fn wait_for_standbys(pool: &sqlx::PgPool, names: &'static str) 
 }
 
 const UNSET: &str = "SELECT current_setting('synchronous_standby_names') = ''";
-pub(super) const SYNC: &str = "SELECT count(*) = 1 FROM pg_stat_replication WHERE sync_state = 'sync'";
+pub(super) const SYNC: &str =
+    "SELECT count(*) = 1 FROM pg_stat_replication WHERE sync_state = 'sync'";
 const CONNECTED: &str = "SELECT count(*) = 1 FROM pg_stat_replication WHERE state = 'streaming'";
 
 #[tokio::test]

@@ -245,9 +245,7 @@ impl<U: Unit> UnitHost<U> {
                 }
                 Settled::Answer(ran.0)
             }
-            (Claim::Ask { forward }, None) => {
-                self.tell(claimed.open, None, known(forward)).await
-            }
+            (Claim::Ask { forward }, None) => self.tell(claimed.open, None, known(forward)).await,
             (Claim::Run { .. }, None) => {
                 unreachable!("only `status` may have no handler, and it is never claimed")
             }
