@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use dtx_core::transaction::Outcome;
+use dtx_core::store::Outcome;
 use dtx_runtime::coordinator::Dtx;
 use dtx_transport_inmem::InMemoryTransport;
 use tokio::task::JoinSet;
@@ -93,12 +93,16 @@ async fn lose(lost: usize) {
     println!("{before} told before {lost} was lost, {} in all", outcomes.len());
     assert!(outcomes.len() >= IN_ALL, "{}", outcomes.len());
     // Whatever was begun has ended: the same keys again say how.
-    let mut all = BTreeMap::new();
-    for number in 0..told_all.next.load(SeqCst) {
-        let key = format!("key-{number}");
-        told(&mut dtx.submit(commit(&key, &BOTH)).await.expect("it is known")).await;
-        all.insert(key, 1);
+    let keys = (0..told_all.next.load(SeqCst)).map(|number| format!("key-{number}"));
+    let mut asked = JoinSet::new();
+    for key in keys.clone() {
+        let dtx = dtx.clone();
+        asked.spawn(async move {
+            told(&mut dtx.submit(commit(&key, &BOTH)).await.expect("it is known")).await;
+        });
     }
+    asked.join_all().await;
+    let all: BTreeMap<_, _> = keys.map(|key| (key, 1)).collect();
     assert!(outcomes.values().all(|outcome| *outcome == Outcome::Committed), "nothing refuses");
     for store in [&paid_there, &bought] {
         until("each is done, and once", async || paid(store).await == all).await;

@@ -4,7 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use dtx_core::{
     pattern::Pattern,
-    transaction::{Consistency, OperationDraft, Outcome, Transaction},
+    store::Outcome,
+    transaction::{Consistency, OperationDraft, Transaction},
 };
 use dtx_runtime::coordinator::{CoordinatorSettings, Dtx, Handle};
 use dtx_store_postgres::PgStore;
