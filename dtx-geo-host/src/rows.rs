@@ -206,13 +206,12 @@ impl RegionRows {
     /// After a conflict: the version, if the present write has landed; none if it can be tried
     /// again.
     async fn look(&self) -> Result<Option<Version>, PoolError> {
-        let totals = self.totals().await?;
+        // What nobody has acknowledged may be read and lost again.
+        let totals = self.totals(true).await?;
         let mut cells = Cells::new(self.spec.regions.len());
         let known = cells.load_totals(&totals.value);
         let known = known.map_err(damaged(row_key(RowName::Totals)))?;
         if (known.writer, known.write) == (self.kept.writer, self.kept.write) {
-            // It is there. Nobody has said that it stays.
-            self.store.until_durable().await?;
             return Ok(Some(totals.version));
         }
         if totals.version == self.version { Ok(None) } else { Err(PoolError::Taken) }
@@ -222,7 +221,7 @@ impl RegionRows {
     pub(crate) async fn check(&self) -> Result<(), PoolError> {
         let mut pause = self.retry;
         loop {
-            match self.totals().await {
+            match self.totals(false).await {
                 Ok(totals) if totals.version == self.version => return Ok(()),
                 Ok(_) => return Err(PoolError::Taken),
                 Err(PoolError::Store(error)) if error.retry() != Retry::Never => {
@@ -235,9 +234,33 @@ impl RegionRows {
         }
     }
 
-    async fn totals(&self) -> Result<StoredRow, PoolError> {
-        let mut found = read(&*self.store, &self.spec, &[RowName::Totals]).await?;
+    async fn totals(&self, is_durable: bool) -> Result<StoredRow, PoolError> {
+        let reads = [scope_read(&self.spec, &[RowName::Totals])];
+        let found = match is_durable {
+            true => self.store.read_durable(&reads).await?,
+            false => self.store.read(&reads).await?,
+        };
+        let mut found = of_scope(&*self.store, found, 1)?;
         found.rows.pop().flatten().ok_or(PoolError::Taken)
+    }
+}
+
+fn scope_read(spec: &PoolSpec, names: &[RowName]) -> ScopeRead {
+    let keys = names.iter().map(|name| row_key(*name)).collect();
+    ScopeRead { scope: spec.scope.clone(), keys }
+}
+
+/// The rows of the one scope that was read.
+fn of_scope(
+    store: &dyn ParticipantStore,
+    mut found: Vec<ScopeRows>,
+    rows: usize,
+) -> Result<ScopeRows, StoreError> {
+    match found.pop() {
+        Some(found) if found.rows.len() == rows => Ok(found),
+        _ => {
+            Err(StoreError::new(ErrorKind::Internal, store.info().name, "read the rows of a pool"))
+        }
     }
 }
 
@@ -246,14 +269,8 @@ async fn read(
     spec: &PoolSpec,
     names: &[RowName],
 ) -> Result<ScopeRows, StoreError> {
-    let keys = names.iter().map(|name| row_key(*name)).collect();
-    let mut found = store.read(&[ScopeRead { scope: spec.scope.clone(), keys }]).await?;
-    match found.pop() {
-        Some(found) if found.rows.len() == names.len() => Ok(found),
-        _ => {
-            Err(StoreError::new(ErrorKind::Internal, store.info().name, "read the rows of a pool"))
-        }
-    }
+    let found = store.read(&[scope_read(spec, names)]).await?;
+    of_scope(store, found, names.len())
 }
 
 /// Reads all rows but the totals.

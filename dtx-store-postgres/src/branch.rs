@@ -138,9 +138,15 @@ async fn end(inner: Arc<Inner>, gid: Gid, end: BranchEnd) -> Result<bool, Failur
         Ok(Err(sqlx::Error::Database(error)))
             if error.code().is_some_and(|code| code == UNDEFINED_OBJECT) =>
         {
-            drop(connection);
-            // Whoever ended it may have been told nothing yet.
-            inner.confirm().await.map(|()| false)
+            // Whoever ended it may have been told nothing yet. This server has seen it end.
+            let confirm = inner.sql.confirm.query().execute(&mut *connection);
+            match tokio::time::timeout(limit, confirm).await {
+                Ok(done) => done.map(|_| false).map_err(|error| Failure::of(&error, Effect::None)),
+                Err(_) => {
+                    connection.close_on_drop();
+                    Err(Failure::late(limit, Effect::None))
+                }
+            }
         }
         Ok(Err(error)) => Err(Failure::of(&error, Effect::Unknown)),
         Err(_) => {

@@ -16,6 +16,7 @@ use crate::{
     codec,
     error::{NAME, corrupt, invalid},
     rows,
+    statements::Statement,
     store::{PgStore, column},
 };
 
@@ -35,13 +36,12 @@ fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
     Some(after)
 }
 
-#[async_trait]
-impl ParticipantStore for PgStore {
-    fn info(&self) -> &StoreInfo {
-        &self.inner.info
-    }
-
-    async fn read(&self, reads: &[ScopeRead]) -> Result<Vec<ScopeRows>, StoreError> {
+impl PgStore {
+    async fn read_by(
+        &self,
+        statement: &Statement,
+        reads: &[ScopeRead],
+    ) -> Result<Vec<ScopeRows>, StoreError> {
         let (mut scopes, mut keys) = (Vec::new(), Vec::new());
         for read in reads {
             for key in &read.keys {
@@ -54,7 +54,7 @@ impl ParticipantStore for PgStore {
             return Ok(Vec::new());
         }
         let mut found = vec![None; keys.len()];
-        let query = self.inner.sql.read_rows.query().bind(scopes).bind(keys);
+        let query = statement.query().bind(scopes).bind(keys);
         let rows = self.inner.read("read", query).await?;
         let first = rows.first().ok_or_else(|| corrupt("read", "the server has no time"))?;
         let now = self.inner.seen(column(first, 0, "read")?);
@@ -73,6 +73,21 @@ impl ParticipantStore for PgStore {
         };
         Ok(reads.iter().map(scope).collect())
     }
+}
+
+#[async_trait]
+impl ParticipantStore for PgStore {
+    fn info(&self) -> &StoreInfo {
+        &self.inner.info
+    }
+
+    async fn read(&self, reads: &[ScopeRead]) -> Result<Vec<ScopeRows>, StoreError> {
+        self.read_by(&self.inner.sql.read_rows, reads).await
+    }
+
+    async fn read_durable(&self, reads: &[ScopeRead]) -> Result<Vec<ScopeRows>, StoreError> {
+        self.read_by(&self.inner.sql.read_rows_durable, reads).await
+    }
 
     async fn write(&self, sets: &[RowSet]) -> Vec<RowWriteResult> {
         if let Err(error) = check_batch(sets.len(), &self.inner.info.limits) {
@@ -80,10 +95,6 @@ impl ParticipantStore for PgStore {
             return sets.iter().map(|_| failed()).collect();
         }
         rows::write(&self.inner, sets).await
-    }
-
-    async fn until_durable(&self) -> Result<(), StoreError> {
-        self.inner.confirm().await.map_err(|failure| failure.into_error("until_durable"))
     }
 
     async fn scan(

@@ -46,6 +46,9 @@ const RECORD: &str = "h.tx, h.namespace, h.key, h.accepted_at, h.definition, r.v
 const CONFIRM: &str = "(SELECT CASE WHEN current_setting('synchronous_standby_names') <> '' \
     THEN pg_logical_emit_message(true, 'dtx', '') END)";
 
+/// When the server was started: another server has another time, also behind the same address.
+const STARTED: &str = "(extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint";
+
 /// Whether message `o` can be sent: it is due, and so is all before it of its key.
 const SENDABLE: &str = "NOT o.dead AND o.due <= {schema}.now_us() AND (o.key IS NULL OR NOT \
     EXISTS (SELECT 1 FROM {schema}.outbox AS e WHERE e.lane = o.lane AND e.key = o.key AND \
@@ -53,9 +56,10 @@ const SENDABLE: &str = "NOT o.dead AND o.due <= {schema}.now_us() AND (o.key IS 
 
 statements! {
     now: "SELECT {schema}.now_us()";
-    commit: "SELECT code, version, verdict, owner FROM {schema}.commit_1($1, $2, $3, $4, $5, $6, \
-        $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)";
-    confirm: &format!("SELECT {CONFIRM}");
+    commit: &format!("SELECT code, version, verdict, owner, CASE WHEN code = 4 THEN {CONFIRM} END \
+        FROM {{schema}}.commit_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, \
+            $16, $17, $18, $19)");
+    confirm: &format!("SELECT {CONFIRM}, {STARTED}");
     load: &format!("SELECT {RECORD}, {CONFIRM} FROM unnest($1::uuid[]) AS i (tx) \
         JOIN {{schema}}.head AS h ON h.tx = i.tx CROSS JOIN LATERAL ( \
             SELECT version, writer, number, verdict, written_at, due, summary, state \
@@ -90,7 +94,7 @@ statements! {
                 ON l.shard = i.shard AND l.holder = i.holder AND l.epoch = i.epoch \
             ORDER BY l.shard FOR UPDATE OF l) \
         UPDATE {schema}.lease AS l SET holder = NULL FROM own WHERE l.shard = own.shard";
-    list: &format!("SELECT {RECORD} FROM (( \
+    list: &format!("SELECT {RECORD}, {CONFIRM} FROM (( \
             SELECT tx, version, writer, number, verdict, written_at, due, summary, state \
             FROM {{schema}}.open AS o WHERE ($1::uuid IS NULL OR tx < $1) AND ($2::smallint IS NULL OR pattern = $2) \
                 AND ($3::smallint IS NULL OR status = $3) AND (NOT $4 OR exceptions) \
@@ -105,13 +109,14 @@ statements! {
                     WHERE h.tx = o.tx AND h.namespace = $5)) \
             ORDER BY tx DESC LIMIT $6)) AS r \
         JOIN {{schema}}.head AS h ON h.tx = r.tx ORDER BY h.tx DESC LIMIT $6");
-    history: "SELECT entries FROM ( \
+    history: &format!("SELECT entries, {CONFIRM} FROM ( \
             SELECT 0::bigint AS part, 0::bigint AS version, journal AS entries \
-                FROM {schema}.head WHERE tx = $1 \
-            UNION ALL SELECT 1, version, entries FROM {schema}.journal WHERE tx = $1 \
-            UNION ALL SELECT 2, version, journal FROM {schema}.ended WHERE tx = $1) AS j \
-        WHERE entries IS NOT NULL ORDER BY part, version";
-    by_key: "SELECT tx FROM {schema}.caller_key WHERE namespace = $1 AND key = $2";
+                FROM {{schema}}.head WHERE tx = $1 \
+            UNION ALL SELECT 1, version, entries FROM {{schema}}.journal WHERE tx = $1 \
+            UNION ALL SELECT 2, version, journal FROM {{schema}}.ended WHERE tx = $1) AS j \
+        WHERE entries IS NOT NULL ORDER BY part, version");
+    by_key: &format!("SELECT tx, {CONFIRM} FROM {{schema}}.caller_key \
+        WHERE namespace = $1 AND key = $2");
     days: "SELECT substring(c.relname FROM 7)::integer AS day FROM pg_catalog.pg_class AS c \
         WHERE c.relnamespace = $1::regnamespace AND c.relname ~ '^ended_[0-9]+$' \
             AND c.relkind = 'r' ORDER BY day";
@@ -127,6 +132,11 @@ statements! {
             SELECT i.n, r.version, r.value \
             FROM unnest($1::text[], $2::bytea[]) WITH ORDINALITY AS i (scope, key, n) \
                 JOIN {schema}.scope_row AS r ON r.scope = i.scope AND r.key = i.key) AS r ON true";
+    read_rows_durable: &format!("SELECT c.now, r.n, r.version, r.value, {CONFIRM} \
+        FROM (SELECT {{schema}}.now_us() AS now) AS c LEFT JOIN ( \
+            SELECT i.n, r.version, r.value \
+            FROM unnest($1::text[], $2::bytea[]) WITH ORDINALITY AS i (scope, key, n) \
+                JOIN {{schema}}.scope_row AS r ON r.scope = i.scope AND r.key = i.key) AS r ON true");
     write_rows: "SELECT code FROM {schema}.write_rows_1($1, $2, $3, $4, $5, $6, $7)";
     scan_rows: "SELECT key, version, value FROM {schema}.scope_row WHERE scope = $1 \
         AND key >= $2 AND ($3::bytea IS NULL OR key > $3) AND ($4::bytea IS NULL OR key < $4) \
@@ -158,7 +168,8 @@ statements! {
         WHERE id = $1 AND dead RETURNING 1";
     outbox_discard: "DELETE FROM {schema}.outbox WHERE id = $1 AND dead RETURNING 1";
     relay_idle: "SELECT set_config('idle_in_transaction_session_timeout', $1, true)";
-    relay_take: &format!("SELECT l.lane, current_setting('synchronous_standby_names') <> '' FROM {{schema}}.outbox_lane AS l WHERE EXISTS ( \
+    relay_take: &format!("SELECT l.lane, current_setting('synchronous_standby_names') <> '', \
+            {STARTED} FROM {{schema}}.outbox_lane AS l WHERE EXISTS ( \
             SELECT 1 FROM {{schema}}.outbox AS o WHERE o.lane = l.lane AND {SENDABLE}) \
         ORDER BY random() LIMIT 1 FOR UPDATE OF l SKIP LOCKED");
     relay_read: &format!("SELECT o.position, o.id, o.key, o.topic, o.payload, o.attempts \

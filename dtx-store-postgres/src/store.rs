@@ -173,11 +173,6 @@ impl Inner {
         self.fetch(query, Effect::None).await.map_err(|failure| failure.into_error(operation))
     }
 
-    /// Waits until the standbys that the server waits for have all that can be read now.
-    pub(crate) async fn confirm(&self) -> Result<(), Failure> {
-        self.fetch(self.sql.confirm.query(), Effect::None).await.map(drop)
-    }
-
     /// The time of a row, which is never before what was seen before.
     pub(crate) fn seen(&self, micros: i64) -> Timestamp {
         let now = codec::read_time(micros).as_micros();

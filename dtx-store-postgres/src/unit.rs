@@ -150,6 +150,22 @@ async fn commit(inner: Arc<Inner>, open: PgOpen, value: Bytes) -> Result<(), Fai
     done.unwrap_or_else(|_| Err(Failure::late(limit, Effect::Unknown)))
 }
 
+/// Undoes all, and commits a message in its place, over the connection that has read: the standbys
+/// of the same server have what was read before that.
+async fn confirm(inner: Arc<Inner>, open: PgOpen) -> Result<(), Failure> {
+    let PgOpen { mut transaction, _permit, .. } = open;
+    let limit = inner.call_timeout;
+    let work = async {
+        sqlx::raw_sql(UNDO).execute(&mut *transaction).await?;
+        inner.sql.confirm.query().execute(&mut *transaction).await?;
+        transaction.commit().await
+    };
+    match tokio::time::timeout(limit, work).await {
+        Ok(done) => done.map_err(|error| Failure::of(&error, Effect::None)),
+        Err(_) => Err(Failure::late(limit, Effect::None)),
+    }
+}
+
 #[async_trait]
 impl UnitStore for PgStore {
     type Unit = Pg;
@@ -181,5 +197,10 @@ impl UnitStore for PgStore {
 
     async fn roll_back(&self, open: PgOpen) {
         let _ = owned(let_go(open.transaction)).await;
+    }
+
+    async fn roll_back_durable(&self, open: PgOpen) -> Result<(), StoreError> {
+        let confirmed = owned(confirm(self.inner.clone(), open)).await.and_then(|done| done);
+        confirmed.map_err(|failure| failure.into_error("roll_back"))
     }
 }

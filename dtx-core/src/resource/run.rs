@@ -216,8 +216,11 @@ impl Batch<'_> {
                 changes.push(RowChange { expect: expect(&key), key, value });
             }
         }
+        let mut answered = BTreeSet::new();
         for (key, inbox) in self.inbox {
-            if inbox.current != inbox.read {
+            if inbox.current == inbox.read {
+                answered.insert(key);
+            } else {
                 let value = inbox.current.as_ref().map(InboxRow::encode);
                 changes.push(RowChange { expect: expect(&key), key, value });
             }
@@ -227,12 +230,15 @@ impl Batch<'_> {
         }
         let changed: BTreeSet<_> = changes.iter().map(|change| &change.key).collect();
         // What was decided from rows that did not change holds only while they are as read: the
-        // resource's own and the marks.
+        // resource's own, the marks, and the rows whose earlier answers are told with this write.
         let marks: BTreeSet<_> = self.marks.keys().map(|shard| mark_key(*shard)).collect();
         let unchanged = keys
             .iter()
             .filter(|key| !changed.contains(key))
-            .filter(|key| marks.contains(key) || (is_loaded && parse_inbox_key(key).is_none()))
+            .filter(|key| {
+                let is_own = is_loaded && parse_inbox_key(key).is_none();
+                marks.contains(key) || answered.contains(*key) || is_own
+            })
             .filter(|key| !self.damaged.contains(*key))
             .map(|key| (key.clone(), expect(key)))
             .collect();

@@ -180,22 +180,22 @@ pub trait ParticipantStore: Debug + Send + Sync + 'static {
     /// different moments. **P3** One answer per scope and one row per key, in order.
     async fn read(&self, reads: &[ScopeRead]) -> Result<Vec<ScopeRows>, StoreError>;
 
+    /// Reads rows as [`read`](Self::read) does, and answers once what it gives, and that the others
+    /// are not there, is as durable as what [`write`](Self::write) has acknowledged. Whoever tells
+    /// what it has read, and has nothing to write before that, reads this way.
+    ///
+    /// By itself it is `read`. It is for stores in which a row can be read before it is durable: a
+    /// server whose standbys have not confirmed a write of which nobody was told.
+    async fn read_durable(&self, reads: &[ScopeRead]) -> Result<Vec<ScopeRows>, StoreError> {
+        self.read(reads).await
+    }
+
     /// Writes row sets. **P4** Each is atomic by itself. **P5** It sees the sets before it.
     /// **P6** All that are `Written` are durable on return. **P7** One result per set, in order.
     /// **P8** A row that is not what its change expects is a `Conflict`. **P9** So is one that
     /// must be unchanged and is not. **P10** After its `not_after`, on the store's clock, a set is
     /// `TooLate`.
     async fn write(&self, sets: &[RowSet]) -> Vec<RowWriteResult>;
-
-    /// Waits until all that was read so far is as durable as what [`write`](Self::write) has
-    /// acknowledged. Whoever tells others what it has read, and writes nothing itself before that,
-    /// waits for this first.
-    ///
-    /// By itself at once: it is for stores in which a row can be read before it is durable, such
-    /// as a server whose standbys have not confirmed the write, and whose writer was not told.
-    async fn until_durable(&self) -> Result<(), StoreError> {
-        Ok(())
-    }
 
     /// **P12** The rows of a scope whose key begins with `prefix`. **P13** They are in key order,
     /// and page after page each comes once.

@@ -91,4 +91,12 @@ pub trait UnitStore: ParticipantStore {
 
     /// Undoes all, and ends the claim.
     async fn roll_back(&self, open: <Self::Unit as Unit>::Open);
+
+    /// The same, and answers once what was read in the transaction is as durable as what was
+    /// committed: for whoever tells it. By itself at once, as
+    /// [`read_durable`](ParticipantStore::read_durable) is.
+    async fn roll_back_durable(&self, open: <Self::Unit as Unit>::Open) -> Result<(), StoreError> {
+        self.roll_back(open).await;
+        Ok(())
+    }
 }

@@ -101,6 +101,13 @@ impl ParticipantStore for Rows {
         ParticipantStore::read(&self.inner, reads).await
     }
 
+    async fn read_durable(&self, reads: &[ScopeRead]) -> Result<Vec<ScopeRows>, StoreError> {
+        if self.is_gone.load(SeqCst) {
+            return Err(error(ErrorKind::Closed, Effect::None));
+        }
+        self.inner.read_durable(reads).await
+    }
+
     async fn write(&self, sets: &[RowSet]) -> Vec<RowWriteResult> {
         // Others run between a read and the write that follows from it.
         tokio::task::yield_now().await;
@@ -127,10 +134,6 @@ impl ParticipantStore for Rows {
                 vec![RowWriteResult::Failed(error(ErrorKind::Timeout, Effect::Unknown))]
             }
         }
-    }
-
-    async fn until_durable(&self) -> Result<(), StoreError> {
-        self.inner.until_durable().await
     }
 
     async fn scan(

@@ -95,6 +95,10 @@ impl ParticipantStore for Hanging {
         self.inner.read(reads).await
     }
 
+    async fn read_durable(&self, reads: &[ScopeRead]) -> Result<Vec<ScopeRows>, StoreError> {
+        self.inner.read_durable(reads).await
+    }
+
     async fn write(&self, sets: &[RowSet]) -> Vec<RowWriteResult> {
         let hang = self.next.lock().unwrap_or_else(PoisonError::into_inner).take(sets);
         let Some((hang, hangs)) = hang else { return self.inner.write(sets).await };
@@ -104,10 +108,6 @@ impl ParticipantStore for Hanging {
         // Whoever waits for it may be gone.
         let _ = hangs.send(());
         pending().await
-    }
-
-    async fn until_durable(&self) -> Result<(), StoreError> {
-        self.inner.until_durable().await
     }
 
     async fn scan(

@@ -52,6 +52,8 @@ pub(super) struct Shared {
     pub(super) tasks: TaskTracker,
     lanes: Vec<mpsc::Sender<LaneInput>>,
     leases: RwLock<BTreeMap<ShardId, Lease>>,
+    /// The last fence of each shard whose memory this process has dropped.
+    dropped: RwLock<BTreeMap<ShardId, Fence>>,
     /// Says which shards are owned, to whoever receives replies.
     announced: watch::Sender<Vec<ShardId>>,
     /// Whoever wrote to the store for another one wakes the keeper.
@@ -102,6 +104,7 @@ impl Shared {
             tasks: tasks.clone(),
             lanes,
             leases: RwLock::default(),
+            dropped: RwLock::default(),
             announced: watch::Sender::new(Vec::new()),
             look: Notify::new(),
             operator,
@@ -161,7 +164,19 @@ impl Shared {
     pub(super) fn disown(&self, lost: Fence) -> bool {
         let mut leases = self.leases.write().unwrap_or_else(PoisonError::into_inner);
         let known = leases.get(&lost.shard).is_some_and(|lease| lease.fence() == lost);
-        known && leases.remove(&lost.shard).is_some()
+        if known {
+            leases.remove(&lost.shard);
+            let mut dropped = self.dropped.write().unwrap_or_else(PoisonError::into_inner);
+            dropped.insert(lost.shard, lost);
+        }
+        known
+    }
+
+    /// Whether this process has dropped the memory of a shard under this fence. It must not have
+    /// it again: numbers of writes and of accepts would begin anew under the same epoch.
+    pub(super) fn has_dropped(&self, fence: Fence) -> bool {
+        let dropped = self.dropped.read().unwrap_or_else(PoisonError::into_inner);
+        dropped.get(&fence.shard) == Some(&fence)
     }
 
     /// Says which shards are owned now.

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{balance::Members, lane::LaneInput, lanes::Shared};
-use crate::operator::held;
+use crate::operator::{held, until_durable};
 
 /// How long the store may take to get the leases back. They end by themselves in any case.
 const RELEASE_WAIT: Duration = Duration::from_secs(5);
@@ -74,6 +74,13 @@ impl Keeper {
         crash_point!("lease.acquire.before");
         let leases = shared.store.acquire(&request).await?;
         crash_point!("lease.acquire.after");
+        // Held by us for the store, and given up by us: it is given back first, and the next lease
+        // has a higher epoch.
+        let (dropped, leases): (Vec<_>, Vec<_>) =
+            leases.into_iter().partition(|lease| shared.has_dropped(lease.fence()));
+        if !dropped.is_empty() {
+            shared.store.release(&dropped).await?;
+        }
         for lease in &leases {
             // First the lane, then the book: whoever finds the shard in the book may submit.
             shared.send(lease.shard, LaneInput::Leased(lease.clone())).await;
@@ -273,6 +280,7 @@ impl Keeper {
     async fn follow_holds(&mut self) -> Result<(), StoreError> {
         let now = held(self.shared.operator.rows()).await?;
         if now != self.held {
+            until_durable(self.shared.operator.rows()).await?;
             tracing::info!(held = ?now, "the held participants have changed");
             self.shared.hold(&now).await;
             self.held = now;

@@ -8,7 +8,7 @@ use dtx_core::{
     error::StoreError,
     frame::FrameError,
     name::ParticipantName,
-    store::{ParticipantStore, RowWriteResult, ScopeRows},
+    store::{ParticipantStore, RowWriteResult, ScopeRead, ScopeRows},
     time::Timestamp,
 };
 use thiserror::Error;
@@ -79,7 +79,9 @@ impl Operator {
     /// # Errors
     /// [`StoreError`].
     pub async fn holds(&self) -> Result<Vec<Hold>, StoreError> {
-        holds(self.rows.as_ref()).await
+        let found = holds(self.rows.as_ref()).await?;
+        until_durable(self.rows.as_ref()).await?;
+        Ok(found)
     }
 
     async fn set_hold(
@@ -90,7 +92,7 @@ impl Operator {
         reason: &str,
     ) -> Result<bool, HoldError> {
         for _ in 0..ATTEMPTS_MAX {
-            let found = self.rows.read(&[hold_read(participant)]).await?.pop();
+            let found = self.rows.read_durable(&[hold_read(participant)]).await?.pop();
             let rows = found.unwrap_or(ScopeRows { rows: vec![None], now: Timestamp::ZERO });
             let (by, reason) = (Reason::new(by), Reason::new(reason));
             let set = match hold_write(participant, held, &rows, by, reason)? {
@@ -125,6 +127,12 @@ async fn holds(rows: &dyn ParticipantStore) -> Result<Vec<Hold>, StoreError> {
             return Ok(found);
         }
     }
+}
+
+/// Waits until the holds that were read before are durable.
+pub(crate) async fn until_durable(rows: &dyn ParticipantStore) -> Result<(), StoreError> {
+    let none = ScopeRead { scope: hold_scope(), keys: Vec::new() };
+    rows.read_durable(&[none]).await.map(drop)
 }
 
 /// The participants to which nothing may be sent.

@@ -9,6 +9,6 @@ mod undo;
 pub use access::Operator;
 pub(crate) use access::fresh_write_id;
 pub use holds::HoldError;
-pub(crate) use holds::held;
+pub(crate) use holds::{held, until_durable};
 pub use undo::{UndoError, Undone};
 pub(crate) use undo::{UndoPlan, new_id};

@@ -153,7 +153,8 @@ impl<R: Resource> OnStoreOf<R> {
         open: impl Fn(&ScopeRead, &ScopeRows, u64) -> Result<Option<RowSet>, OpenError>,
     ) -> Result<(), BuiltinError> {
         for _ in 0..OPEN_ATTEMPTS_MAX {
-            let found = self.store.read(reads).await?;
+            // What is open already is told without a write.
+            let found = self.store.read_durable(reads).await?;
             let mut sets = Vec::new();
             for (((name, amount), read), rows) in batch.iter().zip(reads).zip(&found) {
                 let set = open(read, rows, *amount)

@@ -262,16 +262,11 @@ impl<S: Catalog> Catalog for Recorded<S> {
     }
 }
 
-#[async_trait]
-impl<S: ParticipantStore> ParticipantStore for Recorded<S> {
-    fn info(&self) -> &StoreInfo {
-        self.inner.info()
-    }
-
-    async fn read(&self, reads: &[ScopeRead]) -> Result<Vec<ScopeRows>, StoreError> {
-        let found = self.inner.read(reads).await?;
+impl<S> Recorded<S> {
+    /// Writes down what was read of participants for the first time.
+    fn note_rows(&self, reads: &[ScopeRead], found: &[ScopeRows]) {
         let mut lines = Vec::new();
-        for (read, rows) in reads.iter().zip(&found) {
+        for (read, rows) in reads.iter().zip(found) {
             for (key, row) in read.keys.iter().zip(&rows.rows) {
                 if let Some(row) = row.as_ref().filter(|row| self.is_news(key, &row.value)) {
                     let said = kept(key, &row.value, true).into_iter();
@@ -280,6 +275,24 @@ impl<S: ParticipantStore> ParticipantStore for Recorded<S> {
             }
         }
         self.note("participants", lines);
+    }
+}
+
+#[async_trait]
+impl<S: ParticipantStore> ParticipantStore for Recorded<S> {
+    fn info(&self) -> &StoreInfo {
+        self.inner.info()
+    }
+
+    async fn read(&self, reads: &[ScopeRead]) -> Result<Vec<ScopeRows>, StoreError> {
+        let found = self.inner.read(reads).await?;
+        self.note_rows(reads, &found);
+        Ok(found)
+    }
+
+    async fn read_durable(&self, reads: &[ScopeRead]) -> Result<Vec<ScopeRows>, StoreError> {
+        let found = self.inner.read_durable(reads).await?;
+        self.note_rows(reads, &found);
         Ok(found)
     }
 
@@ -302,10 +315,6 @@ impl<S: ParticipantStore> ParticipantStore for Recorded<S> {
         }
         self.note("participants", lines);
         results
-    }
-
-    async fn until_durable(&self) -> Result<(), StoreError> {
-        self.inner.until_durable().await
     }
 
     async fn scan(

@@ -4,7 +4,7 @@
 use std::collections::{HashSet, VecDeque};
 
 use dtx_core::{
-    error::Effect,
+    error::{Effect, ErrorKind},
     outbox::{Message, MessageId, NotSent, Outgoing},
 };
 use sqlx::{Postgres, Row, Transaction, postgres::PgRow};
@@ -82,7 +82,9 @@ impl Relay {
         let begun = owned(async move { pool.begin().await }).await?;
         let mut transaction = begun.map_err(|error| Failure::of_connecting(&error))?;
         // A relay that is stopped for long loses its lane.
-        let idle = self.settings.send_timeout.saturating_mul(2).as_millis().saturating_add(5_000);
+        let waits = inner.pool.options().get_acquire_timeout() + inner.call_timeout;
+        let idle = self.settings.send_timeout.saturating_mul(2).saturating_add(waits);
+        let idle = idle.as_millis().saturating_add(5_000);
         let query = inner.sql.relay_idle.query().bind(idle.min(i32::MAX as u128).to_string());
         query.execute(&mut *transaction).await.map_err(failure)?;
         let query = inner.sql.relay_take.query();
@@ -92,6 +94,7 @@ impl Relay {
             return Ok(Round::default());
         };
         let waits_for_standbys: bool = lane.try_get(1).map_err(failure)?;
+        let started: i64 = lane.try_get(2).map_err(failure)?;
         let lane: i32 = lane.try_get(0).map_err(failure)?;
         let limit = i64::try_from(self.settings.batch_messages_max).unwrap_or(i64::MAX);
         let query = inner.sql.relay_read.query().bind(lane).bind(limit);
@@ -99,8 +102,7 @@ impl Relay {
         let line: Result<VecDeque<_>, _> = rows.iter().map(read).collect();
         let line = line.map_err(failure)?;
         if waits_for_standbys {
-            // What was sent must not be lost with the server. It takes a second connection.
-            inner.confirm().await?;
+            self.confirm(started).await?;
         }
         let (sent, failed) = self.send_all(line).await;
         let dead = failed.iter().filter(|one| self.is_dead(one)).count() as u64;
@@ -109,6 +111,19 @@ impl Relay {
         self.write(&mut transaction, sent, failed).await.map_err(failure)?;
         transaction.commit().await.map_err(failure)?;
         Ok(round)
+    }
+
+    /// What is sent must not be lost with the server that it was read at. The transaction of the
+    /// round must not end before that, so it takes a second connection.
+    async fn confirm(&self, started: i64) -> Result<(), Failure> {
+        let inner = &self.outbox.store.inner;
+        let rows = inner.fetch(inner.sql.confirm.query(), Effect::None).await?;
+        let found = rows.first().map(|row| row.try_get::<i64, _>(1)).transpose();
+        if found.map_err(failure)? == Some(started) {
+            return Ok(());
+        }
+        let context = "another server answers than the one that was read";
+        Err(Failure::new(ErrorKind::Unavailable, Effect::None, context))
     }
 
     fn is_dead(&self, failed: &Failed) -> bool {

@@ -142,6 +142,11 @@ impl<S: ParticipantStore> ParticipantStore for ChaosStore<S> {
         self.inner.read(reads).await
     }
 
+    async fn read_durable(&self, reads: &[ScopeRead]) -> Result<Vec<ScopeRows>, StoreError> {
+        Self::read(self, "read_durable").await?;
+        self.inner.read_durable(reads).await
+    }
+
     async fn write(&self, sets: &[RowSet]) -> Vec<RowWriteResult> {
         let strike = self.chaos.strike("store").await;
         let failed = |_: &RowSet| error(strike, "write").map(RowWriteResult::Failed);
@@ -152,10 +157,6 @@ impl<S: ParticipantStore> ParticipantStore for ChaosStore<S> {
             }
         }
         sets.iter().filter_map(failed).collect()
-    }
-
-    async fn until_durable(&self) -> Result<(), StoreError> {
-        self.inner.until_durable().await
     }
 
     async fn scan(

@@ -101,6 +101,11 @@ impl ParticipantStore for BrittleRows {
         self.inner.read(reads).await
     }
 
+    async fn read_durable(&self, reads: &[ScopeRead]) -> Result<Vec<ScopeRows>, StoreError> {
+        self.check()?;
+        self.inner.read_durable(reads).await
+    }
+
     async fn write(&self, sets: &[RowSet]) -> Vec<RowWriteResult> {
         // Others run between a read and the write that follows from it.
         tokio::task::yield_now().await;
@@ -127,10 +132,6 @@ impl ParticipantStore for BrittleRows {
                 failed(sets, ErrorKind::Timeout, Effect::Unknown)
             }
         }
-    }
-
-    async fn until_durable(&self) -> Result<(), StoreError> {
-        self.inner.until_durable().await
     }
 
     async fn scan(

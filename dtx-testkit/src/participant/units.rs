@@ -125,12 +125,13 @@ impl<S: ParticipantStore> ParticipantStore for BrittleUnits<S> {
         self.inner.read(reads).await
     }
 
-    async fn write(&self, sets: &[RowSet]) -> Vec<RowWriteResult> {
-        self.inner.write(sets).await
+    async fn read_durable(&self, reads: &[ScopeRead]) -> Result<Vec<ScopeRows>, StoreError> {
+        self.check().await?;
+        self.inner.read_durable(reads).await
     }
 
-    async fn until_durable(&self) -> Result<(), StoreError> {
-        self.inner.until_durable().await
+    async fn write(&self, sets: &[RowSet]) -> Vec<RowWriteResult> {
+        self.inner.write(sets).await
     }
 
     async fn scan(
@@ -181,6 +182,10 @@ impl<S: UnitStore> UnitStore for BrittleUnits<S> {
 
     async fn roll_back(&self, open: <S::Unit as Unit>::Open) {
         self.inner.roll_back(open).await;
+    }
+
+    async fn roll_back_durable(&self, open: <S::Unit as Unit>::Open) -> Result<(), StoreError> {
+        self.inner.roll_back_durable(open).await
     }
 }
 

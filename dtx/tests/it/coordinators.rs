@@ -1,9 +1,14 @@
 //! Several coordinators on one store: how they share its shards, and what becomes of a share when
 //! its coordinator leaves, dies, or stands still.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use dtx::{coordinator::CoordinatorSettings, prelude::*, store::Filter, store::Status};
+use dtx::{
+    coordinator::CoordinatorSettings,
+    ids::ShardCount,
+    prelude::*,
+    store::{Filter, Status},
+};
 use tokio::time::Instant;
 
 use crate::kit::*;
@@ -118,6 +123,35 @@ async fn the_share_of_a_dead_one_is_taken_over_within_its_lease_and_two_seconds(
         assert!(took <= ttl + 2 * SECOND, "{took:?} with a lease of {ttl:?}");
         all_sound(&first, count).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_could_not_be_given_back_is_not_driven_again_under_the_same_epoch() {
+    let world = world();
+    let settings = CoordinatorSettings { lease_ttl: 300 * SECOND, ..sharing() };
+    let first = world.node(settings.clone(), &["a", "b", "c"]).await;
+    world.script.rule(|_| Say::After(Duration::from_millis(300)));
+    let mut count = submit(&[&first], 6).await;
+    first.store.fail_releases(true);
+    let second = world.node(settings, &[]).await;
+    spread(&[&first], &[8]).await;
+    within(second.dtx.shutdown(Duration::ZERO)).await;
+    // For the store the first one still has what it could not give back.
+    pass(10 * SECOND).await;
+    assert_eq!(owned(&[&first]), [8], "taken with the memory of what was dropped");
+    first.store.fail_releases(false);
+    spread(&[&first], &[SHARDS]).await;
+    count += submit(&[&first], 6).await;
+    all_sound(&first, count).await;
+    let shards = ShardCount::new(SHARDS as u16).unwrap();
+    let mut accepted = BTreeMap::new();
+    for seen in world.log.lock().unwrap().iter() {
+        let Seen::Sent(sent) = seen else { continue };
+        let of = (sent.tx.shard(shards), sent.sequence);
+        let tx = *accepted.entry(of).or_insert(sent.tx);
+        assert_eq!(tx, sent.tx, "two transactions were accepted as {of:?}");
+    }
+    assert!(accepted.len() >= count, "{} of {count}", accepted.len());
 }
 
 #[tokio::test(start_paused = true)]

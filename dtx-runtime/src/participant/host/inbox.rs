@@ -153,44 +153,56 @@ impl StoredInbox {
             if open.is_empty() {
                 break;
             }
-            let groups = self.groups(&open, |index| &jobs[index].command);
-            let (read, gone) = match self.look(&groups).await {
-                Ok(found) => found,
-                Err(error) => {
-                    let again = || error_like(&error);
-                    open.iter().for_each(|i| results[*i] = Some(Claimed::Fault(again())));
-                    break;
-                }
-            };
-            let (mut writes, mut known) = (Vec::new(), Vec::new());
-            for (group, rows) in groups.iter().zip(&read) {
-                let evaluated = self.evaluate(group, (rows, &gone), jobs);
-                match evaluated.set {
-                    Some(set) => writes.push((set, evaluated.results)),
-                    None => known.extend(evaluated.results),
-                }
+            let known = self.claim_by(&open, jobs, false, &mut results).await;
+            // An earlier answer may be read before it is durable.
+            if !known.is_empty() {
+                self.claim_by(&known, jobs, true, &mut results).await;
             }
-            place(&mut results, self.told(known).await);
-            self.write_claims(writes, jobs, &mut results).await;
         }
         results.into_iter().map(|r| r.unwrap_or_else(|| Claimed::Fault(conflicts()))).collect()
     }
 
-    /// An earlier answer may be read before it is durable.
-    async fn told(&self, known: Vec<(usize, Claimed)>) -> Vec<(usize, Claimed)> {
-        if known.is_empty() {
-            return known;
+    /// Reads and writes once for these jobs. Gives those whose answers are in what was read, with
+    /// nothing to be written before; none where that was durable.
+    async fn claim_by(
+        &self,
+        open: &[usize],
+        jobs: &[&Job],
+        is_durable: bool,
+        results: &mut [Option<Claimed>],
+    ) -> Vec<usize> {
+        let groups = self.groups(open, |index| &jobs[index].command);
+        let (read, gone) = match self.look(&groups, is_durable).await {
+            Ok(found) => found,
+            Err(error) => {
+                let again = || error_like(&error);
+                open.iter().for_each(|i| results[*i] = Some(Claimed::Fault(again())));
+                return Vec::new();
+            }
+        };
+        let (mut writes, mut known) = (Vec::new(), Vec::new());
+        for (group, rows) in groups.iter().zip(&read) {
+            let evaluated = self.evaluate(group, (rows, &gone), jobs);
+            match evaluated.set {
+                Some(set) => writes.push((set, evaluated.results)),
+                None if is_durable => place(results, evaluated.results),
+                None => known.extend(&group.jobs),
+            }
         }
-        let Err(error) = self.store.until_durable().await else { return known };
-        known.into_iter().map(|(index, _)| (index, Claimed::Fault(error_like(&error)))).collect()
+        self.write_claims(writes, jobs, results).await;
+        known
     }
 
     /// The rows, and which of the hosts that have claims in them are gone.
     async fn look(
         &self,
         groups: &[Group],
+        is_durable: bool,
     ) -> Result<(Vec<ScopeRows>, StdHashSet<HolderId>), StoreError> {
-        let read = self.store.read(&reads(groups)).await?;
+        let read = match is_durable {
+            true => self.store.read_durable(&reads(groups)).await?,
+            false => self.store.read(&reads(groups)).await?,
+        };
         let gone = match &self.lease {
             Some(lease) => lease.gone(&read).await?,
             None => StdHashSet::new(),
@@ -378,19 +390,13 @@ impl StoredInbox {
         slots.into_iter().map(end).collect()
     }
 
-    async fn read_durable(&self, groups: &[Group]) -> Result<Vec<ScopeRows>, StoreError> {
-        let read = self.store.read(&reads(groups)).await?;
-        self.store.until_durable().await?;
-        Ok(read)
-    }
-
     /// Takes the newest rows of those whose write did not apply, or may have applied unseen.
     async fn reread(&self, again: &[usize], slots: &mut [Finish<'_>]) {
         if again.is_empty() {
             return;
         }
         let groups = self.groups(again, |index| slots[index].command);
-        let read = match self.read_durable(&groups).await {
+        let read = match self.store.read_durable(&reads(&groups)).await {
             Ok(read) => read,
             Err(error) => {
                 again.iter().for_each(|i| slots[*i].told = Some(Err(error_like(&error))));
@@ -487,19 +493,25 @@ fn row_set(
     drafts: HashMap<&RowKey, Option<Draft>>,
     not_after: Option<Timestamp>,
 ) -> Option<RowSet> {
-    let mut changes = Vec::new();
+    let (mut changes, mut unchanged) = (Vec::new(), Vec::new());
     let mut is_any_new = false;
     for (key, draft) in drafts {
-        let Some(Draft { row: Some(row), stored, is_changed: true }) = draft else { continue };
-        is_any_new |= stored == RowExpect::Absent;
-        changes.push(RowChange { key: key.clone(), expect: stored, value: Some(row.encode()) });
+        let Some(Draft { row: Some(row), stored, is_changed }) = draft else { continue };
+        if is_changed {
+            is_any_new |= stored == RowExpect::Absent;
+            changes.push(RowChange { key: key.clone(), expect: stored, value: Some(row.encode()) });
+        } else {
+            // Its earlier answer is told with this write, if it is still there.
+            unchanged.push((key.clone(), stored));
+        }
     }
     if changes.is_empty() {
         return None;
     }
     // A row may be missing because it was collected; then the mark was raised with it.
-    let mark = (barrier::mark_key(group.shard), expect_of(mark));
-    let unchanged = if is_any_new { vec![mark] } else { Vec::new() };
+    if is_any_new {
+        unchanged.push((barrier::mark_key(group.shard), expect_of(mark)));
+    }
     Some(RowSet { scope: group.scope.clone(), changes, unchanged, not_after })
 }
 

@@ -215,7 +215,7 @@ async fn row(
 ) -> Result<Option<InboxRow>, StoreError> {
     let Some(store) = shared.store() else { return Ok(shared.volatile_row(key)) };
     let read = [ScopeRead { scope: scope.clone(), keys: vec![inbox_key(key.0, key.1)] }];
-    let rows = store.read(&read).await?;
+    let rows = store.read_durable(&read).await?;
     let stored = rows.into_iter().flat_map(|scope| scope.rows).flatten().next();
     // A row that cannot be read is left alone, and so is its claim.
     Ok(stored.and_then(|stored| InboxRow::decode(&stored.value).ok()))

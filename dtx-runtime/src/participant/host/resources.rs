@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use dtx_core::{
+    answer::PhaseAnswer,
     error::StoreError,
     resource::{Plan, Work, plan, read_keys},
     store::{RowKey, RowSet, RowWriteResult, Scope, ScopeRead, ScopeRows},
@@ -51,17 +52,42 @@ pub(crate) async fn handle_batch(
 
 /// Reads, plans and writes once.
 async fn round(served: &Served, open: Open) -> (Vec<(Job, Settled)>, Open) {
+    let Pass { mut settled, mut again, known } = pass(served, open, false).await;
+    if !known.is_empty() {
+        // An earlier answer may be read before it is durable.
+        let durable = pass(served, known, true).await;
+        settled.extend(durable.settled);
+        again.extend(durable.again);
+    }
+    (settled, again)
+}
+
+/// What became of commands.
+#[derive(Default)]
+struct Pass {
+    settled: Vec<(Job, Settled)>,
+    /// Their write met another one.
+    again: Open,
+    /// Their answers are in what was read, and nothing has to be written; none where that was
+    /// durable.
+    known: Open,
+}
+
+async fn pass(served: &Served, open: Open, is_durable: bool) -> Pass {
     let keys: Vec<_> = open.iter().map(|(_, jobs)| keys(served, jobs)).collect();
     let reads = open.iter().zip(&keys);
     let reads: Vec<_> = reads
         .map(|((scope, _), keys)| ScopeRead { scope: scope.clone(), keys: keys.clone() })
         .collect();
-    let rows = match served.store.read(&reads).await {
-        Ok(rows) => rows,
-        Err(error) => return (faults(open, &error), Vec::new()),
+    let read = match is_durable {
+        true => served.store.read_durable(&reads).await,
+        false => served.store.read(&reads).await,
     };
-    // What is answered by what was read, and what waits for a write.
-    let mut known = Vec::new();
+    let mut passed = Pass::default();
+    let rows = match read {
+        Ok(rows) => rows,
+        Err(error) => return Pass { settled: faults(open, &error), ..passed },
+    };
     let mut sets: Vec<RowSet> = Vec::new();
     let mut waiting = Vec::new();
     for (((scope, jobs), keys), rows) in open.into_iter().zip(keys).zip(rows) {
@@ -70,41 +96,44 @@ async fn round(served: &Served, open: Open) -> (Vec<(Job, Settled)>, Open) {
             tracing::error!(%scope, ?damaged, "rows cannot be read and are left as they are");
         }
         match write {
-            None => known.extend(jobs.into_iter().zip(answers.into_iter().map(Settled::Answer))),
             Some(set) => {
                 sets.push(set);
                 waiting.push((scope, jobs, answers));
             }
+            None if is_durable => {
+                let answers = answers.into_iter().map(Settled::Answer);
+                passed.settled.extend(jobs.into_iter().zip(answers));
+            }
+            None => passed.known.push((scope, jobs)),
         }
     }
-    let mut settled = told(served, known).await;
-    let mut again = Vec::new();
-    if sets.is_empty() {
-        return (settled, again);
+    if !sets.is_empty() {
+        write(served, &sets, waiting, &mut passed).await;
     }
+    passed
+}
+
+async fn write(
+    served: &Served,
+    sets: &[RowSet],
+    waiting: Vec<(Scope, Vec<Job>, Vec<PhaseAnswer>)>,
+    passed: &mut Pass,
+) {
     crash_points::writing(&waiting);
-    let written = served.store.write(&sets).await;
+    let written = served.store.write(sets).await;
     crash_points::written(&waiting);
     for ((scope, jobs, answers), written) in waiting.into_iter().zip(written) {
         match written {
             RowWriteResult::Written => {
-                settled.extend(jobs.into_iter().zip(answers.into_iter().map(Settled::Answer)));
+                let answers = answers.into_iter().map(Settled::Answer);
+                passed.settled.extend(jobs.into_iter().zip(answers));
             }
-            RowWriteResult::Conflict | RowWriteResult::TooLate => again.push((scope, jobs)),
-            RowWriteResult::Failed(error) => settled.extend(faults(vec![(scope, jobs)], &error)),
+            RowWriteResult::Conflict | RowWriteResult::TooLate => passed.again.push((scope, jobs)),
+            RowWriteResult::Failed(error) => {
+                passed.settled.extend(faults(vec![(scope, jobs)], &error));
+            }
         }
     }
-    (settled, again)
-}
-
-/// An earlier answer may be read before it is durable.
-async fn told(served: &Served, known: Vec<(Job, Settled)>) -> Vec<(Job, Settled)> {
-    if known.is_empty() {
-        return known;
-    }
-    let Err(error) = served.store.until_durable().await else { return known };
-    let fault = |(job, _)| (job, Settled::Fault(error_like(&error)));
-    known.into_iter().map(fault).collect()
 }
 
 fn keys(served: &Served, jobs: &[Job]) -> Vec<RowKey> {

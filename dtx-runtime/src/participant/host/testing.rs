@@ -264,6 +264,13 @@ impl ParticipantStore for CountingStore {
         self.inner.read(reads).await
     }
 
+    async fn read_durable(&self, reads: &[ScopeRead]) -> Result<Vec<ScopeRows>, StoreError> {
+        match take_one(&self.unconfirmed) {
+            true => Err(StoreError::new(ErrorKind::Timeout, "counting", "read_durable")),
+            false => self.inner.read_durable(reads).await,
+        }
+    }
+
     async fn write(&self, sets: &[RowSet]) -> Vec<RowWriteResult> {
         let (now, most) = &self.side_by_side;
         most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
@@ -288,13 +295,6 @@ impl ParticipantStore for CountingStore {
             return failed(ErrorKind::Timeout, Effect::Unknown, sets);
         }
         written
-    }
-
-    async fn until_durable(&self) -> Result<(), StoreError> {
-        match take_one(&self.unconfirmed) {
-            true => Err(StoreError::new(ErrorKind::Timeout, "counting", "until_durable")),
-            false => self.inner.until_durable().await,
-        }
     }
 
     async fn scan(

@@ -239,11 +239,10 @@ impl<U: Unit> UnitHost<U> {
                 self.finish(job, row, ran).await
             }
             (Claim::Ask { forward }, Some(handler)) => {
-                let ran = self.call(shared, job, handler, claimed.open, forward).await;
-                if let Some(open) = ran.1 {
-                    self.store.roll_back(open).await;
+                match self.call(shared, job, handler, claimed.open, forward).await {
+                    (answer, Some(open)) => self.tell(open, None, answer).await,
+                    (answer, None) => Settled::Answer(answer),
                 }
-                Settled::Answer(ran.0)
             }
             (Claim::Ask { forward }, None) => self.tell(claimed.open, None, known(forward)).await,
             (Claim::Run { .. }, None) => {
@@ -262,9 +261,8 @@ impl<U: Unit> UnitHost<U> {
         match row {
             Some(row) => self.commit(open, row.encode(), answer).await,
             None => {
-                self.store.roll_back(open).await;
                 // An earlier answer may be read before it is durable.
-                match self.store.until_durable().await {
+                match self.store.roll_back_durable(open).await {
                     Ok(()) => Settled::Answer(answer),
                     Err(error) => Settled::Fault(error),
                 }
@@ -312,10 +310,8 @@ impl<U: Unit> UnitHost<U> {
                     return Settled::Fault(error);
                 }
             }
-            Err(_) => {
-                self.store.roll_back(open).await;
-                return Settled::Answer(answer);
-            }
+            // What it has seen may say more than that nothing is known.
+            Err(_) => return self.tell(open, None, answer).await,
         }
         let row = barrier::finish(row, command, &answer);
         self.commit(open, row.encode(), answer).await

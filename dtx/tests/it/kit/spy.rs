@@ -86,6 +86,7 @@ struct Switches {
     held: watch::Sender<Option<Held>>,
     frozen: watch::Sender<bool>,
     leases_held: watch::Sender<bool>,
+    releases_fail: AtomicBool,
     /// Pages of what is open wait, but for first ones.
     pages_held: watch::Sender<bool>,
     hints: watch::Sender<()>,
@@ -107,6 +108,7 @@ impl Spy {
             held: watch::Sender::new(None),
             frozen: watch::Sender::new(false),
             leases_held: watch::Sender::new(false),
+            releases_fail: AtomicBool::new(false),
             pages_held: watch::Sender::new(false),
             hints: watch::Sender::new(()),
             down: AtomicBool::new(false),
@@ -155,6 +157,11 @@ impl Spy {
     async fn grants(&self) {
         let mut held = self.switches.leases_held.subscribe();
         held.wait_for(|held| !held).await.expect("the switch outlives its readers");
+    }
+
+    /// From now on no lease can be given back.
+    pub(crate) fn fail_releases(&self, fail: bool) {
+        self.switches.releases_fail.store(fail, SeqCst);
     }
 
     /// From now on every call fails.
@@ -320,6 +327,9 @@ impl StateStore for Spy {
 
     async fn release(&self, leases: &[Lease]) -> Result<(), StoreError> {
         self.is_up("release").await?;
+        if self.switches.releases_fail.load(SeqCst) {
+            return Err(StoreError::new(ErrorKind::Unavailable, "spy", "release"));
+        }
         self.inner.release(leases).await
     }
 }
@@ -356,6 +366,11 @@ impl ParticipantStore for Spy {
         self.inner.read(reads).await
     }
 
+    async fn read_durable(&self, reads: &[ScopeRead]) -> Result<Vec<ScopeRows>, StoreError> {
+        self.is_up("read_durable").await?;
+        self.inner.read_durable(reads).await
+    }
+
     async fn write(&self, sets: &[RowSet]) -> Vec<RowWriteResult> {
         match self.is_up("write").await {
             Ok(()) => self.inner.write(sets).await,
@@ -364,10 +379,6 @@ impl ParticipantStore for Spy {
                 sets.iter().map(|_| RowWriteResult::Failed(error())).collect()
             }
         }
-    }
-
-    async fn until_durable(&self) -> Result<(), StoreError> {
-        self.inner.until_durable().await
     }
 
     async fn scan(
