@@ -8,13 +8,15 @@ use async_trait::async_trait;
 use dtx_core::{
     error::{Effect, ErrorKind, StoreError},
     ids::{AcceptSequence, Epoch, OperationIndex, ShardId},
-    name::ParticipantName,
+    name::{Namespace, ParticipantName},
     outbox::{Message, MessageSink, NotSent, Outgoing},
     store::{
-        Begun, Branch, BranchEnd, BranchStore, CommitResult, ParticipantStore, RowChange,
-        RowExpect, RowKey, RowSet, RowWriteResult, Scope, StateStore, UnitStore,
+        Begun, Branch, BranchEnd, BranchStore, Catalog, CommitResult, Filter, ParticipantStore,
+        RowChange, RowExpect, RowKey, RowSet, RowWriteResult, Scope, ScopeRead, StateStore,
+        UnitStore,
     },
     time::Timestamp,
+    transaction::Key,
 };
 use dtx_store_postgres::{Once, PgInbox, PgOutbox, PgStore, Relay, RelaySettings};
 use dtx_testkit::store::{Pen, committed, one, record, tx};
@@ -61,6 +63,14 @@ fn new_row() -> RowSet {
     }
 }
 
+fn key() -> Key {
+    Key { namespace: Namespace::new("shop").expect("a name"), key: "order".into() }
+}
+
+fn payment_rows() -> ScopeRead {
+    ScopeRead { scope: Scope::new("payment").expect("a name"), keys: vec![RowKey("key".into())] }
+}
+
 /// Nobody was told, and may ask again.
 fn late<T: std::fmt::Debug>(answer: Result<T, StoreError>) {
     let error = answer.expect_err("it was told although no standby has it");
@@ -80,22 +90,30 @@ async fn a_record_that_no_standby_has_is_not_read() {
     let mut pen = Pen::new(1);
     committed(&one(&writer, &pen.accept(tx(1))).await);
     pair.standby.kill().expect("it is killed");
-    let accept = pen.accept(tx(2));
+    let accept = pen.accept_key(tx(2), "shop", "order");
     assert!(matches!(one(&writer, &accept).await, CommitResult::Failed(_)));
     unknown(&writer.write(&[new_row()]).await[0]);
     pair.crash("SELECT count(*) = 2 FROM dtx.open").await;
     let shard = tx(2).shard(StateStore::info(&writer).shards);
-    for store in [&writer, &other] {
+    let mut another = Pen::new(2);
+    for (number, store) in (3..).zip([&writer, &other]) {
+        // Another transaction with the same key learns whose it is.
+        let taken = another.accept_key(tx(number), "shop", "order");
+        assert!(matches!(one(store, &taken).await, CommitResult::Failed(_)), "told as taken");
+        late(store.by_key(&key()).await);
+        late(store.list(&Filter { limit: 10, ..Filter::default() }).await);
+        late(store.history(tx(2)).await);
         late(store.load(&[tx(2)]).await);
         late(store.open(shard, Timestamp::MAX, None, 10).await);
-        late(store.until_durable().await);
+        late(store.read_durable(&[payment_rows()]).await);
         assert!(matches!(one(store, &accept).await, CommitResult::Failed(_)), "told as written");
     }
     assert_eq!(other.load(&[tx(3)]).await.expect("of what is not there nothing is told"), [None]);
     pair.follow().await;
     for store in [&writer, &other] {
         assert_eq!(record(store, tx(2)).await.version.0, 1);
-        store.until_durable().await.expect("it is there");
+        let read = store.read_durable(&[payment_rows()]).await.expect("it is there");
+        assert!(read[0].rows[0].is_some());
     }
 }
 
