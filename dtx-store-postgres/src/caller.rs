@@ -78,7 +78,8 @@ impl PgInbox {
 
     /// Notes, in the caller's open transaction, that this is done of a transaction or a message,
     /// and says whether it was done before. Whoever asks for the same meanwhile waits until that
-    /// transaction has ended.
+    /// transaction has ended. Commit also after [`Once::Repeated`], before anybody is told: only
+    /// then the standbys that the server waits for are known to have what was done.
     ///
     /// # Errors
     /// `Invalid` when no transaction is open, or the name is empty or over [`ONCE_BYTES_MAX`]; or

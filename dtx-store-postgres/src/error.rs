@@ -119,7 +119,8 @@ fn chain(error: &dyn std::error::Error) -> String {
 fn of_code(code: &str) -> (ErrorKind, bool) {
     match (code.get(..2).unwrap_or_default(), code) {
         (_, code) if AGAIN.contains(&code) => (ErrorKind::Unavailable, true),
-        // Cancelled, also by its own time-out. While it waits for a standby it is durable here.
+        // Cancelled, also by its own time-out. A commit that waits for a standby is not: the server
+        // says that it is done.
         (_, "57014") => (ErrorKind::Timeout, false),
         // The server ends, or the connection does; a commit may have been under way.
         ("57" | "08", _) => (ErrorKind::Unavailable, false),
