@@ -1,4 +1,4 @@
-//! The way from one region to the broker of another: late by half a round trip, and it can be cut.
+//! The way from one region to a server of another: late by half a round trip, and it can be cut.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -10,7 +10,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::{mpsc, watch},
     task::JoinSet,
@@ -90,14 +90,6 @@ impl Proxy {
             state.line = line;
             state.breaks += u64::from(line == Line::Broken);
         });
-    }
-
-    /// Waits until what was sent on this way before has arrived at its broker.
-    pub(crate) async fn until_arrived(&self) {
-        let mut stream = TcpStream::connect(self.address).await.expect("it listens");
-        stream.write_all(b"CONNECT {\"verbose\":false}\r\nPING\r\n").await.expect("it is open");
-        let mut lines = BufReader::new(stream).lines();
-        while lines.next_line().await.expect("it is open").expect("it answers") != "PONG" {}
     }
 
     /// How many connections were broken at once.

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    net::Ipv4Addr,
     path::PathBuf,
     sync::{
         Arc, Mutex,
@@ -19,6 +20,8 @@ use dtx_geo_host::PoolNode;
 use dtx_runtime::participant::OnStore;
 use dtx_testkit::servers::{Nats, Server};
 use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    net::TcpStream,
     sync::watch,
     task::JoinSet,
     time::{Instant, interval, timeout_at},
@@ -107,6 +110,15 @@ async fn ways(own: usize, brokers: &[Server]) -> Vec<Option<Proxy>> {
         ways.push(Some(Proxy::start(broker.port(), delays).await));
     }
     ways
+}
+
+/// Waits until what was sent on a way before has arrived at its broker.
+async fn until_arrived(way: &Proxy) {
+    let mut stream =
+        TcpStream::connect((Ipv4Addr::LOCALHOST, way.port())).await.expect("it listens");
+    stream.write_all(b"CONNECT {\"verbose\":false}\r\nPING\r\n").await.expect("it is open");
+    let mut lines = BufReader::new(stream).lines();
+    while lines.next_line().await.expect("it is open").expect("it answers") != "PONG" {}
 }
 
 impl World {
@@ -207,7 +219,7 @@ impl World {
     pub(crate) async fn kill_at(&self, region: usize, hang: Hang) {
         assert_eq!(self.ask(region, Ask::Hang(hang)).await, Told::Hangs);
         for way in self.ways[region].iter().flatten() {
-            self.in_time("it arrives", way.until_arrived()).await;
+            self.in_time("it arrives", until_arrived(way)).await;
         }
         self.kill(region);
     }
