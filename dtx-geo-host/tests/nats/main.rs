@@ -8,6 +8,7 @@ mod child;
 mod cut;
 mod hanging;
 mod kill;
+mod lease;
 mod plan;
 mod process;
 mod proxy;
