@@ -349,6 +349,24 @@ fn a_region_has_one_hold_of_an_id_also_when_another_region_wants_one_here() {
     assert_eq!((regions.disks[0].held(), regions.disks[1].held()), (0, 0), "nothing is stranded");
 }
 
+/// The way to region 1 kept what region 0 asked it for, and has lost what took that back.
+#[test]
+fn a_hold_that_is_made_when_nobody_waits_for_it_any_more_is_given_back() {
+    let mut regions = crossed();
+    let late = |id| {
+        let body = Body::Forward { id: HoldId(id), units: 3, ttl: TTL };
+        let digest = Digest::default();
+        let message = Message { from: 0, to: 0, stamp: u64::MAX / 2, digest, body };
+        Input::Message { from: Member(0), message }
+    };
+    // A hold that somebody has is not.
+    regions.input(1, late(1));
+    assert_eq!((regions.free(1), regions.disks[1].held()), (0, 3));
+    regions.input(0, Input::Cancel { id: HoldId(1) });
+    regions.input(1, late(2));
+    assert_eq!((regions.free(1), regions.disks[1].held()), (3, 0));
+}
+
 #[test]
 fn more_reserves_than_one_step_serves_are_served_one_tick_later() {
     let settings = PoolSettings { cover_min: Duration::ZERO, ..PoolSettings::default() };

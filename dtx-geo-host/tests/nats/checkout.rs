@@ -8,17 +8,22 @@ use tokio::task::JoinSet;
 use crate::{
     plan::{Ask, BUYS, NAMES, PAYS, PRICE, Told},
     proxy::Line,
-    world::World,
+    world::{Setup, World},
 };
 
 const STOCK: [u64; 3] = [6, 27, 27];
 const CENTS: u64 = 100_000;
 
 /// Longer than a test.
-const LONG: Duration = Duration::from_secs(120);
+pub(crate) const LONG: Duration = Duration::from_secs(120);
 
 /// Submits so many checkouts of one unit, each with a key of its own.
-fn submit(world: &Arc<World>, name: &str, count: u64, deadline: Duration) -> JoinSet<String> {
+pub(crate) fn submit(
+    world: &Arc<World>,
+    name: &str,
+    count: u64,
+    deadline: Duration,
+) -> JoinSet<String> {
     let mut checkouts = JoinSet::new();
     for number in 0..count {
         let (world, key) = (world.clone(), format!("{name}-{number}"));
@@ -35,16 +40,16 @@ fn ended(told: Told) -> String {
     }
 }
 
-async fn pay(world: &World, key: &str, cents: u64) -> String {
+pub(crate) async fn pay(world: &World, key: &str, cents: u64) -> String {
     let ask = Ask::Checkout { key: key.into(), units: 0, cents, deadline: LONG };
     ended(world.ask(BUYS, ask).await)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn checkouts_sell_what_they_say_while_a_way_is_cut_and_their_coordinator_is_killed() {
-    let world = World::with("checkout", STOCK, Some(CENTS)).await;
+    let world = World::with("checkout", Setup { cents: Some(CENTS), ..Setup::of(STOCK) }).await;
     // Units stay where so many look at them, and are held there for the checkouts.
-    let lookers = world.lookers([1, 2]);
+    let lookers = world.lookers(&[1, 2]);
     let first = submit(&world, "first", 10, LONG).join_all().await;
     assert_eq!(first, ["committed"; 10], "there is enough of everything");
     // Who pays cannot be reached: those in a hurry give up, and the others wait.

@@ -24,7 +24,7 @@ use tokio::{
 
 use crate::{
     hanging::Hanging,
-    plan::{ACCOUNT, Ask, BUYS, Numbered, PAYS, Plan, TTL, Told, spec},
+    plan::{ACCOUNT, Ask, BUYS, Numbered, PAYS, Plan, TTL, Told},
     reach::reach,
 };
 
@@ -65,7 +65,7 @@ impl Region {
         let store = plan.rows.open().await;
         let reach = Arc::new(reach(plan).await);
         let (rows, settings) = (Arc::new(Hanging::new(store.clone())), PoolNodeSettings::default());
-        let node = PoolNode::start(rows.clone(), reach.clone(), spec(plan.region), settings).await;
+        let node = PoolNode::start(rows.clone(), reach.clone(), plan.spec(), settings).await;
         let node = node.expect("it starts");
         let (mut dtx, mut payment) = (None, None);
         if plan.has_checkouts && plan.region == BUYS {

@@ -3,11 +3,13 @@
 //! the shipped map, and that can be cut.
 #![allow(missing_docs)]
 
+mod broker;
 mod checkout;
 mod child;
 mod cut;
 mod hanging;
 mod kill;
+mod lease;
 mod plan;
 mod process;
 mod proxy;

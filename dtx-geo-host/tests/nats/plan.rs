@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dtx_geo::{
     model::{Provider, RttMap, Shipped},
-    pool::PoolSettings,
+    pool::{Grants, PoolSettings},
 };
 use dtx_geo_host::PoolSpec;
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,9 @@ pub(crate) const PRICE: u64 = 20;
 /// How long a hold lives that is not pinned.
 pub(crate) const TTL: Duration = Duration::from_secs(5);
 
+/// How long one of a checkout lives at most: it ends by then when what takes it back is lost.
+const LIFE: Duration = Duration::from_secs(25);
+
 pub(crate) fn map() -> RttMap {
     Shipped::rtt(Provider::Aws).symmetric().select(&NAMES).expect("they are in the map")
 }
@@ -32,9 +35,22 @@ pub(crate) fn rtt(from: usize, to: usize) -> Duration {
     map().rtt(from, to).expect("every pair is known").value
 }
 
-pub(crate) fn spec(region: usize) -> PoolSpec {
-    let settings = PoolSettings::default();
-    PoolSpec::new("cds", &map(), NAMES[region], settings).expect("it can be")
+/// How grants are leased.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Leases {
+    pub(crate) window: u64,
+    pub(crate) lease: Duration,
+}
+
+/// Without leases grants are permanent.
+pub(crate) fn settings(leases: Option<Leases>) -> PoolSettings {
+    let leased = |Leases { window, lease }| Grants::Leased { window, lease };
+    let grants = leases.map_or(Grants::Permanent, leased);
+    PoolSettings { grants, hold_total_max: LIFE, ..PoolSettings::default() }
+}
+
+pub(crate) fn spec(region: usize, leases: Option<Leases>) -> PoolSpec {
+    PoolSpec::new("cds", &map(), NAMES[region], settings(leases)).expect("it can be")
 }
 
 /// What a process is told.
@@ -48,6 +64,13 @@ pub(crate) struct Plan {
     pub(crate) control: u16,
     /// Whether there are checkouts, and not the pool alone.
     pub(crate) has_checkouts: bool,
+    pub(crate) leases: Option<Leases>,
+}
+
+impl Plan {
+    pub(crate) fn spec(&self) -> PoolSpec {
+        spec(self.region, self.leases)
+    }
 }
 
 /// What a process is asked.

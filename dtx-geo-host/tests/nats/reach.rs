@@ -10,7 +10,7 @@ use dtx_core::{
 use dtx_geo_host::{Directory, RegionalSettings, RegionalTransport};
 use dtx_transport_nats::{NatsSettings, NatsTransport};
 
-use crate::plan::{BUYS, NAMES, PAYS, Plan, spec};
+use crate::plan::{BUYS, NAMES, PAYS, Plan};
 
 /// After this a message that was received and not acknowledged comes again.
 const ACK_WAIT: Duration = Duration::from_secs(1);
@@ -33,7 +33,7 @@ pub(crate) async fn reach(plan: &Plan) -> RegionalTransport {
     let payment = ParticipantName::new("payment").expect("a name");
     let directory = Directory::new(region(plan.region), region(BUYS))
         .participant(payment, region(PAYS))
-        .pool(&spec(plan.region));
+        .pool(&plan.spec());
     let here = connect(plan.brokers[plan.region].clone()).await.expect("the own broker is there");
     let mut builder = RegionalTransport::builder(directory, here);
     for (index, broker) in plan.brokers.iter().cloned().enumerate() {

@@ -38,7 +38,7 @@ async fn shop(world: Arc<World>, home: usize, most: u64) -> Shown {
 async fn three_processes_sell_each_unit_once() {
     let world = World::start("sales", [70, 80, 0]).await;
     // Units stay where so many look at them, and those who want them elsewhere get them there.
-    let lookers = world.lookers([0, 1]);
+    let lookers = world.lookers(&[0, 1]);
     let mut shops = JoinSet::new();
     for (home, (buyers, most)) in BUYERS.into_iter().enumerate() {
         (0..buyers).for_each(|_| _ = shops.spawn(shop(world.clone(), home, most)));

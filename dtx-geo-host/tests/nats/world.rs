@@ -13,7 +13,7 @@ use std::{
 
 use dtx_core::resource::Ledger;
 use dtx_geo::{
-    pool::{Cells, PoolMap, PoolSettings},
+    pool::{Cells, PoolMap},
     sim::{Checker, Disk, left},
 };
 use dtx_geo_host::PoolNode;
@@ -23,13 +23,13 @@ use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
     sync::watch,
-    task::JoinSet,
+    task::{JoinSet, spawn_blocking},
     time::{Instant, interval, timeout_at},
 };
 
 use crate::{
     hanging::Hang,
-    plan::{ACCOUNT, Ask, NAMES, PAYS, Plan, Told, map, rtt, spec},
+    plan::{ACCOUNT, Ask, Leases, NAMES, PAYS, Plan, Told, map, rtt, settings},
     process::Process,
     proxy::{Delays, Line, Proxy},
     stores::Place,
@@ -40,6 +40,22 @@ const TEST_MAX: Duration = Duration::from_secs(110);
 
 /// The pause between two looks.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// What a world is made with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Setup {
+    pub(crate) stock: [u64; 3],
+    /// With checkouts: what there is in the account that they are paid from.
+    pub(crate) cents: Option<u64>,
+    /// Without, grants are permanent.
+    pub(crate) leases: Option<Leases>,
+}
+
+impl Setup {
+    pub(crate) fn of(stock: [u64; 3]) -> Self {
+        Self { stock, cents: None, leases: None }
+    }
+}
 
 pub(crate) struct World {
     /// What was brought in, by region.
@@ -53,7 +69,8 @@ pub(crate) struct World {
     processes: Vec<watch::Sender<Option<Arc<Process>>>>,
     ids: AtomicU64,
     sold: AtomicU64,
-    _brokers: Vec<Server>,
+    leases: Option<Leases>,
+    brokers: Vec<Arc<Mutex<Server>>>,
     _folder: tempfile::TempDir,
 }
 
@@ -124,11 +141,12 @@ async fn until_arrived(way: &Proxy) {
 impl World {
     /// Regions with this stock each, all of which have reached each other.
     pub(crate) async fn start(test: &str, stock: [u64; 3]) -> Arc<Self> {
-        Self::with(test, stock, None).await
+        Self::with(test, Setup::of(stock)).await
     }
 
-    /// The same with checkouts, paid from an account with so much in it.
-    pub(crate) async fn with(test: &str, stock: [u64; 3], cents: Option<u64>) -> Arc<Self> {
+    /// The same with more than a stock.
+    pub(crate) async fn with(test: &str, setup: Setup) -> Arc<Self> {
+        let Setup { stock, cents, leases } = setup;
         let until = Instant::now() + TEST_MAX;
         let folder = tempfile::tempdir().expect("a folder");
         let brokers: Vec<_> = (0..NAMES.len()).map(|region| broker(test, region)).collect();
@@ -142,13 +160,14 @@ impl World {
             let brokers = ways.iter().zip(&brokers).map(address).collect();
             let (rows, has_checkouts) = (Place::of(region, folder.path()), cents.is_some());
             let store = rows.open().await;
-            PoolNode::create(&*store, &spec(region), units).await.expect("it is created");
+            let plan = Plan { region, rows, brokers, control: 0, has_checkouts, leases };
+            PoolNode::create(&*store, &plan.spec(), units).await.expect("it is created");
             if let Some(cents) = cents.filter(|_| region == PAYS) {
                 let ledger = Ledger::default().on_shared(store);
                 let accounts = [(ACCOUNT.to_owned(), cents)];
                 ledger.open_accounts("payment", &accounts).await.expect("it is opened");
             }
-            plans.push(Plan { region, rows, brokers, control: 0, has_checkouts });
+            plans.push(plan);
             all.push(ways);
             processes.push(watch::channel(None).0);
         }
@@ -160,15 +179,21 @@ impl World {
             processes,
             ids: AtomicU64::new(0),
             sold: AtomicU64::new(0),
-            _brokers: brokers,
+            leases,
+            brokers: brokers.into_iter().map(|broker| Arc::new(Mutex::new(broker))).collect(),
             _folder: folder,
         });
         tokio::join!(world.restart(0), world.restart(1), world.restart(2));
         for region in 0..NAMES.len() {
-            let has_reached = async || world.ask(region, Ask::HasReached).await;
-            world.look("reaches all", async || has_reached().await == Told::Reached(true)).await;
+            world.until_reached(region).await;
         }
         world
+    }
+
+    /// Waits until a region has reached the brokers of all others.
+    pub(crate) async fn until_reached(&self, region: usize) {
+        let has_reached = async || self.ask(region, Ask::HasReached).await;
+        self.look("reaches all", async || has_reached().await == Told::Reached(true)).await;
     }
 
     /// Looks until it is so.
@@ -197,6 +222,22 @@ impl World {
     pub(crate) fn kill(&self, region: usize) {
         let process = self.processes[region].send_replace(None).expect("it runs");
         process.kill();
+    }
+
+    /// Kills the broker of a region, as `kill -9` does, and waits until it is gone.
+    pub(crate) async fn kill_broker(&self, region: usize) {
+        self.broker(region, |broker| broker.kill().expect("it is gone")).await;
+    }
+
+    /// Starts the broker of a region again, on its folder and its port.
+    pub(crate) async fn restart_broker(&self, region: usize) {
+        self.broker(region, |broker| broker.restart().expect("it answers")).await;
+    }
+
+    async fn broker(&self, region: usize, work: impl FnOnce(&mut Server) + Send + 'static) {
+        let broker = Arc::clone(&self.brokers[region]);
+        let work = move || work(&mut broker.lock().expect("nobody panics with it"));
+        spawn_blocking(work).await.expect("it does not panic");
     }
 
     /// Brings units in.
@@ -297,7 +338,7 @@ impl World {
     }
 
     /// Two in each of these regions, who hold a unit and give it back, as fast as they can.
-    pub(crate) fn lookers(self: &Arc<Self>, homes: [usize; 2]) -> Lookers {
+    pub(crate) fn lookers(self: &Arc<Self>, homes: &[usize]) -> Lookers {
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         for home in homes.repeat(2) {
@@ -317,6 +358,37 @@ impl World {
             });
         }
         Lookers { stop, tasks }
+    }
+
+    /// Holds units where they are asked for, so that no clock ends the hold, and gives its id.
+    pub(crate) async fn hold(&self, home: usize, units: u64) -> u64 {
+        let mut id = self.id();
+        self.look("it is held", async || match self.ask(home, Ask::Reserve { id, units }).await {
+            Told::Reserved { at, crossed: false } => at == home,
+            // It has waited too long.
+            Told::Unavailable { .. } | Told::Busy => {
+                id = self.id();
+                false
+            }
+            other => panic!("a reserve was answered {other:?}"),
+        })
+        .await;
+        assert_eq!(self.ask(home, Ask::Pin { id }).await, Told::Pinned);
+        id
+    }
+
+    /// Takes the units of a hold that is pinned.
+    pub(crate) async fn take(&self, home: usize, id: u64, units: u64) {
+        assert_eq!(self.ask(home, Ask::Confirm { id }).await, Told::Confirmed);
+        self.sold.fetch_add(units, SeqCst);
+    }
+
+    /// What a region may hold or give now.
+    pub(crate) async fn free(&self, region: usize) -> u64 {
+        match self.ask(region, Ask::State).await {
+            Told::State { free, .. } => free,
+            other => panic!("a look was answered {other:?}"),
+        }
     }
 
     /// The units that buyers were told are theirs.
@@ -361,13 +433,13 @@ impl World {
         }
         let mut all = Vec::new();
         for plan in &self.plans {
-            let cells = PoolNode::read(plan.rows.open().await, &spec(plan.region)).await;
+            let cells = PoolNode::read(plan.rows.open().await, &plan.spec()).await;
             all.push(cells.expect("its rows are good"));
         }
         let disks: Vec<_> = all.iter().map(|cells| Disk { cells, incarnation: 0 }).collect();
         let pool_map = PoolMap::new(&map()).expect("every pair is known");
         let stock = self.stock();
-        let mut checker = Checker::new(PoolSettings::default(), &pool_map, stock);
+        let mut checker = Checker::new(settings(self.leases), &pool_map, stock);
         checker.together(&disks);
         assert_eq!(checker.broken(), None);
         let sum = |of: fn(&Cells) -> u64| all.iter().map(of).sum::<u64>();

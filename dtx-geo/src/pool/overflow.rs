@@ -382,8 +382,16 @@ impl PoolRegion {
         remaining: Option<Duration>,
         out: &mut Step,
     ) {
-        // Without anybody who waits for it, the hold there ends by itself.
-        let Some(at) = self.waiting.iter().position(|waiting| waiting.id == id) else { return };
+        let Some(at) = self.waiting.iter().position(|waiting| waiting.id == id) else {
+            // Nobody waits for it. Who got units elsewhere has taken it back; if that was lost, it
+            // ends by itself. Of one that is not known here what was asked came late: the caller
+            // was told long ago that there are none.
+            let is_known = self.cells.route(id).is_some() || self.cells.holds.get(id).is_some();
+            if remaining.is_some() && !is_known {
+                self.send(from, Body::Cancel { id }, out);
+            }
+            return;
+        };
         if let Some(remaining) = remaining {
             self.take(at, Some(from), out);
             self.remember_route(id, from, out);
