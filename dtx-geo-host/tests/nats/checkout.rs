@@ -15,10 +15,15 @@ const STOCK: [u64; 3] = [6, 27, 27];
 const CENTS: u64 = 100_000;
 
 /// Longer than a test.
-const LONG: Duration = Duration::from_secs(120);
+pub(crate) const LONG: Duration = Duration::from_secs(120);
 
 /// Submits so many checkouts of one unit, each with a key of its own.
-fn submit(world: &Arc<World>, name: &str, count: u64, deadline: Duration) -> JoinSet<String> {
+pub(crate) fn submit(
+    world: &Arc<World>,
+    name: &str,
+    count: u64,
+    deadline: Duration,
+) -> JoinSet<String> {
     let mut checkouts = JoinSet::new();
     for number in 0..count {
         let (world, key) = (world.clone(), format!("{name}-{number}"));
@@ -35,7 +40,7 @@ fn ended(told: Told) -> String {
     }
 }
 
-async fn pay(world: &World, key: &str, cents: u64) -> String {
+pub(crate) async fn pay(world: &World, key: &str, cents: u64) -> String {
     let ask = Ask::Checkout { key: key.into(), units: 0, cents, deadline: LONG };
     ended(world.ask(BUYS, ask).await)
 }

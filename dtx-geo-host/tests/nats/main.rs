@@ -3,6 +3,7 @@
 //! the shipped map, and that can be cut.
 #![allow(missing_docs)]
 
+mod broker;
 mod checkout;
 mod child;
 mod cut;

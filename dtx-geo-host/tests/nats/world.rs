@@ -20,7 +20,7 @@ use dtx_runtime::participant::OnStore;
 use dtx_testkit::servers::{Nats, Server};
 use tokio::{
     sync::watch,
-    task::JoinSet,
+    task::{JoinSet, spawn_blocking},
     time::{Instant, interval, timeout_at},
 };
 
@@ -67,7 +67,7 @@ pub(crate) struct World {
     ids: AtomicU64,
     sold: AtomicU64,
     leases: Option<Leases>,
-    _brokers: Vec<Server>,
+    brokers: Vec<Arc<Mutex<Server>>>,
     _folder: tempfile::TempDir,
 }
 
@@ -168,7 +168,7 @@ impl World {
             ids: AtomicU64::new(0),
             sold: AtomicU64::new(0),
             leases,
-            _brokers: brokers,
+            brokers: brokers.into_iter().map(|broker| Arc::new(Mutex::new(broker))).collect(),
             _folder: folder,
         });
         tokio::join!(world.restart(0), world.restart(1), world.restart(2));
@@ -210,6 +210,22 @@ impl World {
     pub(crate) fn kill(&self, region: usize) {
         let process = self.processes[region].send_replace(None).expect("it runs");
         process.kill();
+    }
+
+    /// Kills the broker of a region, as `kill -9` does, and waits until it is gone.
+    pub(crate) async fn kill_broker(&self, region: usize) {
+        self.broker(region, |broker| broker.kill().expect("it is gone")).await;
+    }
+
+    /// Starts the broker of a region again, on its folder and its port.
+    pub(crate) async fn restart_broker(&self, region: usize) {
+        self.broker(region, |broker| broker.restart().expect("it answers")).await;
+    }
+
+    async fn broker(&self, region: usize, work: impl FnOnce(&mut Server) + Send + 'static) {
+        let broker = Arc::clone(&self.brokers[region]);
+        let work = move || work(&mut broker.lock().expect("nobody panics with it"));
+        spawn_blocking(work).await.expect("it does not panic");
     }
 
     /// Brings units in.
