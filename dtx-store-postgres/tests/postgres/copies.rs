@@ -100,6 +100,7 @@ impl Seen {
     }
 
     async fn read(&mut self, copy: &PgCopy, staleness: Duration) {
+        let asked = Instant::now();
         let mut read = copy.read(staleness).await.expect("both are there");
         let found = number(&mut read).await;
         let Some(age) = read.age() else {
@@ -109,7 +110,7 @@ impl Seen {
         };
         assert!(age <= staleness, "{age:?} is older than {staleness:?}");
         // All that was acknowledged before that is there.
-        let moment = Instant::now() - age;
+        let moment = asked - age;
         let least = self.acknowledged.iter().rposition(|at| *at < moment).unwrap_or(0);
         assert!(found >= least as i64, "{found} of {least} that were there {age:?} ago");
         self.at_copy += 1;

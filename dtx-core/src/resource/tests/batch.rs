@@ -53,6 +53,20 @@ fn a_no_expects_what_it_was_decided_from_and_a_repeat_expects_nothing() {
     assert_eq!(world.plan(&[Work { command: &no, not_after: None }]).write, None);
 }
 
+/// Where the row was read at a server that is lost with it, the write at the next one must not go
+/// through: it would tell an answer that nobody has.
+#[test]
+fn an_earlier_answer_that_is_told_with_a_write_expects_its_row() {
+    let mut world = stock(5);
+    let (earlier, new) = (take(1, Saga, Execute, 1), take(2, Saga, Execute, 1));
+    world.send(&earlier).expect("done");
+    let works = [&earlier, &new].map(|command| Work { command, not_after: None });
+    let set = world.plan(&works).write.expect("that of the new one");
+    let row = inbox_key(tx(1), OperationIndex(0));
+    let version = world.rows[&row].version;
+    assert!(set.unchanged.contains(&(row, RowExpect::Version(version))), "{:?}", set.unchanged);
+}
+
 #[test]
 fn a_command_is_begun_until_its_deadline_and_not_after_it() {
     let mut world = stock(5);
