@@ -25,7 +25,7 @@ use tokio::time::timeout;
 use super::standby::{Pair, SYNC, config, until, wait_for_standbys};
 
 /// How long a call waits for the standby.
-const PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Pair {
     /// A store that gives up soon.

@@ -17,7 +17,7 @@ use super::{
 };
 
 /// How long a call waits for the standby.
-const PATIENCE: Duration = Duration::from_millis(300);
+const PATIENCE: Duration = Duration::from_millis(600);
 
 const FOLLOWS: &str = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'";
 const PREPARED: &str = "SELECT count(*) FROM pg_prepared_xacts";
