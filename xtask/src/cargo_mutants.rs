@@ -152,17 +152,7 @@ impl Bench {
 
     /// How many changes there are to each file, in the order of the files.
     fn list(&self, arguments: &[&str]) -> Result<Vec<(String, usize)>, String> {
-        let text = output(self.mutants(None).args(["--list", "--json"]).args(arguments))?;
-        let all: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
-        let mut files: Vec<(String, usize)> = Vec::new();
-        for file in all.as_array().into_iter().flatten().filter_map(|one| one["file"].as_str()) {
-            match files.iter_mut().find(|(known, _)| known == file) {
-                Some((_, count)) => *count += 1,
-                None => files.push((file.to_owned(), 1)),
-            }
-        }
-        files.sort();
-        Ok(files)
+        count(&output(self.mutants(None).args(["--list", "--json"]).args(arguments))?)
     }
 
     /// Makes changes, one at a time, and gives what the tests said of each. `seconds`: no longer.
@@ -217,6 +207,24 @@ fn tool(workspace: &Workspace) -> Option<String> {
     let mut install = cargo(&workspace.root, &["install", "cargo-mutants", "--locked"]);
     install.args(["--version", RELEASE, "--root"]).arg(&tools);
     succeeds(&mut install).unwrap_or(false).then_some(own)
+}
+
+/// How many changes a list of cargo-mutants has to each file, in the order of the files.
+fn count(list: &str) -> Result<Vec<(String, usize)>, String> {
+    // Where the lines of a difference hold nothing to change, it prints no list at all.
+    if list.trim().is_empty() {
+        return Ok(Vec::new());
+    }
+    let all: Value = serde_json::from_str(list).map_err(|error| format!("--list: {error}"))?;
+    let mut files: Vec<(String, usize)> = Vec::new();
+    for file in all.as_array().into_iter().flatten().filter_map(|one| one["file"].as_str()) {
+        match files.iter_mut().find(|(known, _)| known == file) {
+            Some((_, count)) => *count += 1,
+            None => files.push((file.to_owned(), 1)),
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 /// A change without the place in its file, which moves: the file and what is changed.
@@ -436,6 +444,14 @@ mod tests {
         assert_eq!((of.caught, of.timeout, of.unviable), (1, 1, 1));
         assert_eq!(of.survivors, [NAME]);
         assert_eq!(OfFile::read(&of.to_json()), Some(of));
+    }
+
+    #[test]
+    fn a_list_that_is_not_printed_is_one_without_changes() {
+        assert_eq!(count(""), Ok(Vec::new()));
+        let list = r#"[{ "file": "b.rs" }, { "file": "a.rs" }, { "file": "b.rs" }]"#;
+        assert_eq!(count(list), Ok(vec![("a.rs".into(), 1), ("b.rs".into(), 2)]));
+        assert!(count("error").is_err());
     }
 
     #[test]
