@@ -74,13 +74,10 @@ impl Keeper {
         crash_point!("lease.acquire.before");
         let leases = shared.store.acquire(&request).await?;
         crash_point!("lease.acquire.after");
-        // Held by us for the store, and given up by us: it is given back first, and the next lease
-        // has a higher epoch.
+        // Held by us for the store, and given up by us: it is given back, and the next lease has a
+        // higher epoch.
         let (dropped, leases): (Vec<_>, Vec<_>) =
             leases.into_iter().partition(|lease| shared.has_dropped(lease.fence()));
-        if !dropped.is_empty() {
-            shared.store.release(&dropped).await?;
-        }
         for lease in &leases {
             // First the lane, then the book: whoever finds the shard in the book may submit.
             shared.send(lease.shard, LaneInput::Leased(lease.clone())).await;
@@ -92,6 +89,10 @@ impl Keeper {
             for lease in leases {
                 self.recover(lease);
             }
+        }
+        // After the others, which need not wait for a store that does not take these.
+        if !dropped.is_empty() {
+            shared.store.release(&dropped).await?;
         }
         Ok(taken)
     }

@@ -155,6 +155,27 @@ async fn what_could_not_be_given_back_is_not_driven_again_under_the_same_epoch()
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_cannot_be_given_back_keeps_nobody_from_what_is_free() {
+    let world = world();
+    let settings = CoordinatorSettings { lease_ttl: 300 * SECOND, ..sharing() };
+    let first = world.node(settings.clone(), &[]).await;
+    let second = world.node(settings.clone(), &[]).await;
+    spread(&[&first, &second], &[8, 8]).await;
+    first.store.fail_releases(true);
+    let third = world.node(settings, &[]).await;
+    pass(10 * SECOND).await;
+    let dropped = 8 - owned(&[&first])[0];
+    assert!(dropped >= 2, "a third is for each of them");
+    // They leave what they have. What the first one dropped and could not give back stays so.
+    for other in [second, third] {
+        within(other.dtx.shutdown(Duration::ZERO)).await;
+    }
+    spread(&[&first], &[SHARDS - dropped]).await;
+    first.store.fail_releases(false);
+    spread(&[&first], &[SHARDS]).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_that_stood_still_for_longer_than_its_lease_harms_nothing_and_joins_again() {
     for seed in 0..4_u64 {
         let world = world();
