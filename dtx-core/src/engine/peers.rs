@@ -22,6 +22,8 @@ pub struct Peers {
 #[derive(Debug, Default)]
 struct Peer {
     latency: Option<Latency>,
+    /// The longest wait in vain since the last answer that was measured.
+    in_vain: Duration,
     breaker: Breaker,
 }
 
@@ -115,6 +117,7 @@ impl Peers {
         let peer = self.peer(participant);
         peer.breaker.answered();
         if let Some(after) = after {
+            peer.in_vain = Duration::ZERO;
             let sample = u64::try_from(after.as_micros()).unwrap_or(u64::MAX / 8);
             match &mut peer.latency {
                 Some(latency) => latency.learn(sample),
@@ -125,19 +128,28 @@ impl Peers {
         }
     }
 
+    /// No answer came within `waited`.
     pub(super) fn failed(
         &mut self,
         participant: &ParticipantName,
         now: Timestamp,
+        waited: Option<Duration>,
         settings: &EngineSettings,
     ) {
         let (failures, pause) = (settings.breaker_failures, settings.breaker_pause);
-        self.peer(participant).breaker.failed(now, failures, pause);
+        let peer = self.peer(participant);
+        peer.breaker.failed(now, failures, pause);
+        peer.in_vain = waited.map_or(peer.in_vain, |waited| waited.max(peer.in_vain));
     }
 
     /// How long to wait for an answer to the attempt with this number: what is known of its place,
-    /// else four deviations over the smoothed latency; doubled with each attempt, within the two
-    /// bounds of the settings.
+    /// else four deviations over the smoothed latency; doubled with each attempt, and never less
+    /// than twice of what was waited in vain since an answer was measured; within the two bounds
+    /// of the settings.
+    ///
+    /// What was in vain is remembered over transactions (RFC 6298, 5.5 to 5.7). Else who is
+    /// farther away than the first wait, and asked once per transaction, would never be heard:
+    /// what comes after the only attempt is given up is not measured (Karn's rule).
     pub(super) fn attempt_timeout(
         &self,
         participant: &ParticipantName,
@@ -145,14 +157,17 @@ impl Peers {
         placed: Option<Duration>,
         settings: &EngineSettings,
     ) -> Duration {
+        let peer = self.peers.get(participant);
         let learnt = || {
-            let latency = self.peers.get(participant).and_then(|peer| peer.latency.as_ref());
+            let latency = peer.and_then(|peer| peer.latency.as_ref());
             let micros = latency.map_or(0, |latency| latency.smoothed + 4 * latency.deviation);
             Duration::from_micros(micros)
         };
         let base = placed.unwrap_or_else(learnt).max(settings.attempt_timeout_min);
         let doubled = base.saturating_mul(1 << attempt.saturating_sub(1).min(16));
-        doubled.min(settings.attempt_timeout_max).max(settings.attempt_timeout_min)
+        let in_vain = peer.map_or(Duration::ZERO, |peer| peer.in_vain);
+        let longer = doubled.max(in_vain.saturating_mul(2));
+        longer.min(settings.attempt_timeout_max).max(settings.attempt_timeout_min)
     }
 
     fn peer(&mut self, participant: &ParticipantName) -> &mut Peer {
@@ -197,6 +212,32 @@ mod tests {
             assert!(pause >= Duration::from_millis(25) && pause <= Duration::from_secs(1));
         }
         assert!(backoff(50, 1_000, 10, 7) >= Duration::from_millis(500));
+    }
+
+    #[test]
+    fn what_was_waited_in_vain_is_doubled_until_an_answer_is_measured() {
+        let (mut peers, settings) = (Peers::default(), EngineSettings::default());
+        let name = ParticipantName::new("p").expect("a name");
+        let timeout = |peers: &Peers, attempt, placed| {
+            let timeout = peers.attempt_timeout(&name, attempt, placed, &settings);
+            u64::try_from(timeout.as_millis()).expect("it is short")
+        };
+        let millis = |millis| Some(Duration::from_millis(millis));
+        let least = timeout(&peers, 1, None);
+        // As many as were on their way together, and as short as one of them was.
+        for waited in [millis(least), millis(least), millis(1), None] {
+            peers.failed(&name, Timestamp::ZERO, waited, &settings);
+        }
+        assert_eq!(timeout(&peers, 1, None), 2 * least, "of the next transaction");
+        assert_eq!(timeout(&peers, 2, None), 2 * least, "not doubled twice");
+        assert_eq!(timeout(&peers, 3, None), 4 * least);
+        assert_eq!(timeout(&peers, 1, millis(least + 1)), 2 * least, "a place that is wrong");
+        peers.answered(&name, None);
+        assert_eq!(timeout(&peers, 1, None), 2 * least, "nobody knows to which attempt");
+        peers.failed(&name, Timestamp::ZERO, Some(Duration::MAX), &settings);
+        assert_eq!(peers.attempt_timeout(&name, 1, None, &settings), settings.attempt_timeout_max);
+        peers.answered(&name, millis(1));
+        assert_eq!(timeout(&peers, 1, None), least);
     }
 
     #[test]

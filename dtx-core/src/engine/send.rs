@@ -407,9 +407,12 @@ impl Turn<'_, '_> {
     fn timed_out(&mut self, operation: OperationIndex, phase: Phase) {
         let participant = self.open.transaction.operation(operation).participant().clone();
         let settings = self.shared.settings.clone();
-        self.cx.peers.failed(&participant, self.cx.now, &settings);
+        let flight = self.open.flights[operation.get()];
+        // What was to be waited: whoever stood still has not listened for longer.
+        let waited = self.open.sent_ago(&flight, flight.next_at);
+        self.cx.peers.failed(&participant, self.cx.now, waited, &settings);
         self.shared.last_failure = None;
-        let attempt = self.open.flights[operation.get()].attempt;
+        let attempt = flight.attempt;
         let answer = Answered::TimedOut;
         self.note(JournalEvent::Answered { operation, phase, attempt, answer });
         if mutant!(TimeOutIsNo) && !phase.is_backward() {

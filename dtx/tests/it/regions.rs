@@ -19,6 +19,7 @@ use dtx::{
     name::RegionName,
     pattern::Phase,
     prelude::*,
+    transaction::RetryPolicy,
     transport::{Body, Envelope, PublishResult, Subscribe, Subscription, Transport, TransportInfo},
 };
 use tokio::time::Instant;
@@ -304,6 +305,28 @@ async fn far_ones_are_not_asked_twice_for_nothing() {
     let regions = Regions::new(&hosts, Some(placement(&map, Aim::Locks))).await;
     let tx = regions.run(Pattern::TwoPhaseCommit).await.tx;
     assert_eq!(repeats(&regions, tx), 0, "{:?}", regions.sent(tx));
+}
+
+/// The first answer comes when the only attempt is given up. What was waited in vain is remembered,
+/// so it is not so again and again.
+#[tokio::test(start_paused = true)]
+async fn who_is_farther_than_the_first_wait_is_heard_although_each_is_asked_once() {
+    let once = RetryPolicy { attempts_max: 1, ..RetryPolicy::default() };
+    let hosts = [("a", "ap-southeast-2", 310), ("b", "ap-southeast-2", 310)];
+    let regions = Regions::new(&hosts, None).await;
+    // Each of the two is waited for in vain once.
+    for wanted in [Outcome::Aborted, Outcome::Aborted, Outcome::Committed, Outcome::Committed] {
+        let builder =
+            hosts.iter().fold(Transaction::builder(Pattern::TwoPhaseCommit), |all, host| {
+                let ask = Ask { who: host.0.to_owned() };
+                all.operation(OperationDraft::call::<Step>(host.0, ask).retry(once.clone()))
+            });
+        let one = builder.build().unwrap();
+        let mut handle = regions.node.submit(one).await;
+        assert_eq!(within(handle.outcome()).await.unwrap(), wanted);
+        let repeats = regions.sent(handle.tx()).iter().filter(|sent| sent.attempt > 1).count();
+        assert_eq!(repeats, 0);
+    }
 }
 
 #[tokio::test(start_paused = true)]
