@@ -195,7 +195,7 @@ impl World {
                 self.counters.signals += 1;
                 let tx = write.tx;
                 if self.is_healed() || !self.swarm.wakes_off {
-                    self.send(None, || Event::Poke(tx));
+                    self.set_off(None, || Event::Poke(tx));
                 }
             }
             // Somebody wrote in between: read again.
@@ -223,7 +223,8 @@ impl World {
         } else {
             Some((self.store.load(&[tx]).pop().flatten().map(Box::new), self.store_now()))
         };
-        let delay = self.rng.range(1, self.swarm.store_us.max(2));
+        let delay =
+            self.rng.range(1, self.swarm.store_us.max(2)) + self.way_from_store(coordinator);
         self.after(delay, Event::Loaded { coordinator, run, tx, found });
     }
 
@@ -262,7 +263,8 @@ impl World {
             let page = self.store.open(shard, now, None, 8, now).expect("the shard exists");
             for record in page.records {
                 let (tx, found) = (record.tx, Some((Some(Box::new(record)), page.now)));
-                let delay = self.rng.range(1, self.swarm.store_us.max(2));
+                let way = self.way_to_store(coordinator) + self.way_from_store(coordinator);
+                let delay = way + self.rng.range(1, self.swarm.store_us.max(2));
                 self.after(delay, Event::Loaded { coordinator, run, tx, found });
             }
         }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use dtx_core::{
-    engine::{Context, Input, Notice, Outputs, Peers, ShardEngine},
+    engine::{Context, EngineSettings, Input, Notice, Outputs, Peers, ShardEngine},
     error::Effect,
     ids::{HolderId, ShardId},
     pattern::Phase,
@@ -46,6 +46,7 @@ pub(crate) struct Coordinator {
     pub(crate) run: u32,
     pub(crate) holder: HolderId,
     pub(crate) clock: Clock,
+    pub(crate) settings: Arc<EngineSettings>,
     /// How far its idea of the store's clock is off, in microseconds.
     pub(crate) skew: i64,
     pub(crate) seats: BTreeMap<ShardId, Seat>,
@@ -68,8 +69,9 @@ struct Lane {
 }
 
 impl Coordinator {
-    pub(crate) fn new(holder: HolderId, clock: Clock) -> Self {
+    pub(crate) fn new(holder: HolderId, clock: Clock, settings: Arc<EngineSettings>) -> Self {
         Self {
+            settings,
             is_up: true,
             stalled_until: 0,
             run: 1,
@@ -151,7 +153,7 @@ impl World {
             }
         }
         for tx in out.loads {
-            let delay = self.rng.range(1, 5 * MS);
+            let delay = self.rng.range(1, 5 * MS) + self.way_to_store(coordinator);
             self.after(delay, Event::Load { coordinator, run, tx });
         }
         let lane = Coordinator::lane_of(shard);
@@ -270,7 +272,7 @@ impl World {
         }
         let Some(&host) = self.names.get(&command.participant) else { return };
         let link = (Node::Coordinator(coordinator), Node::Host(host));
-        self.send(Some(link), || Event::Command { host, command: command.clone() });
+        self.send(link, || Event::Command { host, command: command.clone() });
         self.ancient_copy(host, &command);
         if self.is_poison(tx, Poison::Coordinator) {
             self.counters.poisoned += 1;
@@ -311,6 +313,12 @@ impl World {
             Notice::DeadLetter(..) => self.counters.dead_letters += 1,
             Notice::Closed(_) | Notice::Progress { .. } => {}
         }
+    }
+
+    /// The coordinator that drives a shard now, or one that may soon.
+    pub(crate) fn driver(&self, shard: ShardId) -> Node {
+        let drives = |c: &Coordinator| c.is_up && c.seats.contains_key(&shard);
+        Node::Coordinator(self.coordinators.iter().position(drives).unwrap_or(0))
     }
 
     /// A reply is read by whoever drives its shard.
@@ -512,9 +520,8 @@ impl World {
         let way = (NAMES[coordinator], "store");
         let moment = (self.now, self.coordinators[coordinator].run);
         self.trace.note_of(moment, way, None, || What::Leased { shard, epoch });
-        let settings = self.settings.clone();
-        let engine = ShardEngine::new(lease.fence(), settings);
         let c = &mut self.coordinators[coordinator];
+        let engine = ShardEngine::new(lease.fence(), c.settings.clone());
         let run = c.run;
         c.seats.insert(shard, Seat { engine, lease });
         let reading = Reading { shard, epoch, cursor: None, again: false };
@@ -552,7 +559,8 @@ impl World {
         }
         let again = reading.again || page.next.is_none();
         let reading = Reading { cursor: page.next, again, ..reading };
-        let pause = self.strays_rng.range(MS, self.swarm.page_us.max(MS));
+        let way = self.way_to_store(coordinator) + self.way_from_store(coordinator);
+        let pause = way + self.strays_rng.range(MS, self.swarm.page_us.max(MS));
         self.after(pause, Event::Recover { coordinator, run, reading });
     }
 }

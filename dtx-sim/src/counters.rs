@@ -50,6 +50,8 @@ counters! {
     duplicates,
     /// Partitions of the nodes.
     partitions,
+    /// Regions that were lost for a while.
+    region_losses,
     /// Messages and calls that a partition or an outage stopped.
     cut_off,
     /// Commits that were sent.

@@ -117,6 +117,7 @@ pub(crate) enum Trouble {
     StepClock,
     Partition,
     Outage,
+    LoseRegion,
 }
 
 impl Trouble {
@@ -131,6 +132,7 @@ impl Trouble {
             Self::StepClock => "clock",
             Self::Partition => "partition",
             Self::Outage => "store-outage",
+            Self::LoseRegion => "region-loss",
             Self::RestartCoordinator(_) | Self::RestartParticipant(_) => return None,
         })
     }

@@ -20,11 +20,12 @@ use crate::{
     faults::{Fault, Faults},
     mutation::Mutation,
     participant::{Participant, Run},
+    regions::Regions,
     report::{Report, Summary},
     rng::Rng,
     sim::{Crash, Sim},
     swarm::Swarm,
-    workload::Workload,
+    workload::{HostPlan, Workload},
     world::World,
 };
 
@@ -58,17 +59,24 @@ pub(crate) struct Setup {
     participants: Vec<(String, Factory)>,
     transactions: Option<Transactions>,
     placement: Option<Placements>,
+    regions: Option<Regions>,
     checks: Vec<Check>,
     twice: bool,
 }
 
 impl Setup {
-    pub(crate) fn workload(&self, rng: &mut Rng, swarm: &Swarm) -> Workload {
+    pub(crate) fn workload(&self, seed: u64, swarm: &Swarm) -> Workload {
+        let rng = &mut Rng::new(seed, 3);
+        let place = |hosts: &mut [HostPlan]| {
+            if let Some(regions) = &self.regions {
+                regions.place(hosts, seed);
+            }
+        };
         if self.participants.is_empty() {
-            return Workload::draw(rng, swarm, self.pattern);
+            return Workload::draw(rng, swarm, self.pattern, place);
         }
         let names: Vec<_> = self.participants.iter().map(|(name, _)| name.as_str()).collect();
-        Workload::own(rng, swarm, &names, |rng, hosts| {
+        Workload::own(rng, swarm, &names, place, |rng, hosts| {
             let Some(wanted) = &self.transactions else {
                 return Workload::transactions(rng, hosts, self.pattern);
             };
@@ -88,6 +96,7 @@ impl Setup {
         world.checks.clone_from(&self.checks);
         world.twice = self.twice;
         let mut draw = Draw(Rng::new(world.seed, 9));
+        world.regions.clone_from(&self.regions);
         world.placement = self.placement.as_ref().map(|make| make(&mut draw));
     }
 }
@@ -212,6 +221,13 @@ impl Explorer {
         make: impl Fn(&mut Draw) -> Arc<dyn Placement> + Send + Sync + 'static,
     ) -> Self {
         self.setup.placement = Some(Arc::new(make));
+        self
+    }
+
+    /// Lays the nodes of each run out over regions, and names the region of each operation in the
+    /// drawn transactions.
+    pub fn regions(mut self, regions: Regions) -> Self {
+        self.setup.regions = Some(regions);
         self
     }
 

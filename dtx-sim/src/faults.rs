@@ -44,6 +44,9 @@ pub enum Fault {
     Operator,
     /// Healers look after transactions while others still work on them.
     Healer,
+    /// A region is lost for a while, with everything in it. Only in runs that have
+    /// [`Regions`](crate::Regions).
+    RegionLoss,
     /// The store loses what it has acknowledged. Nothing can be sound on such a store: it shows
     /// that the checks find something. It is no part of [`Faults::all`].
     Volatile,
@@ -51,7 +54,7 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Loss,
         Self::Duplicate,
         Self::Delay,
@@ -70,6 +73,7 @@ impl Fault {
         Self::Poison,
         Self::Operator,
         Self::Healer,
+        Self::RegionLoss,
         Self::Volatile,
     ];
 
@@ -94,6 +98,7 @@ impl Fault {
             Self::Poison => "poison",
             Self::Operator => "operator",
             Self::Healer => "healer",
+            Self::RegionLoss => "region-loss",
             Self::Volatile => "volatile",
         }
     }

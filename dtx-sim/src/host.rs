@@ -25,6 +25,7 @@ use crate::{
     event::{Event, OperationKey},
     history::{Said, What, written},
     mutation::Mutation,
+    network::Node,
     swarm::MS,
     workload::{HostKind, Poison},
     world::World,
@@ -293,7 +294,9 @@ impl World {
         self.counters.replies += 1;
         let reply = Box::new(command.reply(answer));
         // It is read by whoever drives the shard when it arrives: only then is seen who can.
-        self.send(None, || Event::Reply(reply.clone()));
+        let host = self.names.get(&command.participant).map(|host| Node::Host(*host));
+        let way = host.and_then(|host| self.way(host, self.driver(command.shard)));
+        self.set_off(way, || Event::Reply(reply.clone()));
     }
 
     /// An answer is durable at its participant.

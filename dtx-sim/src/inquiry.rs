@@ -105,7 +105,7 @@ impl World {
         let inquiry = Box::new(Inquiry { tx, pattern, operation, participant, host: instance });
         let coordinator = self.rng.below(self.coordinators.len() as u64) as usize;
         let link = (Node::Host(host), Node::Coordinator(coordinator));
-        self.send(Some(link), || Event::Inquiry { coordinator, inquiry: inquiry.clone() });
+        self.send(link, || Event::Inquiry { coordinator, inquiry: inquiry.clone() });
     }
 
     /// A coordinator answers from the store.
@@ -129,7 +129,8 @@ impl World {
             InquiryStep::Write(write) => {
                 let may_end = self.may_take_back(record.as_ref());
                 self.expect(inquiry.tx, may_end);
-                let delay = self.rng.range(1, 30 * MS);
+                let way = self.way_to_store(coordinator) + self.way_from_store(coordinator);
+                let delay = way + self.rng.range(1, 30 * MS);
                 self.after(delay, Event::InquiryWrite { coordinator, inquiry, write });
             }
         }
@@ -160,7 +161,7 @@ impl World {
                 self.answer_inquiry(coordinator, &inquiry, write.verdict, Duration::ZERO);
                 let tx = write.tx;
                 if self.is_healed() || !self.swarm.wakes_off {
-                    self.send(None, || Event::Poke(tx));
+                    self.set_off(None, || Event::Poke(tx));
                 }
             }
             // Somebody wrote in between: read again.
@@ -189,7 +190,7 @@ impl World {
             retry_after: after,
         });
         let link = (Node::Coordinator(coordinator), Node::Host(host));
-        self.send(Some(link), || Event::InquiryAnswer { host, answer: answer.clone() });
+        self.send(link, || Event::InquiryAnswer { host, answer: answer.clone() });
     }
 
     /// A verdict to go back is carried out here; one to go forward is the coordinator's.

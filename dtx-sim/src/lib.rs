@@ -25,6 +25,11 @@
 //! durable. At the end: all or nothing took effect, once; stock and money are conserved; nothing
 //! is held; every transaction has ended, with the outcome that was told.
 //!
+//! # Over regions
+//!
+//! The nodes of a run can lie in [`Regions`]: messages take their way, calls to the store as well,
+//! whole regions are lost, and partitions run between regions.
+//!
 //! A run can be written down and judged by others: [`history`].
 //!
 //! # One's own participants
@@ -57,6 +62,7 @@ mod moves;
 mod mutation;
 mod network;
 mod participant;
+mod regions;
 mod report;
 mod rng;
 mod service;
@@ -84,5 +90,6 @@ pub use model::{Case, Checked, check_case};
 #[doc(hidden)]
 pub use mutation::Mutation;
 pub use participant::{Participant, Run};
+pub use regions::Regions;
 pub use report::{End, KeptSeed, Report, Summary};
 pub use sim::Sim;

@@ -3,6 +3,7 @@
 use crate::{
     coordinator::NAMES,
     event::Event,
+    regions::Way,
     swarm::{MS, SECOND},
     world::World,
 };
@@ -76,7 +77,7 @@ impl World {
         self.reaches(node, Node::Store) && self.reaches(Node::Store, node)
     }
 
-    fn nodes(&self) -> Vec<Node> {
+    pub(crate) fn nodes(&self) -> Vec<Node> {
         let coordinators = (0..self.coordinators.len()).map(Node::Coordinator);
         let hosts = (0..self.hosts.len()).map(Node::Host);
         [Node::Store].into_iter().chain(coordinators).chain(hosts).collect()
@@ -102,7 +103,17 @@ impl World {
 
     /// Some nodes do not reach others for a while.
     pub(crate) fn partition(&mut self) {
+        self.counters.partitions += 1;
         let until = self.now + self.rng.range(100 * MS, 6 * SECOND);
+        if let Some(side) = self.regions_apart() {
+            let side = side.into_iter().fold(0, |all, node| all | node.bit());
+            self.network.cut(side, !side, until);
+            // In one direction, or in both.
+            if self.rng.chance(700) {
+                self.network.cut(!side, side, until);
+            }
+            return;
+        }
         let nodes = self.nodes();
         let one = self.rng.pick(&nodes).bit();
         let pairs: Vec<(Nodes, Nodes)> = match self.rng.below(5) {
@@ -126,7 +137,6 @@ impl World {
         for (from, to) in pairs {
             self.network.cut(from, to, until);
         }
-        self.counters.partitions += 1;
     }
 
     /// The store is away for a while, or slow.
@@ -146,35 +156,39 @@ impl World {
         self.network.cut(EVERYBODY, STORE, until);
     }
 
-    /// Sends a message: it may be lost, come late, come twice and overtake others.
-    pub(crate) fn send(&mut self, link: Option<(Node, Node)>, mut event: impl FnMut() -> Event) {
-        if let Some((from, to)) = link
-            && !self.reaches(from, to)
-        {
-            return;
+    /// Sends a message from one node to another, unless they are cut off from each other.
+    pub(crate) fn send(&mut self, (from, to): (Node, Node), event: impl FnMut() -> Event) {
+        if self.reaches(from, to) {
+            let way = self.way(from, to);
+            self.set_off(way, event);
         }
-        match self.transit() {
+    }
+
+    /// A message is on its way: it may be lost, come late, come twice and overtake others.
+    pub(crate) fn set_off(&mut self, way: Way, mut event: impl FnMut() -> Event) {
+        match self.transit(way) {
             Some(delay) => self.after(delay, event()),
             None => self.counters.lost += 1,
         }
         let twice = self.twice || (!self.is_healed() && self.rng.chance(self.swarm.duplicate));
-        if twice && let Some(delay) = self.transit() {
+        if twice && let Some(delay) = self.transit(way) {
             self.counters.duplicates += 1;
             self.after(delay, event());
         }
     }
 
     /// How long a message takes; `None`: it is lost.
-    fn transit(&mut self) -> Option<u64> {
+    fn transit(&mut self, way: Way) -> Option<u64> {
+        let way = self.way_us(way);
         if self.is_healed() {
-            return Some(self.rng.range(1, MS));
+            return Some(way + self.rng.range(1, MS));
         }
         if self.rng.chance(self.swarm.loss) {
             return None;
         }
         let slow = self.rng.chance(self.swarm.slow);
         let most = if slow { self.swarm.slow_us } else { self.swarm.delay_us };
-        Some(self.rng.range(1, most.max(1)))
+        Some(way + self.rng.range(1, most.max(1)))
     }
 }
 

@@ -80,7 +80,7 @@ impl World {
     /// Sends a batch of one lane to the store.
     pub(crate) fn send_batch(&mut self, coordinator: usize, lane: usize, writes: Vec<TxWrite>) {
         let run = self.coordinators[coordinator].run;
-        let travel = self.store_delay();
+        let travel = self.store_delay() + self.way_to_store(coordinator);
         self.counters.commits += 1;
         if self.is_healed() || !self.rng.chance(self.swarm.store_faults) {
             let batch = self.batches.put(Batch { coordinator, run, lane, writes, answers: true });
@@ -173,7 +173,7 @@ impl World {
             lane: batch.lane,
             results: results.collect(),
         };
-        let delay = self.store_delay();
+        let delay = self.store_delay() + self.way_from_store(batch.coordinator);
         self.answer(delay, answer);
     }
 

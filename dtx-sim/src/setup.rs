@@ -20,6 +20,7 @@ use crate::{
     inquiry::COLLECT_US,
     moves::EXAMINE_US,
     mutation::Mutation,
+    regions::Atlas,
     swarm::{MS, SECOND},
     workload::{HostKind, Workload},
     world::World,
@@ -31,11 +32,15 @@ const NEVER: Duration = Duration::from_secs(3_600);
 impl World {
     pub(crate) fn begin_run(&mut self, workload: Workload) {
         self.open_hosts(&workload);
+        let places = workload.hosts.iter().map_while(|host| host.region.as_ref());
+        let places = places.map(|(region, _)| *region).collect();
+        let (seed, regions) = (self.seed, self.regions.take());
+        self.atlas = regions.map(|regions| Atlas::new(regions, seed, NAMES.len(), places));
         self.settings = Arc::new(self.engine_settings());
         for index in 0..NAMES.len() {
             let holder = self.holder();
             let clock = self.clock();
-            let mut coordinator = Coordinator::new(holder, clock);
+            let mut coordinator = Coordinator::new(holder, clock, self.settings_of(index));
             if self.swarm.drift {
                 coordinator.skew = self.rng.below(4 * SECOND) as i64 - 2 * SECOND as i64;
             }

@@ -55,7 +55,7 @@ impl Sim {
 
     pub(crate) fn prepare(seed: u64, setup: &Setup) -> Self {
         let swarm = Swarm::draw(&mut Rng::new(seed, 2), &mut Rng::new(seed, 7), setup.faults);
-        let workload = setup.workload(&mut Rng::new(seed, 3), &swarm);
+        let workload = setup.workload(seed, &swarm);
         let mut world = World::new(seed, swarm, setup.mutation, setup.is_kept);
         setup.equip(&mut world);
         Self { world, workload, crash: setup.crash.clone() }
@@ -71,7 +71,8 @@ impl Sim {
         names.sort_unstable();
         names.dedup();
         let pools: Vec<_> = items.iter().map(|item| ((*item).to_owned(), 1_000)).collect();
-        let host = |name| HostPlan { name, kind: HostKind::Stock, pools: pools.clone() };
+        let host =
+            |name| HostPlan { name, kind: HostKind::Stock, pools: pools.clone(), region: None };
         let client = |(index, transaction)| ClientPlan {
             transaction: Arc::new(transaction),
             at: index as u64 * SECOND / 10,

@@ -33,6 +33,7 @@ pub(crate) struct Swarm {
     pub(crate) participant_crashes: u64,
     pub(crate) partitions: u64,
     pub(crate) outages: u64,
+    pub(crate) region_losses: u64,
     /// In so many of a thousand transactions there is what kills whoever handles it.
     pub(crate) poison: u32,
     /// The store acknowledges a write and loses it.
@@ -105,10 +106,12 @@ impl Swarm {
         let strays = if side.chance(300) { side.range(1, 300) as u32 } else { 0 };
         let ancient = if side.chance(300) { side.range(1, 200) as u32 } else { 0 };
         let page_us = if side.chance(300) { side.range(MS, 2 * SECOND) } else { MS };
+        let region_losses = if side.chance(400) { side.range(1, 3) } else { 0 };
         let is_dispute = rng.chance(DISPUTES);
         let swarm = Self::mixed(rng);
         let mut swarm = if is_dispute { swarm.into_dispute(rng) } else { swarm };
         (swarm.moves, swarm.healers) = moves;
+        swarm.region_losses = region_losses;
         (swarm.strays, swarm.ancient, swarm.page_us) = (strays, ancient, page_us);
         swarm.amnesia = if faults.has(Fault::Volatile) { 100 } else { 0 };
         swarm.keep_to(faults);
@@ -136,6 +139,7 @@ impl Swarm {
         never(&mut self.handovers, Fault::Handover);
         never(&mut self.partitions, Fault::Partition);
         never(&mut self.outages, Fault::StoreOutage);
+        never(&mut self.region_losses, Fault::RegionLoss);
         never(&mut self.clock_steps, Fault::Clock);
         never(&mut self.moves, Fault::Operator);
         self.healers &= faults.has(Fault::Healer);
@@ -190,6 +194,7 @@ impl Swarm {
             participant_crashes: upto(down, 4),
             partitions: upto(partitions, 5),
             outages: upto(outages, 3),
+            region_losses: 0,
             poison: upto(poison, 150) as u32,
             amnesia: 0,
             moves: 0,

@@ -22,6 +22,7 @@ impl World {
         let lasts = self.rng.range(FAULTS_US.0, FAULTS_US.1);
         let Swarm { coordinator_crashes, coordinator_stalls, handovers, .. } = self.swarm;
         let Swarm { participant_crashes, clock_steps, partitions, outages, .. } = self.swarm;
+        let region_losses = if self.atlas.is_some() { self.swarm.region_losses } else { 0 };
         let plan = [
             (coordinator_crashes, Trouble::CrashCoordinator),
             (coordinator_stalls, Trouble::StallCoordinator),
@@ -30,6 +31,7 @@ impl World {
             (clock_steps, Trouble::StepClock),
             (partitions, Trouble::Partition),
             (outages, Trouble::Outage),
+            (region_losses, Trouble::LoseRegion),
         ];
         for (count, trouble) in plan {
             for _ in 0..count {
@@ -77,6 +79,7 @@ impl World {
             }
             Trouble::Partition => self.partition(),
             Trouble::Outage => self.outage(),
+            Trouble::LoseRegion => self.lose_region(),
             Trouble::StepClock => self.step_clock(coordinator),
         }
     }
@@ -147,8 +150,9 @@ impl World {
             return;
         }
         let (holder, clock) = (self.holder(), self.clock());
+        let settings = self.settings_of(coordinator);
         let c = &mut self.coordinators[coordinator];
-        (c.is_up, c.holder, c.clock) = (true, holder, clock);
+        (c.is_up, c.holder, c.clock, c.settings) = (true, holder, clock, settings);
         let run = c.run;
         self.after(1, Event::Leases { coordinator, run });
         self.after(SECOND, Event::Scan { coordinator, run });

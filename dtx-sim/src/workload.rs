@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 use dtx_core::{
     ids::OperationIndex,
     modifier::VerifyWhen,
+    name::RegionName,
     pattern::Pattern,
     transaction::{
         Consistency, Gate, OperationDraft, RetryPolicy, StepKind, Transaction, TransactionBuilder,
@@ -47,6 +48,8 @@ pub(crate) struct HostPlan {
     pub(crate) kind: HostKind,
     /// Accounts or items with what is in them.
     pub(crate) pools: Vec<(String, u64)>,
+    /// The place and the name of its region.
+    pub(crate) region: Option<(usize, RegionName)>,
 }
 
 /// A transaction and when it is handed in.
@@ -84,13 +87,19 @@ fn host(name: &str, kind: HostKind, rng: &mut Rng) -> HostPlan {
         }
         _ => Vec::new(),
     };
-    HostPlan { name: name.to_owned(), kind, pools }
+    HostPlan { name: name.to_owned(), kind, pools, region: None }
 }
 
 impl Workload {
-    /// `pattern`: all transactions are of this one.
-    pub(crate) fn draw(rng: &mut Rng, swarm: &Swarm, pattern: Option<Pattern>) -> Self {
-        let hosts = Self::hosts(rng);
+    /// `pattern`: all transactions are of this one. `place` puts the participants somewhere.
+    pub(crate) fn draw(
+        rng: &mut Rng,
+        swarm: &Swarm,
+        pattern: Option<Pattern>,
+        place: impl FnOnce(&mut [HostPlan]),
+    ) -> Self {
+        let mut hosts = Self::hosts(rng);
+        place(&mut hosts);
         let transactions = Self::transactions(rng, &hosts, pattern);
         let clients = Self::clients(rng, swarm, transactions);
         Self { hosts, clients }
@@ -101,9 +110,11 @@ impl Workload {
         rng: &mut Rng,
         swarm: &Swarm,
         names: &[&str],
+        place: impl FnOnce(&mut [HostPlan]),
         transactions: impl FnOnce(&mut Rng, &[HostPlan]) -> Vec<Transaction>,
     ) -> Self {
-        let hosts: Vec<_> = names.iter().map(|name| host(name, HostKind::Own, rng)).collect();
+        let mut hosts: Vec<_> = names.iter().map(|name| host(name, HostKind::Own, rng)).collect();
+        place(&mut hosts);
         let transactions = transactions(rng, &hosts);
         let clients = Self::clients(rng, swarm, transactions);
         Self { hosts, clients }
@@ -270,7 +281,11 @@ impl Draft<'_> {
         let host = *self.rng.pick(&hosts);
         let (action, payload) = self.action(host.kind, never_refused);
         let draft = OperationDraft::new(&host.name, action).payload(payload);
-        draft.name(format!("o{index}"))
+        let draft = draft.name(format!("o{index}"));
+        match &host.region {
+            Some((_, region)) => draft.region(region.as_str()),
+            None => draft,
+        }
     }
 
     fn action(&mut self, kind: HostKind, never_refused: bool) -> (&'static str, String) {

@@ -24,6 +24,7 @@ use crate::{
     mutation::Mutation,
     network::Network,
     participant::Participant,
+    regions::{Atlas, Regions},
     rng::Rng,
     service::Batches,
     swarm::Swarm,
@@ -76,6 +77,10 @@ pub(crate) struct World {
     pub(crate) trace: Trace,
     pub(crate) counters: Counters,
     pub(crate) network: Network,
+    /// What the user has laid out, until the run begins.
+    pub(crate) regions: Option<Regions>,
+    /// Where the nodes lie.
+    pub(crate) atlas: Option<Atlas>,
     /// The store answers late before this moment.
     pub(crate) store_slow_until: u64,
     /// How far the store's clock has jumped, in microseconds.
@@ -130,6 +135,8 @@ impl World {
             trace: Trace::new(is_traced),
             counters: Counters::default(),
             network: Network::default(),
+            regions: None,
+            atlas: None,
             store_slow_until: 0,
             store_shift: 0,
             own: BTreeMap::new(),

@@ -17,6 +17,8 @@ const SIMULATOR_BOX: Duration = Duration::from_secs(120);
 
 /// How many seeds it covers at least, however long that takes.
 const SIMULATOR_SEEDS: u64 = 300_000;
+/// How many seeds it runs over regions after those.
+const REGIONS_SEEDS: u64 = 20_000;
 
 /// How many seeds one run of the simulator takes.
 pub(crate) const BATCH: u64 = 50_000;
@@ -201,6 +203,9 @@ fn simulator_slice(workspace: &Workspace) -> Result<(), String> {
         count += BATCH;
     }
     println!("{count} seeds in {:.0} s", start.elapsed().as_secs_f64());
+    let over = Seeds { count: REGIONS_SEEDS, ..seeds };
+    simulator::simulate_regions(workspace, over, "aws")?;
+    println!("and {REGIONS_SEEDS} over regions");
     Ok(())
 }
 

@@ -23,6 +23,9 @@ const SOMETIMES: u64 = 1_000;
 /// The fewest seeds in which a counter is looked for.
 const SOMETIMES_FROM: u64 = 10 * SOMETIMES;
 
+/// The counter that only runs over regions show.
+const REGION_LOSSES: &str = "region_losses";
+
 /// Seeds that follow each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Seeds {
@@ -80,8 +83,25 @@ fn has_command(help: &str, name: &str) -> bool {
 /// # Errors
 /// A text when a seed has failed, or when the report does not say that all were run.
 pub(crate) fn simulate(workspace: &Workspace, seeds: Seeds) -> Result<(), String> {
+    run(workspace, seeds, ["--keep", KEPT])
+}
+
+/// Runs seeds whose nodes lie in the shipped regions of a provider.
+///
+/// # Errors
+/// As [`simulate`].
+pub(crate) fn simulate_regions(
+    workspace: &Workspace,
+    seeds: Seeds,
+    provider: &str,
+) -> Result<(), String> {
+    run(workspace, seeds, ["--regions", provider])
+}
+
+fn run(workspace: &Workspace, seeds: Seeds, more: [&str; 2]) -> Result<(), String> {
     let (first, count) = (seeds.first.to_string(), seeds.count.to_string());
-    let arguments = ["sim", "--seed", &first, "--seeds", &count, "--json", "--keep", KEPT];
+    let [option, value] = more;
+    let arguments = ["sim", "--seed", &first, "--seeds", &count, "--json", option, value];
     let mut report = String::new();
     let collect = |line: &str| {
         report.push_str(line);
@@ -103,7 +123,8 @@ fn judge(report: &str, asked: Seeds) -> Result<(), String> {
     };
     let (seeds, failed, median) = (number("seeds")?, number("failed")?, number("median_events")?);
     if failed > 0 {
-        return Err(format!("{failed} seeds have failed; they are kept in {KEPT}"));
+        let first = &report["failing_seeds"];
+        return Err(format!("{failed} seeds have failed, {first} first; see {KEPT}"));
     }
     if seeds != asked.count {
         return Err(format!("{seeds} seeds were run of {}", asked.count));
@@ -123,8 +144,11 @@ fn sometimes(report: &Value, seeds: u64) -> Result<(), String> {
     if seen.is_empty() || seen.len() != counters {
         return Err(format!("{} of {counters} counters were looked at", seen.len()));
     }
+    // Without regions none is lost.
+    let has_regions = report["regions"].is_string();
+    let seen = seen.iter().filter(|(name, _)| has_regions || *name != REGION_LOSSES);
     let in_seeds = |count: &Value| count.as_u64().unwrap_or_default();
-    let rare = seen.iter().filter(|(_, count)| in_seeds(count) * SOMETIMES <= seeds);
+    let rare = seen.filter(|(_, count)| in_seeds(count) * SOMETIMES <= seeds);
     let rare: Vec<_> = rare.map(|(name, count)| format!("{name} in {count}")).collect();
     if rare.is_empty() {
         return Ok(());
@@ -169,6 +193,11 @@ mod tests {
         };
         assert_eq!(judge(&report(11), asked), Ok(()));
         assert!(judge(&report(10), asked).expect_err("rare").contains("parked in 10"));
+        let lost =
+            |regions: &str| report(11).replace("parked", "region_losses").replace("11}", regions);
+        assert_eq!(judge(&lost("0}"), asked), Ok(()), "there are no regions");
+        let over = judge(&lost(r#"0}, "regions": "aws""#), asked);
+        assert!(over.expect_err("no region is lost").contains("region_losses in 0"));
         let nothing = r#"{"seeds": 10000, "failed": 0, "median_events": 500, "counters": {}}"#;
         assert!(judge(nothing, asked).is_err());
     }

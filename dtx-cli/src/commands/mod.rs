@@ -28,6 +28,8 @@ pub(crate) mod participant;
 pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod sim;
+#[cfg(feature = "geo")]
+mod sim_regions;
 mod store;
 pub(crate) mod submit;
 pub(crate) mod tx;

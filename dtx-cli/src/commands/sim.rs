@@ -22,6 +22,7 @@ const EXAMPLES: &str = "Examples:
   dtx sim --seeds 10000
   dtx sim --seeds 10000 --seed 5000000 --pattern 3ps --faults loss,partition
   dtx sim --seed 42 > run.mmd
+  dtx sim --seeds 10000 --regions aws
   dtx sim --seed 42 --history run.jsonl
 
 Exit code 1 says that something that must hold was violated.";
@@ -42,6 +43,11 @@ pub(crate) struct SimArgs {
     /// Only these faults: all, none, or some names with commas; see docs/cli.md
     #[arg(long, value_name = "F,..", default_value_t)]
     faults: Faults,
+    /// Lay coordinators, store and participants out over the shipped regions of this provider, with
+    /// GA: aws, azure, gcp or ibm
+    #[cfg(feature = "geo")]
+    #[arg(long, value_name = "P", conflicts_with = "keep")]
+    regions: Option<dtx::geo::model::Provider>,
     /// Write what happened in the run of --seed into this file, for dtx check-history
     #[arg(long, value_name = "FILE", conflicts_with = "seeds")]
     history: Option<PathBuf>,
@@ -66,7 +72,20 @@ impl SimArgs {
             Some(pattern) => explorer.pattern(pattern),
             None => explorer,
         };
+        #[cfg(feature = "geo")]
+        let explorer = match self.regions {
+            Some(provider) => explorer.regions(super::sim_regions::regions(provider)),
+            None => explorer,
+        };
         if self.crash_everywhere { explorer.crash_everywhere() } else { explorer }
+    }
+
+    /// The provider of the regions, where there are some.
+    fn regions(&self) -> Option<String> {
+        #[cfg(feature = "geo")]
+        return self.regions.map(|provider| provider.to_string());
+        #[cfg(not(feature = "geo"))]
+        None
     }
 }
 
@@ -76,6 +95,7 @@ struct Replayed<'a> {
     seed: u64,
     pattern: Option<Pattern>,
     faults: Faults,
+    regions: Option<String>,
     violations: Vec<String>,
     trace_hash: String,
     counters: &'a Counters,
@@ -87,6 +107,7 @@ struct Explored {
     first_seed: u64,
     pattern: Option<Pattern>,
     faults: Faults,
+    regions: Option<String>,
     seconds: f64,
     seeds_per_s: f64,
     #[serde(flatten)]
@@ -118,6 +139,7 @@ fn one(seed: u64, args: &SimArgs) -> Result<Exit, Failure> {
             seed,
             pattern: args.pattern,
             faults: args.faults,
+            regions: args.regions(),
             violations: violations.clone(),
             trace_hash: format!("{:016x}", report.trace_hash),
             counters: &report.counters,
@@ -146,7 +168,8 @@ fn many(first_seed: u64, seeds: u64, args: &SimArgs) -> Result<Exit, Failure> {
     let seconds = start.elapsed().as_secs_f64();
     let (pattern, faults) = (args.pattern, args.faults);
     let seeds_per_s = summary.seeds as f64 / seconds.max(f64::MIN_POSITIVE);
-    let explored = Explored { first_seed, pattern, faults, seconds, seeds_per_s, summary };
+    let regions = args.regions();
+    let explored = Explored { first_seed, pattern, faults, regions, seconds, seeds_per_s, summary };
     if args.json {
         output::json(&explored)?;
     } else {
@@ -161,7 +184,9 @@ fn many(first_seed: u64, seeds: u64, args: &SimArgs) -> Result<Exit, Failure> {
     }
     if let Some(seed) = summary.failing_seeds.first() {
         let pattern = pattern.map_or_else(String::new, |p| format!(" --pattern {}", p.name()));
-        eprintln!("run it again with: dtx sim --seed {seed}{pattern} --faults {faults}");
+        let regions =
+            explored.regions.as_ref().map_or_else(String::new, |p| format!(" --regions {p}"));
+        eprintln!("run it again with: dtx sim --seed {seed}{pattern} --faults {faults}{regions}");
     }
     Ok(if summary.failed == 0 { Exit::Sound } else { Exit::Failed })
 }
@@ -210,8 +235,15 @@ mod tests {
         summary.failing_seeds = vec![7];
         summary.first_violations = vec!["seed 7: odd".to_owned()];
         let (pattern, faults) = (Some(Pattern::Saga), Faults::none());
-        let explored =
-            Explored { first_seed: 0, pattern, faults, seconds: 1.0, seeds_per_s: 1.0, summary };
+        let explored = Explored {
+            first_seed: 0,
+            pattern,
+            faults,
+            regions: None,
+            seconds: 1.0,
+            seeds_per_s: 1.0,
+            summary,
+        };
         keep(folder.path(), &explored).expect("it can be written");
         let text = fs::read_to_string(folder.path().join("7.json")).expect("a file");
         let kept: KeptSeed = serde_json::from_str(&text).expect("a kept seed");

@@ -52,6 +52,25 @@ fn a_run_is_kept_to_its_pattern_and_its_faults() {
     assert!(wrong.stderr.contains("nonsense"), "{}", wrong.stderr);
 }
 
+#[cfg(feature = "geo")]
+#[test]
+fn runs_are_laid_out_over_the_regions_of_a_provider() {
+    for provider in ["aws", "azure", "gcp", "ibm"] {
+        let found = dtx(&["sim", "--seeds", "60", "--regions", provider, "--json"]).json();
+        assert_eq!((&found["regions"], &found["failed"]), (&provider.into(), &0.into()));
+        assert!(found["counters"]["region_losses"].as_u64() > Some(0), "{found}");
+    }
+    let [first, second] =
+        [0; 2].map(|_| dtx(&["sim", "--seed", "3", "--regions", "aws", "--json"]).json());
+    assert_eq!(first["trace_hash"], second["trace_hash"]);
+    let without = dtx(&["sim", "--seed", "3", "--json"]).json();
+    assert_ne!(first["trace_hash"], without["trace_hash"]);
+    assert_eq!(without["regions"], serde_json::Value::Null);
+    let wrong = dtx(&["sim", "--seed", "3", "--regions", "moon"]);
+    assert_eq!(wrong.code, 2);
+    assert!(wrong.stderr.contains("moon"), "{}", wrong.stderr);
+}
+
 #[test]
 fn a_history_is_a_line_for_each_happening_and_is_judged() {
     let directory = tempfile::tempdir().expect("a file");

@@ -12,6 +12,7 @@ mod region;
 mod routes;
 mod shipped;
 mod topology;
+mod ways;
 mod zones;
 
 pub use estimate::{estimate_by_distance, great_circle_km};
@@ -26,4 +27,5 @@ pub use region::{Provider, ProviderError, RegionId};
 pub use routes::Routes;
 pub use shipped::Shipped;
 pub use topology::{FailedLink, Topology};
+pub use ways::Ways;
 pub use zones::{ZONES_MAX, ZoneMap};

@@ -1,9 +1,7 @@
 //! How long messages take, and which arrive.
 
-use std::time::Duration;
-
 use crate::{
-    model::{Jitter, JitterMap, Rng, RttMap, Topology},
+    model::{JitterMap, Rng, RttMap, Topology, Ways},
     pool::Member,
 };
 
@@ -11,7 +9,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) struct Network {
     pub(crate) topology: Topology,
-    jitter: Vec<Jitter>,
+    ways: Ways,
     /// Of a thousand messages, how many are lost, and how many come twice.
     pub(crate) lost: u32,
     pub(crate) doubled: u32,
@@ -21,21 +19,14 @@ pub(crate) struct Network {
 
 impl Network {
     pub(crate) fn new(map: RttMap, jitters: &JitterMap) -> Self {
-        let mut jitter = Vec::new();
-        for (a, from) in map.regions().iter().enumerate() {
-            for (b, to) in map.regions().iter().enumerate() {
-                let mean = map.rtt(a, b).map_or(Duration::from_secs(1), |rtt| rtt.value);
-                jitter.push(jitters.get(from, to).unwrap_or_else(|| Jitter::of_mean(mean)));
-            }
-        }
-        Self { topology: Topology::new(map), jitter, lost: 0, doubled: 0, late: 0 }
+        let ways = Ways::new(&map, jitters);
+        Self { topology: Topology::new(map), ways, lost: 0, doubled: 0, late: 0 }
     }
 
     /// How long one message takes in one direction.
     pub(crate) fn one_way(&self, from: Member, to: Member, rng: &mut Rng) -> u64 {
-        let count = self.topology.map().regions().len();
-        let jitter = self.jitter[from.index() * count + to.index()];
-        u64::try_from(jitter.one_way(rng).as_micros()).unwrap_or(u64::MAX)
+        let way = self.ways.one_way(from.index(), to.index(), rng);
+        u64::try_from(way.as_micros()).unwrap_or(u64::MAX)
     }
 
     /// When the copies of a message arrive; none: it is lost.

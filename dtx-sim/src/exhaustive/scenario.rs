@@ -309,7 +309,7 @@ fn host(name: String) -> HostPlan {
         _ => (HostKind::Detached, None),
     };
     let pools = pool.into_iter().map(|(pool, level)| (pool.to_owned(), level)).collect();
-    HostPlan { name, kind, pools }
+    HostPlan { name, kind, pools, region: None }
 }
 
 fn swarm(off: Off) -> Swarm {

@@ -6,5 +6,6 @@ mod faults;
 mod history;
 mod own;
 mod placement;
+mod regions;
 mod rules;
 mod runs;
