@@ -13,7 +13,7 @@ use dtx_core::{
 use dtx_sim::{Draw, Fault, Faults, Mutation, Regions, Sim, history::What};
 
 /// How many seeds.
-const SEEDS: u64 = 2_000;
+const SEEDS: u64 = 1_000;
 /// The way of the one test that measures it, in microseconds.
 const WAY_US: u64 = 400_000;
 
