@@ -32,7 +32,8 @@ const BETWEEN_REGIONS: u32 = 700;
 /// Regions, and how long a message takes from one to another.
 ///
 /// Each run lays its nodes out over two to five of them: the store and the participants anywhere, a
-/// coordinator beside the store or anywhere. What a run does to messages otherwise comes on top of their way.
+/// coordinator beside the store or anywhere. What a run does to messages otherwise comes on top of
+/// their way. Leases are asked for and prolonged at once, wherever the store is.
 ///
 /// ```
 /// use dtx_core::name::RegionName;
