@@ -79,7 +79,11 @@ pub(crate) async fn create(
     match store.write(&[set]).await.pop() {
         Some(RowWriteResult::Written) => Ok(()),
         Some(RowWriteResult::Failed(error)) => Err(error.into()),
-        _ => Err(PoolError::Exists),
+        _ => {
+            // Whoever is told so goes on with these rows: they must not be lost with their server.
+            store.read_durable(&[scope_read(spec, &[RowName::Totals])]).await?;
+            Err(PoolError::Exists)
+        }
     }
 }
 

@@ -180,7 +180,7 @@ pub trait ParticipantStore: Debug + Send + Sync + 'static {
     /// different moments. **P3** One answer per scope and one row per key, in order.
     async fn read(&self, reads: &[ScopeRead]) -> Result<Vec<ScopeRows>, StoreError>;
 
-    /// Reads rows as [`read`](Self::read) does, and answers once what it gives, and that the others
+    /// **P17** Gives what [`read`](Self::read) gives. It answers once what it gives, and that the others
     /// are not there, is as durable as what [`write`](Self::write) has acknowledged. Whoever tells
     /// what it has read, and has nothing to write before that, reads this way.
     ///

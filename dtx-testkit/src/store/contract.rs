@@ -69,4 +69,5 @@ sentences! {
     "P14" "scopes_are_ordered_and_paged" ListsEveryScope;
     "P15" "scopes_are_ordered_and_paged" ScansBackwards;
     "P16" "a_write_of_rows_dropped_at_any_point_is_whole_or_not_there" TearsSetsWhenDropped;
+    "P17" "a_durable_read_gives_what_a_read_gives" ForgetsOnDurableReads;
 }

@@ -83,6 +83,7 @@ macro_rules! for_each_store_case {
             rows a_version_never_comes_back,
             rows scopes_do_not_share_keys,
             rows reads_keep_their_order,
+            rows a_durable_read_gives_what_a_read_gives,
             rows a_scan_is_ordered_and_paged,
             rows scopes_are_ordered_and_paged,
             rows a_scope_is_read_at_one_moment,

@@ -98,6 +98,8 @@ pub enum Bug {
     TearsReads,
     /// The answers to reads come in the wrong order.
     ReversesReads,
+    /// A durable read finds the first row of each scope alone.
+    ForgetsOnDurableReads,
     /// A row is written whatever version was expected.
     IgnoresRowVersions,
     /// Keys are not looked at when rows are scanned.
@@ -157,6 +159,7 @@ impl Bug {
         Self::PurgesWithoutLimit,
         Self::TearsReads,
         Self::ReversesReads,
+        Self::ForgetsOnDurableReads,
         Self::IgnoresRowVersions,
         Self::ScansWithoutPrefix,
         Self::ScansBackwards,

@@ -34,6 +34,16 @@ impl ParticipantStore for MutantStore {
         Ok(answers)
     }
 
+    async fn read_durable(&self, reads: &[ScopeRead]) -> Result<Vec<ScopeRows>, StoreError> {
+        let mut answers = self.read(reads).await?;
+        if self.has(Bug::ForgetsOnDurableReads) {
+            for row in answers.iter_mut().flat_map(|scope| scope.rows.iter_mut().skip(1)) {
+                *row = None;
+            }
+        }
+        Ok(answers)
+    }
+
     async fn write(&self, sets: &[RowSet]) -> Vec<RowWriteResult> {
         let mut sets = sets.to_vec();
         for set in &mut sets {

@@ -8,7 +8,7 @@ use dtx_core::{
     ids::Version,
     store::{
         ParticipantStore, ROW_KEY_BYTES_MAX, RowChange, RowExpect, RowKey, RowSet, RowWriteResult,
-        Scope, ScopeRead, StoredRow,
+        Scope, ScopeRead, ScopeRows, StoredRow,
     },
 };
 
@@ -215,6 +215,25 @@ pub async fn reads_keep_their_order<H: StoreHarness>(harness: &mut H) {
         .collect();
     let (ax, bx) = (Some(&b"ax"[..]), Some(&b"bx"[..]));
     assert_eq!(values, [vec![None, bx], vec![ax, None, ax], vec![None]]);
+}
+
+/// The same rows with the same versions, those that are not there included.
+pub async fn a_durable_read_gives_what_a_read_gives<H: StoreHarness>(harness: &mut H) {
+    let store = harness.participants();
+    for (of, name, value) in [("a", "x", "ax"), ("a", "y", "ay"), ("b", "x", "bx")] {
+        written(&write(&*store, make(of, name, value)).await);
+    }
+    let keys = |names: &[&str]| names.iter().map(|name| key(name.as_bytes())).collect();
+    let reads = [
+        ScopeRead { scope: scope("b"), keys: keys(&["x", "none", "y"]) },
+        ScopeRead { scope: scope("c"), keys: keys(&["x"]) },
+        ScopeRead { scope: scope("a"), keys: keys(&["y", "x", "y"]) },
+    ];
+    let rows = |answers: Vec<ScopeRows>| answers.into_iter().map(|a| a.rows).collect::<Vec<_>>();
+    let plain = rows(store.read(&reads).await.expect("read"));
+    assert_eq!(plain.iter().flatten().filter(|row| row.is_some()).count(), 4);
+    assert_eq!(rows(store.read_durable(&reads).await.expect("read")), plain);
+    assert!(store.read_durable(&[]).await.expect("read").is_empty());
 }
 
 /// Keys are ordered as bytes, and pages of every size together are the whole.
