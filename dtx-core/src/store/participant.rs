@@ -180,11 +180,11 @@ pub trait ParticipantStore: Debug + Send + Sync + 'static {
     /// different moments. **P3** One answer per scope and one row per key, in order.
     async fn read(&self, reads: &[ScopeRead]) -> Result<Vec<ScopeRows>, StoreError>;
 
-    /// **P17** Gives what [`read`](Self::read) gives. It answers once what it gives, and that the others
-    /// are not there, is as durable as what [`write`](Self::write) has acknowledged. Whoever tells
-    /// what it has read, and has nothing to write before that, reads this way.
+    /// **P17** Gives what `read` gives, and it is as durable as what `write` has acknowledged, also
+    /// that a row is not there.
     ///
-    /// By itself it is `read`. It is for stores in which a row can be read before it is durable: a
+    /// Whoever tells what it has read, and has nothing to write before that, reads this way. By
+    /// itself it is `read`. It is for stores in which a row can be read before it is durable: a
     /// server whose standbys have not confirmed a write of which nobody was told.
     async fn read_durable(&self, reads: &[ScopeRead]) -> Result<Vec<ScopeRows>, StoreError> {
         self.read(reads).await
